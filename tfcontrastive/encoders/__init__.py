@@ -1,0 +1,7 @@
+"""Networks from images to features, and the heads on top of them."""
+
+from tfcontrastive.encoders.batch_norm import BatchNorm
+from tfcontrastive.encoders.heads import ProjectionHead
+from tfcontrastive.encoders.resnet import ResNet
+
+__all__ = ["BatchNorm", "ProjectionHead", "ResNet"]

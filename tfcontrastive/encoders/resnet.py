@@ -1,0 +1,266 @@
+"""Residual networks as SimCLR trains them: any width, selective kernels, squeeze and excitation."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from tfcontrastive.config import InputError, unknown
+from tfcontrastive.encoders.batch_norm import BatchNorm
+
+# depth: (blocks have a bottleneck, blocks in each group)
+DEPTHS = {
+    18: (False, (2, 2, 2, 2)),
+    34: (False, (3, 4, 6, 3)),
+    50: (True, (3, 4, 6, 3)),
+    101: (True, (3, 4, 23, 3)),
+    152: (True, (3, 8, 36, 3)),
+    200: (True, (3, 24, 36, 3)),
+}
+_SMALL_IMAGE = 32
+
+
+@keras.saving.register_keras_serializable("tfcontrastive")
+class FixedPaddingConv2D(layers.Conv2D):
+    """A convolution that pads by its kernel alone, (k-1)//2 before and k//2 after, whatever the size of the image.
+
+    "same" padding with strides depends on the image's size instead, so that a network would shift between sizes.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        pads = [[0, 0]] + [[(size - 1) // 2, size // 2] for size in self.kernel_size] + [[0, 0]]
+        return tf.nn.conv2d(inputs, kernel, strides=list(self.strides), padding=pads)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        stride = self.strides[0]
+        size = [None if s is None else (s - 1) // stride + 1 for s in (height, width)]
+        return (batch, *size, self.filters)
+
+
+@keras.saving.register_keras_serializable("tfcontrastive")
+class ResNet(keras.Model):
+    """Residual network `[B, H, W, C]` -> `[B, F]`: the encoder of SimCLR, and of most contrastive methods.
+
+    Post-activation blocks with the stride in the 3x3 convolution, a projection shortcut at the head of every group,
+    gamma of each block's last normalisation zero at the start, so that every block begins as its shortcut.
+    F is 512 (depth 18 and 34) or 2048 times `width_multiplier`.
+
+    The layers `initial_conv`, `initial_max_pool`, `block_group1` to `block_group4` and `final_avg_pool` are the salient
+    points: `keras.Model(encoder.inputs, {name: encoder.get_layer(name).output})`. `layer_order` names the layers that
+    hold weights in the order in which the published networks count theirs.
+
+    Args:
+        depth: 18, 34, 50, 101, 152 or 200.
+        width_multiplier: of the channels, > 0; 1 means 64 at the stem.
+        sk_ratio: selective kernels: width of the mixing layer as a fraction of the block's; 0 is off, .0625 the usual.
+            It also brings the stem and the shortcuts of ResNet-D; the blocks of depth 18 and 34 have no such kernels.
+        se_ratio: squeeze and excitation at the end of each block, in [0, 1]; 0 is off.
+        input_shape: (height, width, channels); height and width may be None.
+        stem: "large" (7x7 stride 2, max pool stride 2), "small" (3x3, no pool) or "auto": small up to 32 pixels.
+        norm: "batch" or "group" (at most 32 groups).
+        global_bn: take the statistics of batch normalisation over all replicas.
+        batch_norm_decay: momentum of the moving statistics.
+        pool_padding: "same", or "symmetric" as in torchvision's networks, whose weights need it.
+        dtype: a Keras dtype policy, the global one if None. Features are at least float32 under each.
+        name: of the model.
+
+    Returns:
+        A `keras.Model` with features `[B, F]`, all >= 0.
+
+    Raises:
+        InputError: a value outside its range.
+
+    Example:
+        >>> encoder = ResNet(18, width_multiplier=0.25, input_shape=(32, 32, 3))
+        >>> encoder(tf.zeros([2, 32, 32, 3])).shape
+        TensorShape([2, 128])
+
+    Source: He et al., arXiv 1512.03385; SimCLR v1 and v2, arXiv 2002.05709 and 2006.10029; selective kernels, arXiv
+    1903.06586; ResNet-D, arXiv 1812.01187; squeeze and excitation, arXiv 1709.01507.
+    """
+
+    def __init__(
+        self,
+        depth: int = 50,
+        width_multiplier: float = 1.0,
+        sk_ratio: float = 0.0,
+        se_ratio: float = 0.0,
+        input_shape: tuple = (None, None, 3),
+        stem: str = "auto",
+        norm: str = "batch",
+        global_bn: bool = True,
+        batch_norm_decay: float = 0.9,
+        pool_padding: str = "same",
+        dtype=None,
+        name: str = "resnet",
+    ):
+        config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        _check(config)
+        config["input_shape"] = tuple(input_shape)
+        config["dtype"] = keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name
+        net = _Builder(config)
+        images = keras.Input(config["input_shape"], name="images")
+        super().__init__(inputs=images, outputs=net.network(images), name=name)
+        self._config = config
+        self.layer_order = tuple(net.order)
+
+    def get_config(self):
+        return dict(self._config)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+
+class _Builder:
+    """Lays the layers of one network, and notes those with weights in their order."""
+
+    def __init__(self, config):
+        self.config = config
+        self.bottleneck, self.blocks = DEPTHS[config["depth"]]
+        self.resnet_d = config["sk_ratio"] > 0
+        self.order = []
+
+    def width(self, filters):
+        return max(1, int(filters * self.config["width_multiplier"]))
+
+    def network(self, x):
+        x = self.stem(x)
+        for group, blocks in enumerate(self.blocks):
+            filters = self.width(64 * 2**group)
+            for block in range(blocks):
+                stride = 2 if group > 0 and block == 0 else 1
+                name = f"block_group{group + 1}"
+                out = name if block == blocks - 1 else f"{name}_block{block + 1}_out"
+                x = self.block(x, filters, stride, block == 0, f"{name}_block{block + 1}", out)
+        # The mean of many activations needs float32.
+        dtype = "float64" if self.config["dtype"] == "float64" else "float32"
+        return layers.GlobalAveragePooling2D(dtype=dtype, name="final_avg_pool")(x)
+
+    def stem(self, x):
+        filters = self.width(64)
+        height, width, _ = self.config["input_shape"]
+        small = height is not None and width is not None and max(height, width) <= _SMALL_IMAGE
+        if self.config["stem"] == "small" or (self.config["stem"] == "auto" and small):
+            x = self.conv(x, filters, 3, 1, "initial_conv")
+            x = self.norm_relu(x, "initial")
+            return layers.Identity(name="initial_max_pool", dtype=self.config["dtype"])(x)
+        if self.resnet_d:
+            half = max(1, filters // 2)
+            x = self.norm_relu(self.conv(x, half, 3, 2, "initial_conv1"), "initial1")
+            x = self.norm_relu(self.conv(x, half, 3, 1, "initial_conv2"), "initial2")
+            x = self.conv(x, filters, 3, 1, "initial_conv")
+        else:
+            x = self.conv(x, filters, 7, 2, "initial_conv")
+        return self.max_pool(self.norm_relu(x, "initial"))
+
+    def max_pool(self, x):
+        padding = self.config["pool_padding"]
+        if padding == "symmetric":  # with zeros, which no maximum takes after a ReLU
+            x, padding = self.pad(x, 1, "initial_pad"), "valid"
+        return layers.MaxPooling2D(3, 2, padding, name="initial_max_pool", dtype=self.config["dtype"])(x)
+
+    def block(self, x, filters, stride, project, name, out):
+        out_filters = 4 * filters if self.bottleneck else filters
+        shortcut = self.shortcut(x, out_filters, stride, name) if project else x
+        if self.bottleneck:
+            x = self.norm_relu(self.conv(x, filters, 1, 1, f"{name}_conv1"), f"{name}_1")
+            if self.config["sk_ratio"] > 0:
+                x = self.selective_kernel(x, filters, stride, f"{name}_sk")
+            else:
+                x = self.norm_relu(self.conv(x, filters, 3, stride, f"{name}_conv2"), f"{name}_2")
+            x = self.conv(x, out_filters, 1, 1, f"{name}_conv3")
+        else:
+            x = self.norm_relu(self.conv(x, filters, 3, stride, f"{name}_conv1"), f"{name}_1")
+            x = self.conv(x, out_filters, 3, 1, f"{name}_conv2")
+        x = self.norm(x, f"{name}_last_norm", gamma="zeros")
+        if self.config["se_ratio"] > 0:
+            x = self.squeeze_excite(x, out_filters, f"{name}_se")
+        x = layers.Add(name=f"{name}_add", dtype=self.config["dtype"])([x, shortcut])
+        return self.relu(x, out)
+
+    def shortcut(self, x, filters, stride, name):
+        if self.resnet_d:
+            if stride > 1:
+                x = self.pad(x, ((0, 1), (0, 1)), f"{name}_shortcut_pad")
+            padding = "same" if stride == 1 else "valid"
+            pool = layers.AveragePooling2D(2, stride, padding, name=f"{name}_shortcut_pool", dtype=self.config["dtype"])
+            x, stride = pool(x), 1
+        return self.norm(self.conv(x, filters, 1, stride, f"{name}_shortcut_conv"), f"{name}_shortcut_norm")
+
+    def selective_kernel(self, x, filters, stride, name):
+        """Two streams of a 3x3 convolution, mixed per channel by a softmax over the two."""
+        x = self.norm_relu(self.conv(x, 2 * filters, 3, stride, f"{name}_conv"), name)
+        first, second = ops.split(x, 2, axis=-1)
+        pooled = ops.mean(first + second, axis=(1, 2), keepdims=True)
+        hidden = max(int(filters * self.config["sk_ratio"]), 32)
+        pooled = self.norm_relu(self.conv(pooled, hidden, 1, 1, f"{name}_mix1"), f"{name}_mix")
+        logits = ops.split(self.conv(pooled, 2 * filters, 1, 1, f"{name}_mix2"), 2, axis=-1)
+        return second + ops.sigmoid(logits[0] - logits[1]) * (first - second)
+
+    def squeeze_excite(self, x, filters, name):
+        """Channels scaled by a gate that sees the whole image."""
+        pooled = ops.mean(x, axis=(1, 2), keepdims=True)
+        hidden = max(1, int(filters * self.config["se_ratio"]))
+        hidden = self.relu(self.conv(pooled, hidden, 1, 1, f"{name}_reduce", use_bias=True), f"{name}_relu")
+        return x * ops.sigmoid(self.conv(hidden, filters, 1, 1, f"{name}_expand", use_bias=True))
+
+    def conv(self, x, filters, kernel_size, stride, name, use_bias=False):
+        kind = layers.Conv2D if stride == 1 else FixedPaddingConv2D
+        return self.weighted(
+            kind(
+                filters,
+                kernel_size,
+                stride,
+                "same",
+                use_bias=use_bias,
+                kernel_initializer=keras.initializers.VarianceScaling(),
+                name=name,
+                dtype=self.config["dtype"],
+            )
+        )(x)
+
+    def norm(self, x, name, gamma="ones"):
+        kwargs = {"gamma_initializer": gamma, "name": name, "dtype": self.config["dtype"]}
+        if self.config["norm"] == "group":
+            layer = layers.GroupNormalization(math.gcd(32, x.shape[-1]), epsilon=1e-5, **kwargs)
+        else:
+            layer = BatchNorm(self.config["batch_norm_decay"], synchronized=self.config["global_bn"], **kwargs)
+        return self.weighted(layer)(x)
+
+    def relu(self, x, name):
+        return layers.Activation("relu", name=name, dtype=self.config["dtype"])(x)
+
+    def norm_relu(self, x, name):
+        return self.relu(self.norm(x, f"{name}_norm"), f"{name}_relu")
+
+    def pad(self, x, size, name):
+        return layers.ZeroPadding2D(size, name=name, dtype=self.config["dtype"])(x)
+
+    def weighted(self, layer):
+        self.order.append(layer.name)
+        return layer
+
+
+def _check(config):
+    choices = {
+        "depth": DEPTHS,
+        "stem": ("auto", "small", "large"),
+        "norm": ("batch", "group"),
+        "pool_padding": ("same", "symmetric"),
+    }
+    for key, known in choices.items():
+        if config[key] not in known:
+            raise InputError(f"`{key}` {unknown(config[key], known)}")
+    if not config["width_multiplier"] > 0:
+        raise InputError(f"`width_multiplier` must be > 0. Received: width_multiplier={config['width_multiplier']}.")
+    for key in ("sk_ratio", "se_ratio", "batch_norm_decay"):
+        if not 0 <= config[key] <= 1:
+            raise InputError(f"`{key}` must be in [0, 1]. Received: {key}={config[key]}.")
+    shape = config["input_shape"]
+    if len(shape) != 3 or shape[2] is None:
+        raise InputError(f"`input_shape` must be (height, width, channels), channels given. Received: {shape}.")
