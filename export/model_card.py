@@ -1,0 +1,118 @@
+"""The facts that travel with an exported model: `model_card.json`, and a README in the form that model hubs expect."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import tfcontrastive
+from tfcontrastive.export.image_bytes import MAX_PIXELS
+
+
+def model_card(
+    model: keras.Model,
+    encoder: keras.Model,
+    images: tf.TensorSpec,
+    size: int,
+    signatures: dict[str, Callable],
+    more: dict[str, Any],
+) -> dict[str, Any]:
+    """Everything known about the model, as JSON values; `more` comes from whoever trained it."""
+    config = getattr(model, "config", None)
+    described = {name: _describe(function) for name, function in sorted(signatures.items())}
+    return {
+        "name": encoder.name,
+        "method": type(model).__name__ if model is not encoder else None,
+        "config": dataclasses.asdict(config) if dataclasses.is_dataclass(config) else None,
+        "embedding_dim": described["serving_default"]["outputs"]["embedding"]["shape"][-1],
+        "parameters": int(encoder.count_params()),
+        "preprocessing": preprocessing(size, images.shape[-1]),
+        "signatures": described,
+        "versions": {package.__name__: package.__version__ for package in (tfcontrastive, tf, keras)},
+        **more,
+    }
+
+
+def preprocessing(size: int, channels: int) -> dict[str, Any]:
+    """What `image_bytes` does before the encoder, with a hash that tells whether two models agree."""
+    rule = {
+        "image_size": size,
+        "channels": channels,
+        "crop": "center, 0.875 of the short side" if size > 32 else "none",
+        "resize": "bicubic",
+        "pixel_range": [0.0, 1.0],
+        "exif_orientation": "ignored",
+        "max_pixels": MAX_PIXELS,
+    }
+    digest = hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()
+    return {**rule, "hash": digest[:16]}
+
+
+def readme(card: dict[str, Any]) -> str:
+    """The card as a model hub's README: front matter, what it is, how to call it."""
+    size, channels = card["preprocessing"]["image_size"], card["preprocessing"]["channels"]
+    rows = "\n".join(f"| `{name}` | {_list(spec['inputs'])} | {_list(spec['outputs'])} |"
+                     for name, spec in card["signatures"].items())
+    trained = f"trained with {card['method']}" if card["method"] else "exported as it is"
+    metrics = "".join(f"| {name} | {value} |\n" for name, value in (card.get("metrics") or {}).items())
+    results = f"\n## Results\n\n| metric | value |\n|---|---|\n{metrics}" if metrics else ""
+    return f"""---
+library_name: tf-keras
+tags:
+- image-feature-extraction
+- self-supervised-learning
+- tensorflow
+---
+
+# {card['name']}
+
+An image encoder {trained}: images in, vectors of {card['embedding_dim']} numbers out
+({card['parameters']:,} parameters). All facts are in `model_card.json`.
+{results}
+## Use
+
+```python
+import tensorflow as tf
+
+model = tf.saved_model.load(path)  # keep this object while its signatures are in use
+outputs = model.signatures["serving_default"](images=tf.zeros([1, {size}, {size}, {channels}]))
+outputs["embedding"], outputs["embedding_l2"]
+```
+
+To fine-tune in Keras 2 (tf_keras): `hub.KerasLayer(path, trainable=True)`.
+In Keras 3: `keras.layers.TFSMLayer(path, call_endpoint="serving_default")`.
+
+## Signatures
+
+| name | inputs | outputs |
+|---|---|---|
+{rows}
+
+Images are float32 in [0, 1]. `image_bytes` takes whole JPEG, PNG, GIF or BMP files, decodes them, crops
+({card['preprocessing']['crop']}), resizes to {size} x {size} ({card['preprocessing']['resize']}) and scales to [0, 1],
+as in evaluation.
+One file that cannot be decoded fails its batch with INVALID_ARGUMENT and a message that names it.
+"""
+
+
+def _describe(function: tf.types.experimental.PolymorphicFunction) -> dict[str, dict[str, Any]]:
+    def describe(specs):
+        return {spec_name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+                for spec_name, spec in sorted(specs.items())}
+
+    inputs = {spec.name: spec for spec in function.input_signature}
+    return {"inputs": describe(inputs), "outputs": describe(function.get_concrete_function().structured_outputs)}
+
+
+def _list(tensors: dict[str, dict[str, Any]]) -> str:
+    def text(name, spec):
+        shape = ", ".join("?" if side is None else str(side) for side in spec["shape"] or [])
+        return f"`{name}` {spec['dtype']} [{shape}]"
+
+    return "<br>".join(text(name, spec) for name, spec in tensors.items())

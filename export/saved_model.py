@@ -1,0 +1,235 @@
+"""One SavedModel for every consumer: `hub.KerasLayer`, `TFSMLayer`, `tf.saved_model.load` and TensorFlow Serving."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfcontrastive.config import InputError
+from tfcontrastive.export.image_bytes import decode_images
+from tfcontrastive.export.model_card import model_card, readme
+
+SALIENT = ("initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4",
+           "final_avg_pool")
+"""Encoder layers whose outputs the `features` signature returns, where the encoder has them (SimCLR's names)."""
+
+DEFAULT_IMAGE_SIZE = 224
+
+# Pixels lie in [0, 1]. Far beyond that, someone forgot to divide by 255, and the vector would be silently wrong.
+_FAR_OUTSIDE = 16.0
+
+
+def save_model(
+    model_or_encoder: keras.Model,
+    base: str | os.PathLike,
+    version: int | None = None,
+    image_size: int | None = None,
+    probe: keras.layers.Layer | None = None,
+    *,
+    card: dict[str, Any] | None = None,
+) -> str:
+    """Writes the encoder as a SavedModel to `base/<version>/`, whole or not at all.
+
+    `__call__(images, training=False)` of the loaded object runs the encoder alone, so that fine-tuning with
+    `hub.KerasLayer(path, trainable=True)` leaves the projection head out. The signatures are
+
+    - `serving_default`: `images` float32 `[B, H, W, C]` in [0, 1] -> `embedding` `[B, F]`, and `embedding_l2`, the same
+      at unit length;
+    - `image_bytes`: encoded JPEG, PNG, GIF or BMP files `[B]` -> the same; decoding and the evaluation preprocessing
+      are part of the graph (only for 1 and 3 channels and square images);
+    - `features`: `images` -> every salient tensor, the projection head's input and output, the probe's logits;
+    - `serve_training`: as `serving_default`, in training mode, for `TFSMLayer(call_training_endpoint=...)`.
+
+    All outputs are float32. A server that watches `base` never sees half a model: it is written aside and renamed.
+
+    Args:
+        model_or_encoder: a `ContrastiveModel` or any built `keras.Model` `[B, H, W, C]` -> `[B, F]`.
+        base: the directory that holds the versions.
+        version: a whole number >= 0. None takes the number after the highest in `base`, from 1.
+        image_size: height and width in pixels that `image_bytes` resizes to. None takes the encoder's own size, or 224.
+        probe: a layer `[B, F]` -> `[B, classes]` for `logits_sup`. None takes `model.probe` if there is one.
+        card: more facts for `model_card.json` (recipe, data, metrics, ...), JSON values.
+
+    Returns:
+        The path `base/<version>`.
+
+    Raises:
+        InputError: if the version exists, the encoder is not built or does not map images to vectors, or the size does
+            not fit.
+
+    Example:
+
+    ```python
+    path = save_model(model, "exported")              # exported/1
+    layer = hub.KerasLayer(path, trainable=True)
+    ```
+    """
+    encoder = getattr(model_or_encoder, "encoder", model_or_encoder)
+    height, width, channels = _image_shape(encoder)
+    size = _image_size(image_size, height, width)
+    probe = probe if probe is not None else getattr(model_or_encoder, "probe", None)
+    head = getattr(model_or_encoder, "projection_head", None)
+    base = os.fspath(base)
+    path = _version_path(base, version)
+
+    servable = _Servable(encoder, head, probe)
+    images = tf.TensorSpec([None, height, width, channels], tf.float32, name="images")
+    signatures = servable.signatures(images, size)
+    facts = model_card(model_or_encoder, encoder, images, size, signatures, card or {})
+
+    aside = os.path.join(base, f".{os.path.basename(path)}.{os.getpid()}.tmp")
+    os.makedirs(aside)
+    try:
+        tf.saved_model.save(servable, aside, signatures=signatures)
+        _write(os.path.join(aside, "model_card.json"), json.dumps(facts, indent=2, default=str) + "\n")
+        _write(os.path.join(aside, "README.md"), readme(facts))
+        os.rename(aside, path)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return path
+
+
+class _Servable(tf.Module):
+    """What is saved. The three lists are plain attributes because `hub.KerasLayer` looks for them by name:
+    `tf.Module`'s own properties of these names are not part of a SavedModel, and cannot be assigned."""
+
+    variables = None
+    trainable_variables = None
+    regularization_losses = None
+
+    def __init__(self, encoder: keras.Model, head: keras.layers.Layer | None, probe: keras.layers.Layer | None):
+        super().__init__(name="encoder")
+        self._encoder, self._head, self._probe = encoder, head, probe
+        self._salient = _salient_model(encoder)
+        self.variables = [variable.value for variable in encoder.variables]
+        self.trainable_variables = [variable.value for variable in encoder.trainable_variables]
+        self.regularization_losses = [_penalty(v) for v in encoder.trainable_variables if v.regularizer is not None]
+        self.head_variables = [v.value for part in (head, probe) if part is not None for v in part.variables]
+
+    @tf.function
+    def __call__(self, inputs, training=False):
+        return tf.cast(self._encoder(inputs, training=training), tf.float32)
+
+    def signatures(self, images: tf.TensorSpec, size: int) -> dict[str, Callable]:
+        """The functions to save, for images of this shape."""
+        for training in (False, True):  # Only these two values of `training` have a trace in the SavedModel.
+            output = self.__call__.get_concrete_function(images, training=training).structured_outputs
+        if output.shape.rank != 2:
+            raise InputError(f"`model_or_encoder` must map images [B, H, W, C] to vectors [B, F]. Received: an encoder "
+                             f"with output shape {output.shape}. Add a global pooling layer.")
+
+        def serving_default(images):
+            return _embeddings(self(_checked(images)))
+
+        def serve_training(images):
+            return _embeddings(self(_checked(images), training=True))
+
+        def features(images):
+            return self._all_features(_checked(images))
+
+        def image_bytes(image_bytes):
+            return _embeddings(self(decode_images(image_bytes, size=size, channels=images.shape[-1])))
+
+        # An input signature, not a concrete function: else variables made under a strategy cannot be saved.
+        functions = {f.__name__: tf.function(f, input_signature=[images])
+                     for f in (serving_default, features, serve_training)}
+        if images.shape[-1] in (1, 3) and images.shape[1] == images.shape[2]:
+            encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
+            functions["image_bytes"] = tf.function(image_bytes, input_signature=[encoded])
+        return functions
+
+    def _all_features(self, images):
+        tensors = self._salient(images, training=False)
+        embedding = tensors.pop("embedding")
+        tensors = {**tensors, **_embeddings(tf.cast(embedding, tf.float32))}
+        if self._head is not None:
+            tensors["proj_head_input"] = embedding
+            tensors["proj_head_output"] = self._head(embedding, training=False)
+        if self._probe is not None:
+            tensors["logits_sup"] = self._probe(embedding)
+        return {name: tf.cast(tensor, tf.float32) for name, tensor in tensors.items()}
+
+
+def _salient_model(encoder: keras.Model) -> Callable:
+    """The encoder with its named inner tensors as outputs; of a subclassed model, only the embedding."""
+    if not getattr(encoder, "inputs", None):
+        return lambda images, training: {"embedding": encoder(images, training=training)}
+    names = {layer.name for layer in encoder.layers}
+    tensors = {name: encoder.get_layer(name).output for name in SALIENT if name in names}
+    return keras.Model(encoder.inputs, {**tensors, "embedding": encoder.outputs[0]})
+
+
+def _penalty(variable: keras.Variable) -> Callable:
+    return tf.function(lambda: tf.cast(variable.regularizer(variable), tf.float32), input_signature=[])
+
+
+def _embeddings(features: tf.Tensor) -> dict[str, tf.Tensor]:
+    # l2_normalize's epsilon bounds the squared length: a zero vector stays zero.
+    return {"embedding": features, "embedding_l2": tf.math.l2_normalize(features, axis=-1, epsilon=1e-24)}
+
+
+def _checked(images: tf.Tensor) -> tf.Tensor:
+    """Refuses, in the graph, what would crash a kernel or give a silently wrong vector."""
+    with tf.control_dependencies([
+        tf.debugging.Assert(tf.shape(images)[0] > 0, ["`images` must hold at least one image. Received: 0"]),
+        tf.debugging.Assert(tf.reduce_all(tf.abs(images) <= _FAR_OUTSIDE), [
+            "`images` must be finite, with pixels in [0, 1]: found NaN, infinity or far larger values. "
+            "Divide 8-bit pixels by 255."]),
+    ]):
+        return tf.identity(images)
+
+
+def _image_shape(encoder: Any) -> tuple[int | None, int | None, int]:
+    """Height, width (None where the encoder takes any) and channels of the encoder's input."""
+    if not isinstance(encoder, keras.Model):
+        raise InputError(f"`model_or_encoder` must be a keras.Model. Received: {type(encoder).__name__}.")
+    if not encoder.built:
+        raise InputError("`model_or_encoder` must be built. Received: no weights yet. Call it on a batch first.")
+    if getattr(encoder, "inputs", None):
+        shape = encoder.input_shape
+    else:  # A subclassed model knows only the batch that built it: all but its channels may vary.
+        shape = (encoder.get_build_config() or {}).get("input_shape")
+        shape = (None, None, None, shape[-1]) if shape else None
+    if not (isinstance(shape, tuple) and len(shape) == 4 and isinstance(shape[-1], int)):
+        raise InputError(f"`model_or_encoder` must take images [B, H, W, C]. Received: input shape {shape}.")
+    return shape[1:]
+
+
+def _image_size(image_size: int | None, height: int | None, width: int | None) -> int:
+    size = image_size if image_size is not None else height or width or DEFAULT_IMAGE_SIZE
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise InputError(f"`image_size` must be a whole number >= 1. Received: image_size={image_size!r}.")
+    if image_size is not None and any(side not in (None, image_size) for side in (height, width)):
+        raise InputError(f"`image_size` must be what the encoder takes, {height} x {width}. "
+                         f"Received: image_size={image_size}.")
+    return size
+
+
+def _version_path(base: str, version: int | None) -> str:
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 0):
+        raise InputError(f"`version` must be a whole number >= 0. Received: version={version!r}.")
+    try:
+        os.makedirs(base, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"`base` must be a directory that can be written. Received: base={base!r} ({error.strerror})."
+        ) from error
+    if version is None:
+        version = 1 + max((int(name) for name in os.listdir(base) if name.isdecimal()), default=0)
+    path = os.path.join(base, str(version))
+    if os.path.exists(path):
+        raise InputError(f"`version` must be new. Received: version={version}, but {path} exists. "
+                         "Leave it out to take the next one.")
+    return path
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
