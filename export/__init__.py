@@ -1,5 +1,25 @@
-"""From a trained encoder to what others use: one SavedModel, embedding files, search and serving."""
+"""From a trained encoder to what others use: one SavedModel, embedding files, search and serving.
 
-from tfcontrastive.export.saved_model import save_model
+Names are imported on first use: a client needs no TensorFlow.
+"""
 
-__all__ = ["save_model"]
+import importlib
+
+_HOMES = {
+    "CppError": "cpp_session",
+    "CppSession": "cpp_session",
+    "decode_images": "image_bytes",
+    "save_model": "saved_model",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,12 +5,15 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfcontrastive.augment import ops
+from tfcontrastive.export.checks import checked_batch, require
 
 MAX_PIXELS = 2**26
 """An image of more pixels is refused by its header, before memory is taken for it (67 million, 8192 x 8192)."""
 
 _HEADER_BYTES = 32
 _GIF_BLOCKS = 2**16
+_BMP_HEADER = 54
+_GRAY_PALETTE = b"".join(bytes([shade, shade, shade, 0]) for shade in range(256))
 
 
 def decode_images(contents: tf.Tensor, *, size: int, channels: int = 3, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
@@ -38,15 +41,14 @@ def decode_images(contents: tf.Tensor, *, size: int, channels: int = 3, max_pixe
     >>> decode_images(png[None], size=32).shape
     TensorShape([1, 32, 32, 3])
     """
-    count = tf.size(contents)
-    contents = _require(count > 0, contents, "`image_bytes` must hold at least one image. Received: {}", count)
+    contents = checked_batch(contents, "image_bytes")
 
     def decode(element):
         image = _decode(*element, channels, max_pixels)
         return ops.center_crop_resize(tf.image.convert_image_dtype(image, tf.float32)[None], size)[0]
 
     # Few at a time: an image at the pixel limit takes about a gigabyte while it is resized.
-    return tf.map_fn(decode, (tf.range(count), contents), parallel_iterations=4,
+    return tf.map_fn(decode, (tf.range(tf.size(contents)), contents), parallel_iterations=4,
                      fn_output_signature=tf.TensorSpec([size, size, channels], tf.float32))
 
 
@@ -55,8 +57,9 @@ def _decode(position: tf.Tensor, data: tf.Tensor, channels: int, max_pixels: int
     header = _bytes(tf.strings.substr(data, 0, _HEADER_BYTES))
     jpeg, png = _starts(header, b"\xff\xd8\xff"), _starts(header, b"\x89PNG\r\n\x1a\n")
     gif, bmp = _starts(header, b"GIF8"), _starts(header, b"BM")
-    data = _require(tf.strings.length(data) > 0, data, "`image_bytes` [{}] is empty: it has no bytes", position)
-    data = _require(jpeg | png | gif | bmp, data, "`image_bytes` [{}] is not a JPEG, PNG, GIF or BMP image", position)
+    data = require(tf.strings.length(data) > 0, data, "`image_bytes` [{}] is empty: it has no bytes", position)
+    data = require(jpeg | png | gif | bmp, data, "`image_bytes` [{}] is not a JPEG, PNG, GIF or BMP image", position)
+
 
     data, gif_height, gif_width = tf.cond(gif, lambda: _first_gif_frame(data), lambda: (data, 0, 0))
     jpeg_shape = tf.cond(jpeg, lambda: tf.image.extract_jpeg_shape(data), lambda: tf.zeros([3], tf.int32))
@@ -64,11 +67,13 @@ def _decode(position: tf.Tensor, data: tf.Tensor, channels: int, max_pixels: int
     width = tf.where(png, _big_endian(header[16:20]), tf.where(bmp, tf.abs(_little_endian(header[18:22])), 0))
     height += tf.cast(jpeg_shape[0] + gif_height, tf.int64)
     width += tf.cast(jpeg_shape[1] + gif_width, tf.int64)
-    data = _require((height > 0) & (width > 0), data, "`image_bytes` [{}] has a damaged header: no pixels", position)
+    data = require((height > 0) & (width > 0), data, "`image_bytes` [{}] has a damaged header: no pixels", position)
     # By division, since the product of two 32-bit sides may overflow.
-    data = _require(height <= max_pixels // tf.maximum(width, 1), data,
-                    f"`image_bytes` [{{}}] is {{}} x {{}} pixels, more than the {max_pixels} that are decoded",
-                    position, width, height)
+    data = require(height <= max_pixels // tf.maximum(width, 1), data,
+                   f"`image_bytes` [{{}}] is {{}} x {{}} pixels, more than the {max_pixels} that are decoded",
+                   position, width, height)
+    data = require(~bmp | _readable_bmp(data, header), data,
+                   "`image_bytes` [{}] is a BMP of another kind than uncompressed RGB or 8-bit gray", position)
     return tf.cond(jpeg | png,
                    lambda: tf.io.decode_image(data, channels, expand_animations=False),
                    lambda: _with_channels(tf.io.decode_image(data, expand_animations=False), channels))
@@ -79,6 +84,14 @@ def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
     shape = tf.concat([tf.shape(image)[:2], [3]], axis=0)
     rgb = tf.broadcast_to(image[..., :3], shape)
     return tf.image.rgb_to_grayscale(rgb) if channels == 1 else rgb
+
+
+def _readable_bmp(data: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
+    """Whether the decoder reads this BMP rightly: of 8 bits, it takes the indices of any palette for shades of gray."""
+    bits, compression = header[28], header[30]
+    palette = tf.strings.substr(tf.strings.join([data, bytes(_BMP_HEADER)]), _BMP_HEADER, len(_GRAY_PALETTE))
+    gray = (bits == 8) & (header[14] == _BMP_HEADER - 14) & (palette == _GRAY_PALETTE)
+    return tf.where(compression == 0, gray | (bits == 24) | (bits == 32), (compression == 3) & (bits == 32))
 
 
 def _first_gif_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -107,13 +120,6 @@ def _first_gif_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     width = is_frame * (byte(frame + 5) + 256 * byte(frame + 6))
     height = is_frame * (byte(frame + 7) + 256 * byte(frame + 8))
     return tf.strings.join([tf.strings.substr(data, 0, end), b";"]), height, width
-
-
-def _require(condition: tf.Tensor, data: tf.Tensor, template: str, *values: tf.Tensor) -> tf.Tensor:
-    """`data`, after the condition holds."""
-    check = tf.debugging.Assert(condition, [tf.strings.format(template, values)])
-    with tf.control_dependencies([check] if check is not None else []):
-        return tf.identity(data)
 
 
 def _bytes(data: tf.Tensor) -> tf.Tensor:

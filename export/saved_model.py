@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
+from tfcontrastive.export.checks import checked_images
 from tfcontrastive.export.image_bytes import decode_images
 from tfcontrastive.export.model_card import model_card, readme
 
@@ -20,9 +21,6 @@ SALIENT = ("initial_conv", "initial_max_pool", "block_group1", "block_group2", "
 """Encoder layers whose outputs the `features` signature returns, where the encoder has them (SimCLR's names)."""
 
 DEFAULT_IMAGE_SIZE = 224
-
-# Pixels lie in [0, 1]. Far beyond that, someone forgot to divide by 255, and the vector would be silently wrong.
-_FAR_OUTSIDE = 16.0
 
 
 def save_model(
@@ -126,13 +124,13 @@ class _Servable(tf.Module):
                              f"with output shape {output.shape}. Add a global pooling layer.")
 
         def serving_default(images):
-            return _embeddings(self(_checked(images)))
+            return _embeddings(self(checked_images(images)))
 
         def serve_training(images):
-            return _embeddings(self(_checked(images), training=True))
+            return _embeddings(self(checked_images(images), training=True))
 
         def features(images):
-            return self._all_features(_checked(images))
+            return self._all_features(checked_images(images))
 
         def image_bytes(image_bytes):
             return _embeddings(self(decode_images(image_bytes, size=size, channels=images.shape[-1])))
@@ -173,17 +171,6 @@ def _penalty(variable: keras.Variable) -> Callable:
 def _embeddings(features: tf.Tensor) -> dict[str, tf.Tensor]:
     # l2_normalize's epsilon bounds the squared length: a zero vector stays zero.
     return {"embedding": features, "embedding_l2": tf.math.l2_normalize(features, axis=-1, epsilon=1e-24)}
-
-
-def _checked(images: tf.Tensor) -> tf.Tensor:
-    """Refuses, in the graph, what would crash a kernel or give a silently wrong vector."""
-    with tf.control_dependencies([
-        tf.debugging.Assert(tf.shape(images)[0] > 0, ["`images` must hold at least one image. Received: 0"]),
-        tf.debugging.Assert(tf.reduce_all(tf.abs(images) <= _FAR_OUTSIDE), [
-            "`images` must be finite, with pixels in [0, 1]: found NaN, infinity or far larger values. "
-            "Divide 8-bit pixels by 255."]),
-    ]):
-        return tf.identity(images)
 
 
 def _image_shape(encoder: Any) -> tuple[int | None, int | None, int]:
