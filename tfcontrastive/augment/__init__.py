@@ -1,0 +1,27 @@
+"""Augmentation: batched, stateless image ops and the named policies made of them."""
+
+from tfcontrastive.augment import ops
+from tfcontrastive.augment.policies import (
+    POLICIES,
+    Geometry,
+    Policy,
+    policy,
+    policy_from_config,
+    random_view_geometry,
+)
+from tfcontrastive.augment.random import bernoulli, row_seeds, uniform
+from tfcontrastive.augment.view import View
+
+__all__ = [
+    "POLICIES",
+    "Geometry",
+    "Policy",
+    "View",
+    "bernoulli",
+    "ops",
+    "policy",
+    "policy_from_config",
+    "random_view_geometry",
+    "row_seeds",
+    "uniform",
+]

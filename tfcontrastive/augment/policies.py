@@ -1,0 +1,186 @@
+"""The named augmentation policies: tables of numbers, not code."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from tfcontrastive.augment import ops
+from tfcontrastive.augment.jitter import FORMS
+from tfcontrastive.augment.view import View
+from tfcontrastive.config import AugmentConfig, InputError, unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """Which part of an image a view shows, as data. See `ops.sample_crop_boxes` for the distribution.
+
+    Args:
+        min_area, max_area: smallest and largest part of the image that a crop covers, in (0, 1].
+        min_ratio, max_ratio: smallest and largest width / height of a crop, > 0.
+        flip: probability of mirroring left to right, in [0, 1].
+    """
+
+    min_area: float = 0.08
+    max_area: float = 1.0
+    min_ratio: float = 3 / 4
+    max_ratio: float = 4 / 3
+    flip: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """How the views of an image are made.
+
+    Args:
+        name: the name it was asked for by.
+        geometry: crop and flip, the same for every view; done by the input pipeline.
+        views: what follows, one per view.
+    """
+
+    name: str
+    geometry: Geometry
+    views: tuple[View, ...]
+
+
+_WIDE = Geometry()
+_NARROW = Geometry(min_area=0.2)  # of the MoCo family, following instance discrimination
+
+_STRONG = ops.ColorRange(0.8, 0.8, 0.8, 0.2)
+_MEDIUM = ops.ColorRange(0.4, 0.4, 0.4, 0.1)
+_MILD = ops.ColorRange(0.4, 0.4, 0.2, 0.1)
+
+_SIMCLR = View(_STRONG, gray_probability=0.2, blur_probability=0.5)
+_MOCO_V1 = View(ops.ColorRange(0.4, 0.4, 0.4, 0.4), jitter_probability=1.0, gray_probability=0.2, gray_first=True)
+_MOCO_V2 = View(_MEDIUM, gray_probability=0.2, blur_probability=0.5)
+_FIRST = View(_MILD, gray_probability=0.2, blur_probability=1.0)
+_SECOND = View(_MILD, gray_probability=0.2, blur_probability=0.1, solarize_probability=0.2)
+
+
+def _adding(view: View) -> View:
+    return dataclasses.replace(view, additive_brightness=True)
+
+
+# Sources: SimCLR 2002.05709 (v1 and v2 as in google-research/simclr), MoCo 1911.05722, MoCo v2 2003.04297, MoCo v3
+# 2104.02057, BYOL 2006.07733 (table 6; brightness as in its code), ReLIC 2010.07922 (BYOL's), Barlow Twins 2103.03230,
+# SupCon 2004.11362 (its small-image code), instance discrimination 1805.01978.
+POLICIES = {
+    "simclr": (_WIDE, (_SIMCLR, _SIMCLR)),
+    "simclr_v1": (_WIDE, (_adding(_SIMCLR), _adding(_SIMCLR))),
+    "moco_v1": (_NARROW, (_MOCO_V1, _MOCO_V1)),
+    "moco_v2": (_NARROW, (_MOCO_V2, _MOCO_V2)),
+    "moco_v3": (_WIDE, (_FIRST, _SECOND)),
+    "byol": (_WIDE, (_adding(_FIRST), _adding(_SECOND))),
+    "relic": (_WIDE, (_adding(_FIRST), _adding(_SECOND))),
+    "barlow_twins": (_WIDE, (_FIRST, _SECOND)),
+    "supcon": (_NARROW, (View(_MEDIUM, gray_probability=0.2),) * 2),
+    "instdisc": (_NARROW, (_MOCO_V1, _MOCO_V1)),
+    "crop": (_WIDE, (View(), View())),
+    "none": (Geometry(1.0, 1.0, 1.0, 1.0, flip=0.0), (View(), View())),
+}
+
+
+def policy(
+    name: str,
+    *,
+    strength: float = 1.0,
+    blur: bool | None = None,
+    color_ops: str = "fused",
+    image_size: int | None = None,
+) -> Policy:
+    """The augmentation policy of that name.
+
+    MoCo's own crops draw the area uniformly, resize bilinearly and blur without a limit on the kernel; all policies
+    here crop, resize and blur as SimCLR's. "crop" crops and flips only; "none" shows the whole image as it is.
+
+    Args:
+        name: one of `POLICIES`.
+        strength: multiplies the ranges of the color jitter, >= 0; 0 turns it off.
+        blur: None: as the policy says; False: never; True: with probability .5 in views that have none.
+        color_ops: "fused" or "exact", see `ops.color_jitter`.
+        image_size: the blur's kernel is a tenth of it, in pixels; None: of the height of the images.
+
+    Returns:
+        a `Policy`.
+
+    Raises:
+        InputError: an unknown name or form, a negative strength, or one that takes hue beyond half a turn.
+
+    Example:
+        >>> byol = policy("byol")
+        >>> [view.blur_probability for view in byol.views]
+        [1.0, 0.1]
+    """
+    if name not in POLICIES:
+        raise InputError(f"`augmentation` {unknown(name, POLICIES)}")
+    if color_ops not in FORMS:
+        raise InputError(f"`color_ops` {unknown(color_ops, FORMS)}")
+    if strength < 0:
+        raise InputError(f"`strength` must be >= 0. Received: strength={strength}.")
+    geometry, views = POLICIES[name]
+    made = []
+    for view in views:
+        jitter = view.jitter and ops.ColorRange(*(strength * limit for limit in view.jitter))
+        if jitter and jitter.hue > 0.5:
+            raise InputError(
+                f"`strength` must be <= {0.5 / view.jitter.hue:g} with {name}, whose hue would turn further than half "
+                f"a circle. Received: strength={strength}."
+            )
+        chosen = {None: view.blur_probability, False: 0.0, True: view.blur_probability or 0.5}[blur]
+        made.append(
+            dataclasses.replace(
+                view, jitter=jitter, blur_probability=chosen, color_ops=color_ops, image_size=image_size
+            )
+        )
+    return Policy(name, geometry, tuple(made))
+
+
+def policy_from_config(config: AugmentConfig) -> Policy:
+    """The policy that a checked configuration describes.
+
+    Raises:
+        InputError: as `policy`.
+
+    Example:
+        >>> policy_from_config(AugmentConfig(use_blur=False)).views[0].blur_probability
+        0.0
+    """
+    made = policy(
+        config.augmentation,
+        strength=config.color_jitter_strength,
+        blur=None if config.use_blur else False,
+        color_ops=config.color_ops,
+    )
+    if config.crop_min_area is None:
+        return made
+    return dataclasses.replace(made, geometry=dataclasses.replace(made.geometry, min_area=config.crop_min_area))
+
+
+def random_view_geometry(
+    images: tf.Tensor, seeds: tf.Tensor, geometry: Geometry, size: int | tuple[int, int]
+) -> tf.Tensor:
+    """Random crop, resize and flip as a policy's geometry says; see `ops.random_resized_crop`.
+
+    Args:
+        images: `[B, H, W, C]`, uint8 or float in [0, 1], static H, W and C.
+        seeds: integers `[B, 2]`.
+        geometry: of the policy.
+        size: output height and width in pixels, or both as one number.
+
+    Returns:
+        float32 `[B, size, size, C]` in [0, 1].
+
+    Example:
+        >>> images, seeds = tf.zeros([2, 32, 32, 3]), tf.constant([[0, 1], [0, 2]])
+        >>> random_view_geometry(images, seeds, policy("simclr").geometry, 24).shape
+        TensorShape([2, 24, 24, 3])
+    """
+    return ops.random_resized_crop(
+        images,
+        seeds,
+        size,
+        scale=(geometry.min_area, geometry.max_area),
+        ratio=(geometry.min_ratio, geometry.max_ratio),
+        flip_probability=geometry.flip,
+    )
