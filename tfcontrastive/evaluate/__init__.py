@@ -1,0 +1,48 @@
+"""What an encoder is worth: probes on its frozen features, and the shape of its embedding."""
+
+from tfcontrastive.evaluate.embedding_map import map_2d
+from tfcontrastive.evaluate.evaluator import Evaluator, FeatureEvaluator, evaluate, labelled_features
+from tfcontrastive.evaluate.features import FeatureExtractor, extract_features
+from tfcontrastive.evaluate.geometry import effective_rank, embedding_std
+from tfcontrastive.evaluate.knn import KNN, knn, knn_scores
+from tfcontrastive.evaluate.labelled_features import LabelledFeatures
+from tfcontrastive.evaluate.linear import PENALTIES, Linear, linear, linear_scores
+from tfcontrastive.evaluate.metrics import (
+    accuracies,
+    bootstrap_interval,
+    mean_per_class_accuracy,
+    top_k_accuracy,
+    top_k_hits,
+)
+from tfcontrastive.evaluate.neighbours import nearest_neighbours
+from tfcontrastive.evaluate.projector import write_projector
+from tfcontrastive.evaluate.thumbnails import displayable, sprite_sheet
+
+__all__ = [
+    "KNN",
+    "PENALTIES",
+    "Evaluator",
+    "FeatureEvaluator",
+    "FeatureExtractor",
+    "LabelledFeatures",
+    "Linear",
+    "accuracies",
+    "bootstrap_interval",
+    "displayable",
+    "effective_rank",
+    "embedding_std",
+    "evaluate",
+    "extract_features",
+    "knn",
+    "knn_scores",
+    "labelled_features",
+    "linear",
+    "linear_scores",
+    "map_2d",
+    "mean_per_class_accuracy",
+    "nearest_neighbours",
+    "sprite_sheet",
+    "top_k_accuracy",
+    "top_k_hits",
+    "write_projector",
+]

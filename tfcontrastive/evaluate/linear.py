@@ -1,0 +1,217 @@
+"""Linear classification of frozen features by logistic regression."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+
+from tfcontrastive.config import InputError, option
+from tfcontrastive.evaluate.checks import checked_splits
+from tfcontrastive.evaluate.evaluator import FeatureEvaluator
+from tfcontrastive.evaluate.labelled_features import LabelledFeatures
+from tfcontrastive.evaluate.metrics import accuracies, top_k_accuracy
+
+PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
+_PATIENCE = 3  # penalties in a row that may do no better than the best
+_SMALL = 1e10  # examples x features x classes
+
+
+def linear_scores(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    features: np.ndarray,
+    *,
+    num_classes: int,
+    penalties: Sequence[float] = PENALTIES,
+    validation_fraction: float = 0.2,
+    max_iter: int = 100,
+    seed: int = 0,
+) -> tuple[np.ndarray, float]:
+    """The class scores of a logistic regression whose penalty was chosen on a part of the training split.
+
+    It minimises mean_i CE(W x_i + b, y_i) + penalty / 2 |W|^2 by L-BFGS, where x are the features standardised by the
+    training split's mean and standard deviation. The penalty that does best on the held-out part is taken for a fit on
+    all of the training split; the test split has no say in it. The sweep goes from strong to weak, each fit starting
+    from the last, and ends once three in a row are no better than the best.
+
+    Args:
+        train_features: `[N, F]` float.
+        train_labels: `[N]` integers in `[0, num_classes)`, at least two classes.
+        features: `[M, F]` float.
+        num_classes: C.
+        penalties: the ones to try, > 0 each; with a single one nothing is held out.
+        validation_fraction: the part of each class held out for the sweep, in (0, 1).
+        max_iter: L-BFGS iterations for each fit, at least 1.
+        seed: of the choice of what is held out.
+
+    Returns:
+        Scores, float `[M, C]` (-inf for classes that `train_labels` lacks), and the penalty.
+
+    Raises:
+        InputError: for bad numbers, features that are not finite, labels out of range, fewer than two classes.
+
+    Source: the transfer protocol of SimCLR, https://arxiv.org/abs/2002.05709, appendix B.8.1, there without
+    standardisation and with 45 penalties.
+    """
+    train_features, train_labels, features, _ = checked_splits(
+        train_features, train_labels, features, None, num_classes
+    )
+    _check_numbers(penalties, validation_fraction, max_iter)
+    classes = np.unique(train_labels)
+    if len(classes) < 2:
+        raise InputError(f"`train_labels` must hold at least two classes. Received: only class {classes[0]}.")
+    mean, std = train_features.mean(axis=0), train_features.std(axis=0)
+    std = np.where(std > 0, std, 1)
+    train_features, features = (train_features - mean) / std, (features - mean) / std
+
+    penalty, weights = penalties[0], None
+    if len(penalties) > 1:
+        held_out = _held_out(train_labels, validation_fraction, seed)
+        penalty, weights = _best_penalty(train_features, train_labels, held_out, penalties, max_iter)
+    model = _fit(train_features, train_labels, penalty, max_iter, start=weights)
+    if model.n_iter_[0] >= max_iter:
+        logging.info("linear: L-BFGS stopped after %d iterations, before it converged.", max_iter)
+    return _scores(model, features, num_classes), float(penalty)
+
+
+def linear(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    num_classes: int,
+    penalties: Sequence[float] = PENALTIES,
+    validation_fraction: float = 0.2,
+    max_iter: int = 100,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The accuracy of a logistic regression on frozen features, its penalty chosen on a part of the training split.
+
+    Args:
+        train_features: `[N, F]` float.
+        train_labels: `[N]` integers in `[0, num_classes)`, at least two classes.
+        features: `[M, F]` float, of the test examples.
+        labels: `[M]` integers; only classes that `train_labels` holds. Not every class needs to occur.
+        num_classes: C.
+        penalties, validation_fraction, max_iter, seed: see `linear_scores`.
+
+    Returns:
+        `linear_top1`, `linear_top5`, `linear_mean_per_class`, `linear_top1_low`, `linear_top1_high` (see `accuracies`)
+        and `linear_penalty`.
+
+    Raises:
+        InputError: for bad numbers, features that are not finite, labels out of range, classes that only the test has.
+
+    >>> train = [[0.0], [0.1], [0.9], [1.0]]
+    >>> linear(train, [0, 0, 1, 1], [[0.2], [0.8]], [0, 1], num_classes=2)["linear_top1"]
+    1.0
+
+    Source: https://arxiv.org/abs/2002.05709, appendix B.8.1.
+    """
+    train_features, train_labels, features, labels = checked_splits(
+        train_features, train_labels, features, labels, num_classes
+    )
+    scores, penalty = linear_scores(
+        train_features,
+        train_labels,
+        features,
+        num_classes=num_classes,
+        penalties=penalties,
+        validation_fraction=validation_fraction,
+        max_iter=max_iter,
+        seed=seed,
+    )
+    return accuracies("linear", scores, labels) | {"linear_penalty": penalty}
+
+
+def _check_numbers(penalties: Sequence[float], validation_fraction: float, max_iter: int) -> None:
+    if not len(penalties) or not all(penalty > 0 for penalty in penalties):
+        raise InputError(f"`penalties` must be one or more numbers > 0. Received: penalties={penalties}.")
+    if not 0 < validation_fraction < 1:
+        raise InputError(f"`validation_fraction` must lie in (0, 1). Received: {validation_fraction}.")
+    if max_iter < 1:
+        raise InputError(f"`max_iter` must be >= 1. Received: max_iter={max_iter}.")
+
+
+def _held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """A mask over the examples: the same fraction of every class, at least one where a class has two or more."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        mask[rows[: min(max(1, round(fraction * len(rows))), len(rows) - 1)]] = True
+    if not mask.any():
+        raise InputError(
+            "`train_labels` must hold some class twice for a penalty to be chosen; else give a single one in "
+            "`penalties`. Received: one example a class."
+        )
+    return mask
+
+
+def _best_penalty(features, labels, held_out, penalties, max_iter):
+    """The penalty with the highest held-out accuracy (of equals, the strongest), and the weights it led to."""
+    best, best_accuracy, worse, model = None, -1.0, 0, None
+    for penalty in sorted(penalties, reverse=True):
+        start = (model.coef_, model.intercept_) if model is not None else None
+        model = _fit(features[~held_out], labels[~held_out], penalty, max_iter, start)
+        scores = _scores(model, features[held_out], labels.max() + 1)
+        accuracy = top_k_accuracy(scores, labels[held_out])
+        if accuracy > best_accuracy:
+            best, best_accuracy, worse = (penalty, (model.coef_, model.intercept_)), accuracy, 0
+        elif (worse := worse + 1) == _PATIENCE:
+            break
+    logging.info("linear: penalty %g, with accuracy %.4f on the held-out part of train.", best[0], best_accuracy)
+    return best
+
+
+def _fit(features, labels, penalty, max_iter, start=None):
+    # Slow to import, and few who import this room ask for it.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    # Many small products: BLAS threads wait for each other longer than they work, many times as long on a busy machine.
+    small = features.size * (labels.max() + 1) < _SMALL
+    model = LogisticRegression(C=1 / (penalty * len(labels)), max_iter=max_iter, warm_start=True)
+    if start is not None:
+        model.coef_, model.intercept_ = (weights.copy() for weights in start)
+    with warnings.catch_warnings(), threadpool_limits(1 if small else None, user_api="blas"):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said once, of the last fit, in the log
+        return model.fit(features, labels)
+
+
+def _scores(model, features: np.ndarray, num_classes: int) -> np.ndarray:
+    scores = np.full([len(features), num_classes], -np.inf, np.float32)
+    decision = model.decision_function(features)
+    if decision.ndim == 1:  # two classes: one column, for the second
+        decision = np.stack([-decision, decision], axis=1)
+    scores[:, model.classes_] = decision
+    return scores
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear(FeatureEvaluator):
+    """The `linear` protocol by L-BFGS on an encoder and a data source.
+
+    ```python
+    Linear().run(encoder, tfcontrastive.data.load("embedded"))   # {"linear_top1": ..., "linear_penalty": ..., ...}
+    ```
+    """
+
+    max_iter: int = option(100, "L-BFGS iterations for each fit of the linear probe.", at_least=1)
+    validation_fraction: float = option(0.2, "Part of train on which the penalty is chosen.", above=0, below=1)
+    seed: int = option(0, "Seed of the validation split.", at_least=0)
+
+    def measure(self, features: LabelledFeatures) -> dict[str, float]:
+        return linear(
+            *features.arrays(),
+            num_classes=features.num_classes,
+            validation_fraction=self.validation_fraction,
+            max_iter=self.max_iter,
+            seed=self.seed,
+        )

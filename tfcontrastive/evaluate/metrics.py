@@ -1,0 +1,133 @@
+"""Accuracies from class scores, and how sure one can be of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tfcontrastive.config import InputError
+
+
+def top_k_hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Whether each example's label is among its k highest scores.
+
+    Equal scores rank in class order. A score of -inf marks a class that was not predicted at all: it is never a hit.
+
+    Args:
+        scores: `[N, C]`, higher is likelier.
+        labels: `[N]` integers in `[0, C)`.
+        k: at least 1; above C it counts as C.
+
+    Returns:
+        bool `[N]`.
+    """
+    if k < 1:
+        raise InputError(f"`k` must be >= 1. Received: k={k}.")
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    earlier = np.arange(scores.shape[1]) < labels[:, None]
+    rank = np.sum((scores > own) | ((scores == own) & earlier), axis=1)
+    return (rank < k) & (own[:, 0] > -np.inf)
+
+
+def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> float:
+    """The share of examples whose label is among the k highest scores.
+
+    Args:
+        scores: `[N, C]`, higher is likelier.
+        labels: `[N]` integers in `[0, C)`.
+        k: at least 1.
+
+    Returns:
+        A number in [0, 1].
+
+    >>> top_k_accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1])
+    0.5
+    """
+    return float(np.mean(top_k_hits(scores, labels, k)))
+
+
+def mean_per_class_accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """The mean over the classes of the share of each class that is predicted right.
+
+    Only the classes that occur in `labels` count, so a class absent from a test split does no harm. It is the metric of
+    unbalanced sets (Pets, Caltech-101, ... in SimCLR's Table 8, https://arxiv.org/abs/2002.05709).
+
+    Args:
+        predictions: `[N]` predicted classes, integers.
+        labels: `[N]` true classes, integers.
+
+    Returns:
+        A number in [0, 1].
+
+    >>> mean_per_class_accuracy([0, 0, 0, 0], [0, 0, 0, 1])
+    0.5
+    """
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    _, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return float(np.mean(np.bincount(index, weights=predictions == labels) / counts))
+
+
+def bootstrap_interval(
+    statistic: Callable[..., float],
+    *arrays: np.ndarray,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The interval that holds a statistic of the examples with the given confidence (percentile bootstrap).
+
+    The examples are drawn anew with replacement, as many as there are, and the statistic is taken each time. The
+    interval speaks of the choice of test examples only, not of the chance in training (use several seeds for that).
+
+    Args:
+        statistic: maps the resampled arrays to a number.
+        *arrays: `[N, ...]` each, resampled together.
+        confidence: in (0, 1).
+        resamples: how often to draw.
+        seed: of the draws.
+
+    Returns:
+        (low, high).
+
+    >>> low, high = bootstrap_interval(np.mean, np.array([True] * 80 + [False] * 20))
+    >>> bool(0.70 < low < 0.75 < 0.85 < high < 0.90)
+    True
+
+    Source: Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979.
+    """
+    if not 0 < confidence < 1:
+        raise InputError(f"`confidence` must lie in (0, 1). Received: confidence={confidence}.")
+    arrays = tuple(np.asarray(array) for array in arrays)
+    rng = np.random.default_rng(seed)
+    size = len(arrays[0])
+    draws = (rng.integers(size, size=size) for _ in range(resamples))
+    values = [statistic(*(array[rows] for array in arrays)) for rows in draws]
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def accuracies(prefix: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The accuracies every protocol reports, named `<prefix>_top1` and so on.
+
+    Args:
+        prefix: the protocol.
+        scores: `[N, C]`, higher is likelier.
+        labels: `[N]` integers in `[0, C)`.
+
+    Returns:
+        `top1`, `top5`, `mean_per_class` and the 95% bootstrap interval of top-1 as `top1_low` and `top1_high`.
+
+    >>> accuracies("knn", np.eye(3), np.array([0, 1, 2]))["knn_top1"]
+    1.0
+    """
+    first = top_k_hits(scores, labels, 1)
+    low, high = bootstrap_interval(np.mean, first)
+    return {
+        f"{prefix}_top1": float(np.mean(first)),
+        f"{prefix}_top5": top_k_accuracy(scores, labels, 5),
+        f"{prefix}_mean_per_class": mean_per_class_accuracy(np.argmax(scores, axis=1), labels),
+        f"{prefix}_top1_low": low,
+        f"{prefix}_top1_high": high,
+    }
