@@ -1,0 +1,28 @@
+"""Optimizers and schedules: only what Keras lacks."""
+
+from tfcontrastive.optimizers.build import NAMES, build
+from tfcontrastive.optimizers.lars import LARS, lars_update
+from tfcontrastive.optimizers.schedules import (
+    ema_momentum,
+    learning_rate_schedule,
+    scaled_learning_rate,
+    train_steps,
+    warmup_steps,
+)
+from tfcontrastive.optimizers.weight_decay import Adam, AdamW, Lamb, Momentum
+
+__all__ = [
+    "LARS",
+    "NAMES",
+    "Adam",
+    "AdamW",
+    "Lamb",
+    "Momentum",
+    "build",
+    "ema_momentum",
+    "lars_update",
+    "learning_rate_schedule",
+    "scaled_learning_rate",
+    "train_steps",
+    "warmup_steps",
+]
