@@ -8,8 +8,17 @@ import importlib
 _HOMES = {
     "CppError": "cpp_session",
     "CppSession": "cpp_session",
+    "EmbeddingFiles": "embedding_files",
+    "EmbeddingWriter": "embedding_writer",
+    "dataset_items": "embed",
     "decode_images": "image_bytes",
+    "embed_images": "embed",
+    "folder_items": "embed",
+    "latest_version": "embed",
+    "near_duplicates": "search",
+    "nearest": "search",
     "save_model": "saved_model",
+    "write_gallery": "gallery",
 }
 
 __all__ = sorted(_HOMES)

@@ -44,8 +44,7 @@ def decode_images(contents: tf.Tensor, *, size: int, channels: int = 3, max_pixe
     contents = checked_batch(contents, "image_bytes")
 
     def decode(element):
-        image = _decode(*element, channels, max_pixels)
-        return ops.center_crop_resize(tf.image.convert_image_dtype(image, tf.float32)[None], size)[0]
+        return ops.center_crop_resize(_decode(*element, channels, max_pixels), size)
 
     # Few at a time: an image at the pixel limit takes about a gigabyte while it is resized.
     return tf.map_fn(decode, (tf.range(tf.size(contents)), contents), parallel_iterations=4,
@@ -59,7 +58,6 @@ def _decode(position: tf.Tensor, data: tf.Tensor, channels: int, max_pixels: int
     gif, bmp = _starts(header, b"GIF8"), _starts(header, b"BM")
     data = require(tf.strings.length(data) > 0, data, "`image_bytes` [{}] is empty: it has no bytes", position)
     data = require(jpeg | png | gif | bmp, data, "`image_bytes` [{}] is not a JPEG, PNG, GIF or BMP image", position)
-
 
     data, gif_height, gif_width = tf.cond(gif, lambda: _first_gif_frame(data), lambda: (data, 0, 0))
     jpeg_shape = tf.cond(jpeg, lambda: tf.image.extract_jpeg_shape(data), lambda: tf.zeros([3], tf.int32))

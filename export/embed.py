@@ -1,0 +1,206 @@
+"""Images in, files of vectors out."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfcontrastive.config import InputError
+from tfcontrastive.export.embedding_writer import EmbeddingWriter
+
+Items = Callable[[int], Iterable[tuple[str, bytes | np.ndarray]]]
+"""From a position on: (id, image). An image is a whole file as bytes, or preprocessed float32 `[S, S, C]` in [0, 1]."""
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """What `embed_images` did: vectors in the set, items without one, and the speed of this run."""
+
+    rows: int
+    skipped: list[list[str]]
+    seconds: float
+    images_per_second: float
+
+
+def embed_images(
+    saved_model: str | os.PathLike,
+    items: Items,
+    output: str | os.PathLike,
+    *,
+    format: str = "npy",
+    dtype: str = "float32",
+    normalize: bool = False,
+    batch_size: int = 64,
+    shard_rows: int = 8192,
+    source: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> Embedded:
+    """Embeds every image of a source, and can be killed and started again at any time.
+
+    An image that cannot be decoded is skipped, with its reason, and listed in `output/bad_files.txt`. Memory does not
+    grow with the source: one batch and one shard are held.
+
+    Args:
+        saved_model: what `save_model` wrote, or the base directory of its versions (the highest is taken).
+        items: the source, see `Items`. It must give the same items in the same order each time.
+        output: the directory of the set. A set begun with the same arguments is continued.
+        format: npy, parquet or tfrecord.
+        dtype: float32, float16 or int8, with one scale a vector.
+        normalize: True for vectors of unit length.
+        batch_size: images a call.
+        shard_rows: vectors a file.
+        source: a name for the source, kept with the vectors and compared when a run is continued.
+        progress: called after each batch with the vectors written and the items skipped so far.
+
+    Raises:
+        InputError: if an argument is wrong or no image could be embedded.
+
+    Example:
+
+    ```python
+    embed_images("exported", folder_items("photos"), "vectors", dtype="int8")
+    nearest("vectors", EmbeddingFiles("vectors").load()[:1], k=5)
+    ```
+    """
+    if batch_size < 1:
+        raise InputError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}.")
+    path = latest_version(saved_model)
+    encode = _Encoder(path, "embedding_l2" if normalize else "embedding")
+    facts = {"model": encode.facts, "normalize": normalize, "source": source}
+    writer = EmbeddingWriter(output, encode.dim, format=format, dtype=dtype, shard_rows=shard_rows, facts=facts)
+    before, start = writer.rows, time.monotonic()
+    if not writer.complete:
+        for batch in _batches(items(writer.position), batch_size):
+            for name, vector in zip((name for name, _ in batch), encode([image for _, image in batch]), strict=True):
+                if isinstance(vector, str):
+                    writer.skip(name, vector)
+                else:
+                    writer.add(name, vector)
+            if progress is not None:
+                progress(writer.rows, len(writer.skipped))
+        writer.finish()
+    if not writer.rows:
+        reason = f"; the first: {': '.join(writer.skipped[0])}" if writer.skipped else ""
+        raise InputError(f"`items` must hold a readable image. Received: {len(writer.skipped)} unreadable{reason}.")
+    seconds = time.monotonic() - start
+    return Embedded(writer.rows, writer.skipped, seconds, (writer.rows - before) / max(seconds, 1e-9))
+
+
+def folder_items(folder: str | os.PathLike) -> Items:
+    """The image files of a folder tree, sorted by name; ids are paths relative to it.
+
+    Raises:
+        InputError: if there are none.
+    """
+    folder = os.fspath(folder)
+    names = sorted(os.path.relpath(os.path.join(parent, name), folder)
+                   for parent, _, files in os.walk(folder) for name in files if name.lower().endswith(IMAGE_SUFFIXES))
+    if not names:
+        raise InputError(f"`folder` must hold images ({', '.join(IMAGE_SUFFIXES)}). Received: {folder}, without any.")
+
+    def items(start):
+        for name in names[start:]:
+            try:
+                with open(os.path.join(folder, name), "rb") as file:
+                    yield name, file.read()
+            except OSError:
+                yield name, b""  # listed as unreadable, like any damaged file
+
+    return items
+
+
+def dataset_items(batches: Callable[[], tf.data.Dataset], prefix: str = "") -> Items:
+    """The images of evaluation batches `{"image": [B, S, S, C]}`; ids are `prefix` and the position.
+
+    Args:
+        batches: makes the data set, the same each time.
+        prefix: for example `test/`.
+    """
+    def items(start):
+        images = batches().map(lambda batch: batch["image"]).unbatch().skip(start)
+        for position, image in enumerate(images.as_numpy_iterator(), start):
+            yield f"{prefix}{position}", image
+
+    return items
+
+
+def latest_version(saved_model: str | os.PathLike) -> str:
+    """The SavedModel's own directory, of a path to it or to the base of its versions."""
+    path = os.fspath(saved_model)
+    versions = [name for name in os.listdir(path) if name.isdecimal()] if os.path.isdir(path) else []
+    if not os.path.exists(os.path.join(path, "saved_model.pb")) and versions:
+        path = os.path.join(path, max(versions, key=int))
+    if not os.path.exists(os.path.join(path, "saved_model.pb")):
+        raise InputError(f"`saved_model` must be a SavedModel or a directory of versions. Received: {path}.")
+    return path
+
+
+class _Encoder:
+    """Images of one kind to vectors; an image that fails gives its reason instead."""
+
+    def __init__(self, path: str, output: str):
+        self._model = tf.saved_model.load(path)  # its variables live as long as this reference
+        self._output = output
+        outputs = self._model.signatures["serving_default"].structured_outputs
+        if output not in outputs:
+            raise InputError(f"`saved_model` must be written by tfcontrastive. Received: {path} with outputs "
+                             f"{', '.join(sorted(outputs))}.")
+        self.dim = outputs[output].shape[-1]
+        self.facts = _facts(path)
+
+    def __call__(self, images: list[bytes | np.ndarray]) -> Iterable[np.ndarray | str]:
+        try:
+            return self._run(images)
+        except tf.errors.InvalidArgumentError as error:
+            if len(images) == 1:
+                return [_reason(error)]
+        return itertools.chain.from_iterable(self([image]) for image in images)
+
+    def _run(self, images):
+        encoded = isinstance(images[0], bytes)
+        name = "image_bytes" if encoded else "serving_default"
+        if name not in self._model.signatures:
+            raise InputError("`saved_model` must have the signature image_bytes to embed files. Received: one without.")
+        tensor = tf.constant(images, tf.string) if encoded else tf.constant(np.stack(images), tf.float32)
+        return self._model.signatures[name](tensor)[self._output].numpy()
+
+
+def _facts(path: str) -> dict[str, Any]:
+    """What tells two models apart: version, preprocessing, and a digest of the graph and weights."""
+    card_path = os.path.join(path, "model_card.json")
+    card = {}
+    if os.path.exists(card_path):
+        with open(card_path, encoding="utf-8") as file:
+            card = json.load(file)
+    digest = hashlib.sha256()
+    for folder, _, names in sorted(os.walk(path)):
+        for name in sorted(names):
+            if not name.endswith((".json", ".md")):
+                with open(os.path.join(folder, name), "rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+    return {"name": card.get("name"), "version": os.path.basename(path), "sha256": digest.hexdigest(),
+            "preprocessing_hash": card.get("preprocessing", {}).get("hash")}
+
+
+def _reason(error: tf.errors.InvalidArgumentError) -> str:
+    """The line of a long message that names the problem."""
+    lines = [line.strip() for line in error.message.splitlines() if line.strip()]
+    start = next((i for i, line in enumerate(lines) if line.startswith("<stack traces")), -1)
+    return (lines[start + 1:] or lines)[0].partition("[[")[0].strip().removeprefix("assertion failed: ").strip("[] ")
+
+
+def _batches(items: Iterable, size: int) -> Iterator[list]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

@@ -1,0 +1,77 @@
+"""Search results as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image
+
+_STYLE = """
+body { font: 14px/1.4 system-ui, sans-serif; margin: 2rem; color: #1d2733; background: #fafbfc }
+section { display: flex; gap: .75rem; margin: 0 0 1.5rem; padding: 1rem; background: #fff; border-radius: 8px;
+          box-shadow: 0 1px 3px #0002; overflow-x: auto }
+figure { margin: 0; width: 128px; flex: none }
+figure:first-child { padding-right: .75rem; border-right: 2px solid #d5dbe3 }
+img { width: 128px; height: 128px; object-fit: contain; background: #eef1f4; border-radius: 4px }
+figcaption { font-size: 12px; overflow-wrap: anywhere } b { display: block }
+"""
+
+
+def write_gallery(
+    path: str | os.PathLike,
+    queries: Sequence[str],
+    ids: Sequence[Sequence[str]],
+    similarities: np.ndarray,
+    picture: Callable[[str], bytes | None],
+    query_picture: Callable[[str], bytes | None] | None = None,
+) -> None:
+    """Writes a page with one row a query: its picture, then its neighbours with their similarity.
+
+    Args:
+        path: the HTML file.
+        queries: names of the queries.
+        ids: `[Q][k]`, as `nearest` returns.
+        similarities: `[Q, k]`, likewise.
+        picture: the image file of an id, or None where there is none.
+        query_picture: the same for queries; None takes `picture`.
+
+    Example:
+
+    ```python
+    ids, similarities = nearest("vectors", queries, k=5)
+    write_gallery("neighbours.html", names, ids, similarities, lambda name: open(f"photos/{name}", "rb").read())
+    ```
+    """
+    rows = []
+    for name, row, values in zip(queries, ids, similarities, strict=True):
+        figures = [_figure(name, "query", (query_picture or picture)(name))]
+        figures += [_figure(other, f"{value:.3f}", picture(other)) for other, value in zip(row, values, strict=True)]
+        rows.append(f"<section>{''.join(figures)}</section>")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Nearest neighbours</title>'
+                   f"<style>{_STYLE}</style>\n<h1>Nearest neighbours</h1>\n" + "\n".join(rows) + "\n</html>\n")
+
+
+def _figure(name: str, label: str, data: bytes | None) -> str:
+    caption = f"<figcaption><b>{html.escape(label)}</b>{html.escape(name)}</figcaption>"
+    return f'<figure><img src="{_thumbnail(data)}" alt="{html.escape(name)}">{caption}</figure>'
+
+
+def _thumbnail(data: bytes | None) -> str:
+    """A small picture as a data URL; nothing, for what is no picture."""
+    if data is None:
+        return "data:,"
+    try:
+        image = Image.open(io.BytesIO(data)).convert("RGB")
+    except (OSError, Image.DecompressionBombError):
+        return "data:,"
+    image.thumbnail((128, 128))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG" if max(image.size) <= 64 else "JPEG", quality=85)
+    kind = "png" if max(image.size) <= 64 else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
