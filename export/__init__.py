@@ -8,8 +8,10 @@ import importlib
 _HOMES = {
     "CppError": "cpp_session",
     "CppSession": "cpp_session",
+    "EmbeddingClient": "client",
     "EmbeddingFiles": "embedding_files",
     "EmbeddingWriter": "embedding_writer",
+    "ServingError": "transport",
     "dataset_items": "embed",
     "decode_images": "image_bytes",
     "embed_images": "embed",

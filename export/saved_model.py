@@ -15,6 +15,7 @@ from tfcontrastive.config import InputError
 from tfcontrastive.export.checks import checked_images
 from tfcontrastive.export.image_bytes import decode_images
 from tfcontrastive.export.model_card import model_card, readme
+from tfcontrastive.export.warmup import write_warmup_requests
 
 SALIENT = ("initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4",
            "final_avg_pool")
@@ -85,6 +86,7 @@ def save_model(
     os.makedirs(aside)
     try:
         tf.saved_model.save(servable, aside, signatures=signatures)
+        write_warmup_requests(aside, size, channels, tuple(signatures))
         _write(os.path.join(aside, "model_card.json"), json.dumps(facts, indent=2, default=str) + "\n")
         _write(os.path.join(aside, "README.md"), readme(facts))
         os.rename(aside, path)
