@@ -90,7 +90,8 @@ def instance_nce(
     queries, bank, indices = _prepare(embeddings, bank, indices)
     noise = _integers("noise", noise, 2)
     queries = queries / temperature
-    log_normalizer = tf.cast(log_normalizer, queries.dtype)
+    if tf.is_tensor(log_normalizer):
+        log_normalizer = tf.cast(log_normalizer, queries.dtype)
     size, draws = tf.cast(tf.shape(bank)[0], queries.dtype), tf.cast(tf.shape(noise)[1], queries.dtype)
     log_noise = tf.math.log(draws / size)
     # h as a sigmoid of log-odds: log P(i|v) - log(m / n).

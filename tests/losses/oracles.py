@@ -1,0 +1,245 @@
+"""Every loss again, as slow loops over float64 rows, and the table that the tests run through.
+
+An oracle takes the inputs and a second copy of them, `fixed`, for the terms that stop the gradient, so that finite
+differences of the inputs alone give the gradient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tfcontrastive import losses
+
+
+def unit(x):
+    return [row / max(math.sqrt(sum(v * v for v in row)), 1e-12) for row in x]
+
+
+def dot(x, y):
+    return sum(a * b for a, b in zip(x, y, strict=True))
+
+
+def softmax(logits):
+    highest = max(logits)
+    weights = [math.exp(v - highest) for v in logits]
+    return [w / sum(weights) for w in weights]
+
+
+def cross_entropy(logits, label):
+    return -math.log(softmax(logits)[label])
+
+
+def mean(values):
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def nt_xent(x, fixed, temperature=0.3, normalize=True):
+    scale = unit if normalize else list
+    z = scale(np.concatenate([x["z1"], x["z2"]]))
+    memory = scale(fixed["memory"]) if "memory" in x else []
+    total = []
+    for i in range(len(z)):
+        others = [j for j in range(len(z)) if j != i]
+        logits = [dot(z[i], z[j]) / temperature for j in others] + [dot(z[i], m) / temperature for m in memory]
+        total.append(cross_entropy(logits, others.index((i + len(z) // 2) % len(z))))
+    return mean(total)
+
+
+def info_nce(x, fixed, temperature=0.2):
+    q, k, queue = unit(x["queries"]), unit(fixed["keys"]), unit(fixed["queue"])
+    return mean(
+        cross_entropy([dot(q[i], k[i]) / temperature] + [dot(q[i], u) / temperature for u in queue], 0)
+        for i in range(len(q))
+    )
+
+
+def rows_against(q, k, temperature):
+    return [[dot(a, b) / temperature for b in k] for a in q]
+
+
+def symmetric_info_nce(x, fixed, temperature=0.5):
+    total = 0.0
+    for q, k in ((x["q1"], fixed["k2"]), (x["q2"], fixed["k1"])):
+        logits = rows_against(unit(q), unit(k), temperature)
+        total += mean(cross_entropy(row, i) for i, row in enumerate(logits))
+    return 2 * temperature * total
+
+
+def relic(x, fixed, temperature=0.4, alpha=0.7, stop_gradient=True, direction="forward"):
+    def distributions(x):
+        names = (("z1", "targets2"), ("z2", "targets1"))
+        return [[softmax(row) for row in rows_against(unit(x[a]), unit(x[b]), temperature)] for a, b in names]
+
+    p = distributions(x)
+    q = distributions(fixed) if stop_gradient else p
+    total = []
+    for own, other in ((p[0], q[1]), (p[1], q[0])):
+        for i in range(len(own)):
+            a, b = (other[i], own[i]) if direction == "forward" else (own[i], other[i])
+            divergence = sum(u * math.log(u / v) for u, v in zip(a, b, strict=True))
+            total.append(-math.log(own[i][i]) + alpha * divergence)
+    return mean(total)
+
+
+def negative_cosine(x, fixed):
+    return -mean(dot(p, z) for p, z in zip(unit(x["p"]), unit(fixed["z"]), strict=True))
+
+
+def barlow_twins(x, fixed, off_diagonal_weight=0.05):
+    def standardise(z):
+        return (z - np.mean(z, axis=0)) / np.std(z, axis=0)
+
+    z1, z2 = standardise(x["z1"]), standardise(x["z2"])
+    total = 0.0
+    for i in range(z1.shape[1]):
+        for j in range(z2.shape[1]):
+            c = mean(z1[b, i] * z2[b, j] for b in range(len(z1)))
+            total += (1 - c) ** 2 if i == j else off_diagonal_weight * c**2
+    return total
+
+
+def sup_con(x, fixed, temperature=0.25):
+    _, views, width = x["embeddings"].shape
+    z = unit(x["embeddings"].reshape(-1, width))
+    labels = [label if label >= 0 else -1 - image for image, label in enumerate(x["labels"])]
+    labels = [label for label in labels for _ in range(views)]
+    total = []
+    for i in range(len(z)):
+        others = [j for j in range(len(z)) if j != i]
+        logits = [dot(z[i], z[j]) / temperature for j in others]
+        positives = [n for n, j in enumerate(others) if labels[j] == labels[i]]
+        total.append(mean(cross_entropy(logits, n) for n in positives) if positives else 0.0)
+    return mean(total)
+
+
+def distillation(x, fixed, temperature=0.6):
+    total = []
+    for student, teacher in zip(x["student_logits"], fixed["teacher_logits"], strict=True):
+        p, q = softmax(teacher / temperature), softmax(student / temperature)
+        total.append(-sum(a * math.log(b) for a, b in zip(p, q, strict=True)))
+    return mean(total)
+
+
+def alignment(x, fixed, alpha=1.5):
+    return mean(math.sqrt(dot(a - b, a - b)) ** alpha for a, b in zip(x["z1"], x["z2"], strict=True))
+
+
+def uniformity(x, fixed, t=1.5):
+    z = x["z"]
+    pairs = [(i, j) for i in range(len(z)) for j in range(i)]
+    return math.log(mean(math.exp(-t * dot(z[i] - z[j], z[i] - z[j])) for i, j in pairs))
+
+
+def instance_softmax(x, fixed, temperature=0.3):
+    logits = rows_against(unit(x["embeddings"]), unit(fixed["bank"]), temperature)
+    return mean(cross_entropy(row, i) for row, i in zip(logits, x["indices"], strict=True))
+
+
+def instance_nce(x, fixed, temperature=0.3, log_normalizer=1.2):
+    v, f = unit(x["embeddings"]), unit(fixed["bank"])
+    draws, size = x["noise"].shape[1], len(f)
+
+    def h(i, b):
+        p = math.exp(dot(f[i], v[b]) / temperature - log_normalizer)
+        return p / (p + draws / size)
+
+    return mean(
+        -math.log(h(x["indices"][b], b)) - sum(math.log(1 - h(i, b)) for i in x["noise"][b]) for b in range(len(v))
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A loss, its oracle and random inputs for it."""
+
+    oracle: Callable[..., float]
+    inputs: Callable[[np.random.RandomState], dict[str, np.ndarray]]
+    learns: Sequence[str]  # the inputs that gradients flow to
+    options: dict[str, object] = dataclasses.field(default_factory=dict)
+    shared: Sequence[str] = ()  # the inputs that are the same on all replicas
+    replicates: bool = True
+
+    def loss(self, **inputs):
+        return getattr(losses, self.oracle.__name__)(**inputs, **self.options)
+
+    def value(self, inputs, fixed=None):
+        return self.oracle(inputs, inputs if fixed is None else fixed, **self.options)
+
+
+def rows(*names, batch=6, width=4):
+    return lambda rng: {name: rng.randn(batch, width) for name in names}
+
+
+def with_rows(base, **shapes):
+    return lambda rng: {**base(rng), **{name: rng.randn(*shape) for name, shape in shapes.items()}}
+
+
+def sup_con_inputs(views, labels):
+    return lambda rng: {"embeddings": rng.randn(len(labels), views, 4), "labels": np.array(labels, np.int32)}
+
+
+def bank_inputs(**shapes):
+    def make(rng):
+        integers = {name: rng.randint(0, 9, shape).astype(np.int32) for name, shape in shapes.items()}
+        return {"embeddings": rng.randn(6, 4), "bank": rng.randn(9, 4), **integers}
+
+    return make
+
+
+VIEWS = rows("z1", "z2")
+RELIC = rows("z1", "z2", "targets1", "targets2")
+RELIC_OPTIONS = {"temperature": 0.4, "alpha": 0.7}
+CASES = {
+    "nt_xent": Case(nt_xent, VIEWS, ("z1", "z2"), {"temperature": 0.3}),
+    "nt_xent_raw": Case(nt_xent, VIEWS, ("z1", "z2"), {"temperature": 2.0, "normalize": False}),
+    "nt_xent_memory": Case(
+        nt_xent, with_rows(VIEWS, memory=(5, 4)), ("z1", "z2"), {"temperature": 0.3}, shared=("memory",)
+    ),
+    "info_nce": Case(
+        info_nce, with_rows(rows("queries", "keys"), queue=(7, 4)), ("queries",), {"temperature": 0.2}, ("queue",)
+    ),
+    "symmetric_info_nce": Case(symmetric_info_nce, rows("q1", "q2", "k1", "k2"), ("q1", "q2"), {"temperature": 0.5}),
+    "relic": Case(relic, RELIC, ("z1", "z2", "targets1", "targets2"), RELIC_OPTIONS),
+    "relic_reverse": Case(relic, RELIC, ("z1", "targets1"), {**RELIC_OPTIONS, "direction": "reverse"}),
+    "relic_full_gradient": Case(relic, RELIC, ("z2", "targets2"), {**RELIC_OPTIONS, "stop_gradient": False}),
+    "negative_cosine": Case(negative_cosine, rows("p", "z"), ("p",)),
+    "barlow_twins": Case(barlow_twins, VIEWS, ("z1", "z2"), {"off_diagonal_weight": 0.05}),
+    "sup_con": Case(sup_con, sup_con_inputs(3, [0, 2, 0, 1, 2, 0]), ("embeddings",), {"temperature": 0.25}),
+    "sup_con_unlabelled": Case(
+        sup_con, sup_con_inputs(2, [5, -1, -1, 5, -7, 1 << 20]), ("embeddings",), {"temperature": 0.25}
+    ),
+    "sup_con_one_view": Case(sup_con, sup_con_inputs(1, [0, 1, 0, 3, 3, 2]), ("embeddings",), {"temperature": 0.25}),
+    "distillation": Case(
+        distillation, rows("student_logits", "teacher_logits"), ("student_logits",), {"temperature": 0.6}
+    ),
+    "alignment": Case(alignment, VIEWS, ("z1", "z2"), {"alpha": 1.5}),
+    "uniformity": Case(uniformity, rows("z"), ("z",), {"t": 1.5}, replicates=False),
+    "instance_softmax": Case(
+        instance_softmax, bank_inputs(indices=6), ("embeddings",), {"temperature": 0.3}, ("bank",)
+    ),
+    "instance_nce": Case(
+        instance_nce,
+        bank_inputs(indices=6, noise=(6, 5)),
+        ("embeddings",),
+        {"temperature": 0.3, "log_normalizer": 1.2},
+        ("bank",),
+    ),
+}
+
+
+def numeric_gradient(case: Case, inputs: dict[str, np.ndarray], name: str, step: float = 1e-5) -> np.ndarray:
+    """Central differences of the oracle by one of its inputs."""
+    gradient = np.zeros_like(inputs[name])
+    for index in np.ndindex(gradient.shape):
+        sides = []
+        for sign in (1, -1):
+            moved = inputs[name].copy()
+            moved[index] += sign * step
+            sides.append(case.value({**inputs, name: moved}, fixed=inputs))
+        gradient[index] = (sides[0] - sides[1]) / (2 * step)
+    return gradient

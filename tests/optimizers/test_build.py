@@ -1,0 +1,127 @@
+"""Optimizers by name: what each decays, and that all can be saved, replicated and compiled."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcontrastive import optimizers
+from tfcontrastive.config import InputError
+
+EACH = pytest.mark.parametrize("name", optimizers.NAMES)
+
+
+def one_weight(layer, name):
+    return keras.layers.Layer(name=layer).add_weight(name=name, shape=(2,), initializer="ones")
+
+
+def step(optimizer, layer="conv", name="kernel", gradient=(1.0, -2.0)):
+    variable = one_weight(layer, name)
+    optimizer.build([variable])
+    optimizer.apply([tf.constant(gradient)], [variable])
+    return np.array(variable)
+
+
+@pytest.mark.parametrize(("name", "keras_name"), [("momentum", "SGD"), ("adam", "Adam")])
+def test_coupled_decay_is_an_l2_penalty_in_the_loss(name, keras_name):
+    """The gradient of `wd / 2 * |w|^2` is `wd * w`."""
+    found = step(optimizers.build(name, 0.1, weight_decay=0.5), gradient=(1.0, -2.0))
+    options = {"momentum": 0.9, "nesterov": True} if name == "momentum" else {}
+    plain = getattr(keras.optimizers, keras_name)(0.1, **options)
+    np.testing.assert_allclose(found, step(plain, gradient=(1.5, -1.5)))
+
+
+@pytest.mark.parametrize(("name", "keras_name"), [("adamw", "AdamW"), ("lamb", "Lamb")])
+def test_decoupled_decay_is_that_of_keras(name, keras_name):
+    plain = getattr(keras.optimizers, keras_name)(0.1, weight_decay=0.5)
+    np.testing.assert_array_equal(step(optimizers.build(name, 0.1, weight_decay=0.5)), step(plain))
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("layer", "weight", "undecayed"),
+    [
+        ("conv", "kernel", ()),
+        ("batch_norm", "gamma", optimizers.NAMES),
+        ("batch_norm", "beta", optimizers.NAMES),
+        ("dense", "bias", ("lars", "adamw", "lamb")),
+        ("probe", "kernel", ()),
+    ],
+)
+def test_what_is_decayed(name, layer, weight, undecayed):
+    with_decay, without = (step(optimizers.build(name, 0.1, weight_decay=decay), layer, weight) for decay in (0.3, 0.0))
+    assert np.array_equal(with_decay, without) == (name in undecayed)
+
+
+@EACH
+def test_everything_can_be_decayed(name):
+    optimizer = optimizers.build(name, 0.1, weight_decay=0.3, exclude_from_weight_decay=())
+    plain = optimizers.build(name, 0.1)
+    assert not np.array_equal(step(optimizer, "batch_norm", "gamma"), step(plain, "batch_norm", "gamma"))
+
+
+def test_the_probe_under_lars_has_the_l2_penalty_and_no_adaptation():
+    found = step(optimizers.build("lars", 0.1, weight_decay=0.5), "probe", "kernel", gradient=(1.0, -2.0))
+    np.testing.assert_allclose(found, [1 - 0.15, 1 + 0.15], rtol=1e-6)
+
+
+@EACH
+def test_config_round_trip(name):
+    optimizer = optimizers.build(name, optimizers.learning_rate_schedule(0.1, steps=9), weight_decay=0.01, clipnorm=1.0)
+    made_again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert type(made_again) is type(optimizer)
+    assert made_again.get_config() == optimizer.get_config()
+    assert optimizer.get_config()["weight_decay"] == 0.01
+
+
+@EACH
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_steps_in_a_compiled_function(name, jit_compile):
+    def train(compile):
+        variable, optimizer = one_weight("conv", "kernel"), optimizers.build(name, 0.1, weight_decay=0.01)
+        optimizer.build([variable])
+        run = compile(lambda: optimizer.apply([tf.constant([1.0, -2.0])], [variable]))
+        for _ in range(3):
+            run()
+        return np.array(variable)
+
+    compiled = train(lambda update: tf.function(update, jit_compile=jit_compile))
+    np.testing.assert_allclose(compiled, train(lambda update: update), rtol=1e-5)
+
+
+@EACH
+def test_two_replicas_equal_one_device(name, two_replicas):
+    gradients = tf.constant([[1.0, -2.0], [0.5, 3.0]])
+
+    def train(strategy, gradient_of):
+        with strategy.scope():
+            variable = one_weight("conv", "kernel")
+            optimizer = optimizers.build(name, 0.1, weight_decay=0.1)
+            optimizer.build([variable])
+
+        @tf.function
+        def run():
+            def update():
+                replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+                optimizer.apply([gradient_of(replica)], [variable])
+
+            strategy.run(update)
+
+        for _ in range(3):
+            run()
+        return np.array(variable)
+
+    alone = train(tf.distribute.get_strategy(), lambda _: tf.reduce_sum(gradients, axis=0))
+    np.testing.assert_allclose(train(two_replicas, lambda replica: gradients[replica]), alone, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: optimizers.build("lar", 0.1), "`optimizer` must be one of .* Did you mean 'lars'"),
+        (lambda: optimizers.build("adamw", 0.1, weight_decay=-1), "`weight_decay` must be >= 0"),
+    ],
+)
+def test_bad_values_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
