@@ -45,10 +45,10 @@ def map_2d(features: np.ndarray, *, method: str = "auto", seed: int = 0) -> np.n
     count, width = features.shape
     if np.ptp(features, axis=0).max() == 0:  # all in one place: nothing to arrange
         return np.zeros([count, 2], np.float32)
-    points = PCA(min(_DIMENSIONS_FIRST, count, width), random_state=seed).fit_transform(features)
-    points = np.pad(points, [(0, 0), (0, max(0, 2 - points.shape[1]))])
-    if method == "pca" or count < 8 or (method == "auto" and count > _TSNE_AT_MOST):
-        return points[:, :2].astype(np.float32)
-    solver = TSNE(init="pca", perplexity=min(30, (count - 1) / 3), random_state=seed)
-    with threadpool_limits(1, user_api="blas"):  # its products are small: threads would wait longer than work
+    with threadpool_limits(1, user_api="blas"):  # many small products: threads would wait longer than they work
+        points = PCA(min(_DIMENSIONS_FIRST, count, width), random_state=seed).fit_transform(features)
+        points = np.pad(points, [(0, 0), (0, max(0, 2 - points.shape[1]))])
+        if method == "pca" or count < 8 or (method == "auto" and count > _TSNE_AT_MOST):
+            return points[:, :2].astype(np.float32)
+        solver = TSNE(init="pca", perplexity=min(30, (count - 1) / 3), random_state=seed)
         return solver.fit_transform(points).astype(np.float32)

@@ -31,9 +31,7 @@ class FeatureExtractor:
     def __init__(self, encoder: Callable[..., tf.Tensor]):
         self.encoder = encoder
         # The encoder may return bfloat16; statistics on it are taken in float32.
-        self._forward = tf.function(
-            lambda images: tf.cast(encoder(images, training=False), tf.float32), reduce_retracing=True
-        )
+        self._forward = tf.function(lambda images: tf.cast(encoder(images, training=False), tf.float32))
 
     def __call__(self, dataset: tf.data.Dataset | Iterable[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Runs the encoder in inference mode over `{"image": [b, H, W, C], "label": [b]}` batches.
@@ -49,7 +47,9 @@ class FeatureExtractor:
             images = tf.cast(batch["image"], tf.float32)
             if not features:
                 self._check(images.shape)
-            output = self._forward(images)
+                # Of any batch size, so that the short last batch is not traced anew.
+                forward = self._forward.get_concrete_function(tf.TensorSpec([None, *images.shape[1:]], tf.float32))
+            output = forward(images)
             if output.shape.rank != 2:
                 raise InputError(f"`encoder` must map images to [B, F]. Received: an output of shape {output.shape}.")
             features.append(output.numpy())
