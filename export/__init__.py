@@ -20,6 +20,8 @@ _HOMES = {
     "near_duplicates": "search",
     "nearest": "search",
     "save_model": "saved_model",
+    "to_onnx": "convert",
+    "to_tflite": "convert",
     "write_gallery": "gallery",
 }
 
