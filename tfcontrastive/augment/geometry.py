@@ -24,10 +24,11 @@ def sample_crop_boxes(
     """Draws one random crop per seed row.
 
     The distribution is that of `tf.image.sample_distorted_bounding_box`, which SimCLR and BYOL use: the aspect ratio
-    r = w / h is uniform; the height is then uniform over what `scale` and the image allow; then the place is uniform.
-    Small crops are thus likelier than where the area itself is uniform, as in torchvision. Up to 10 ratios are tried;
-    if the image is too narrow for all of them, the box is the whole image. (google-research/simclr also asks that a
-    tenth of the image be covered, which raises its smallest area from .08 to .1; the paper's .08 is kept here.)
+    r = w / h is uniform; the height is then uniform over what `scale` and the image allow; then the place is uniform
+    (here over every place; TensorFlow's op never takes the last one). Small crops are thus likelier than where the area
+    itself is uniform, as in torchvision. Up to 10 ratios are tried; if the image is too narrow for all of them, the box
+    is the whole image. (google-research/simclr also asks that a tenth of the image be covered, which raises its
+    smallest area from .08 to .1; the paper's .08 is kept here.)
 
     Args:
         seeds: integers `[B, 2]`.

@@ -57,7 +57,8 @@ def color_jitter(
     """Random brightness, contrast, saturation and hue, then (or before them) random grayscale.
 
     `form="exact"` does what google-research/simclr does: the single ops of this module in random order, with a clip to
-    [0, 1] after each. The order is drawn for the batch, from its first seed row; everything else for each image.
+    [0, 1] after each. The order is drawn for the batch, from the first word of its seeds, which `row_seeds` makes the
+    same for the whole step, on every replica; everything else is drawn for each image.
 
     `form="fused"`, several times faster, is the same without the clips in between. Saturation f and hue angle t act on
     the I and Q axes of YIQ, so with brightness b they are one matrix per image,
@@ -141,7 +142,7 @@ def _exact(images: tf.Tensor, seeds: tf.Tensor, limits: ColorRange, draws: _Draw
     ops = [op for name, op in ops.items() if getattr(limits, name)]
     if not ops:
         return images
-    order = tf.argsort(random.uniform(seeds[:1], "order", len(ops))[0])
+    order = tf.argsort(random.uniform(seeds[:1] * [1, 0], "order", len(ops))[0])
     jittered = images
     for i in range(len(ops)):
         jittered = tf.switch_case(order[i], [functools.partial(op, jittered) for op in ops])

@@ -17,8 +17,8 @@ class View:
     """The photometric half of a view, as data: color jitter and gray, then blur, then solarization.
 
     Calling it on float images `[B, H, W, C]` in [0, 1] and seeds `[B, 2]` gives images of the same shape, in [0, 1].
-    An image's result depends on its own seed row alone (and, with `color_ops="exact"`, on the batch's first row, which
-    draws the order of the ops).
+    An image's result depends on its own seed row alone, not on the batch or replica it is in (with `color_ops="exact"`
+    provided that a batch's rows share their first word, as those of `row_seeds` do: it draws the order of the ops).
 
     Args:
         jitter: ranges of brightness, contrast, saturation and hue; None or all 0: no jitter.
