@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import tensorflow as tf
 
 from tfcontrastive import data
-from tfcontrastive.config import Checked, InputError, option, unknown
+from tfcontrastive.config import Checked, InputError, option
 from tfcontrastive.evaluate.features import extract_features, input_shape
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 
@@ -18,7 +18,7 @@ from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 class Evaluator(Protocol):
     """Measures an encoder (`[B, H, W, C]` -> `[B, F]`) on a data source: `{name of the value: value}`."""
 
-    def run(self, encoder: Callable[..., tf.Tensor], source: Any) -> dict[str, float]: ...
+    def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FeatureEvaluator(Checked):
     eval_batch_size: int = option(256, "Images that the encoder takes at a time.", at_least=1)
     image_size: int | None = option(None, "Height and width; else the encoder's or the data's own.", at_least=1)
 
-    def run(self, encoder: Callable[..., tf.Tensor], source: Any) -> dict[str, float]:
+    def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
         """Extracts the features of both splits and measures them: `{name: value}`."""
         return self.measure(
             labelled_features(
@@ -58,7 +58,7 @@ class FeatureEvaluator(Checked):
 
 def labelled_features(
     encoder: Callable[..., tf.Tensor],
-    source: Any,
+    source: data.Source,
     *,
     train_split: str = "train",
     eval_split: str = "test",
@@ -72,7 +72,7 @@ def labelled_features(
     Args:
         encoder: maps `[B, H, W, C]` images in [0, 1] to `[B, F]`.
         source: from `tfcontrastive.data.load`, with labels.
-        train_split, eval_split: names of splits that the source has.
+        train_split, eval_split: splits of the source, or expressions such as `train[:10%]`.
         batch_size: images at a time.
         image_size: height and width; when None, the encoder's fixed input size, else the size of the source's images.
         train_limit, eval_limit: take only the first so many examples.
@@ -82,9 +82,6 @@ def labelled_features(
     """
     if source.num_classes is None:
         raise InputError(f"`source` must be labelled to be evaluated. Received: {source.name} without labels.")
-    for name, split in {"train_split": train_split, "eval_split": eval_split}.items():
-        if split not in source.splits:
-            raise InputError(f"`{name}` of {source.name} {unknown(split, source.splits)}")
     size = image_size or default_image_size(encoder, source, eval_split)
     parts = []
     for split, limit in ((train_split, train_limit), (eval_split, eval_limit)):
@@ -93,7 +90,7 @@ def labelled_features(
     return LabelledFeatures(*parts, num_classes=source.num_classes)
 
 
-def default_image_size(encoder: Callable[..., tf.Tensor], source: Any, split: str) -> int:
+def default_image_size(encoder: Callable[..., tf.Tensor], source: data.Source, split: str) -> int:
     """The height an encoder asks for, else that of a source's images in memory.
 
     Raises:
@@ -108,7 +105,7 @@ def default_image_size(encoder: Callable[..., tf.Tensor], source: Any, split: st
     return int(arrays[0].shape[1])
 
 
-def evaluate(evaluators: Iterable[Evaluator], encoder: Callable[..., tf.Tensor], source: Any) -> dict[str, float]:
+def evaluate(evaluators: Iterable[Evaluator], encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
     """Runs several evaluators on one encoder and joins their values.
 
     Features are extracted once for all the `FeatureEvaluator`s that ask for the same ones.
