@@ -105,7 +105,9 @@ def default_image_size(encoder: Callable[..., tf.Tensor], source: data.Source, s
     return int(arrays[0].shape[1])
 
 
-def evaluate(evaluators: Iterable[Evaluator], encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
+def evaluate(
+    evaluators: Iterable[Evaluator], encoder: Callable[..., tf.Tensor], source: data.Source
+) -> dict[str, float]:
     """Runs several evaluators on one encoder and joins their values.
 
     Features are extracted once for all the `FeatureEvaluator`s that ask for the same ones.
