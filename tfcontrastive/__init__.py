@@ -1,6 +1,60 @@
 """Contrastive self-supervised learning for TensorFlow and Keras.
 
-Names are imported on first use, so that `import tfcontrastive` and the command line's help do not wait for TensorFlow.
+Names are imported on first use, so that the command line's help does not wait for TensorFlow.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+_NAMES = {
+    "ContrastiveModel": "methods",
+    "METHODS": "methods",
+    "SimCLR": "methods",
+    "SimCLRConfig": "methods",
+    "build": "methods",
+    "BYOL": "methods",
+    "BYOLConfig": "methods",
+    "BarlowTwins": "methods",
+    "BarlowTwinsConfig": "methods",
+    "InstDisc": "methods",
+    "InstDiscConfig": "methods",
+    "MoCo": "methods",
+    "MoCoConfig": "methods",
+    "MoCoV3": "methods",
+    "MoCoV3Config": "methods",
+    "ReLIC": "methods",
+    "ReLICConfig": "methods",
+    "SupCon": "methods",
+    "SupConConfig": "methods",
+    "LARS": "optimizers",
+    "ResNet": "encoders",
+    "AugmentConfig": "config",
+    "DataConfig": "config",
+    "EncoderConfig": "config",
+    "InputError": "config",
+    "LoopConfig": "config",
+    "OptimizerConfig": "config",
+    "TrainConfig": "config",
+}
+_ROOMS = (
+    "augment", "callbacks", "config", "data", "distribute", "encoders", "evaluate", "export", "losses", "methods",
+    "optimizers", "report",
+)  # fmt: skip
+
+__all__ = ["__version__", *sorted(_NAMES), *_ROOMS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"tfcontrastive.{_NAMES[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"tfcontrastive.{name}")
+    raise AttributeError(f"module 'tfcontrastive' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -94,3 +94,158 @@ def unknown(value: Any, known: Iterable[Any]) -> str:
     near = difflib.get_close_matches(str(value), names, n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     return f"must be one of {', '.join(sorted(names))}. Received: {value!r}.{guess}"
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(Checked):
+    """Where the images come from."""
+
+    dataset: str = option(
+        "imagenet2012", "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, or embedded (ships inside)."
+    )
+    data_dir: str | None = option(None, "Directory where prepared tensorflow-datasets are stored.", may_change=True)
+    train_split: str = option("train", "Split for training; slices such as train[:90%] work for every source.")
+    eval_split: str | None = option(None, "Split for evaluation; default: validation, else test, where there is one.")
+    image_size: int = option(224, "Height and width of the views, in pixels.", at_least=1)
+    cache_dataset: bool | None = option(
+        None, "Hold the decoded images in memory; default: when they are small.", may_change=True
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig(Checked):
+    """How an image becomes a random view."""
+
+    augmentation: str = option("simclr", "Name of the augmentation policy.")
+    color_jitter_strength: float = option(1.0, "Strength of the color jitter; 0 turns it off.", at_least=0)
+    use_blur: bool = option(True, "Blur as the policy says; false: never.")
+    color_ops: str = option(
+        "fused",
+        "fused: one color matrix per image (fast); exact: HSV hue and a clip after each op, in random order.",
+        choices=("fused", "exact"),
+    )
+    crop_min_area: float | None = option(
+        None, "Smallest part of the image that a crop covers; default: the policy's.", above=0, at_most=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig(Checked):
+    """The network that is learned."""
+
+    encoder: str = option("resnet", "resnet (this package's), or the name of a keras.applications model.")
+    resnet_depth: int = option(50, "Depth of the ResNet.", choices=(18, 34, 50, 101, 152, 200))
+    width_multiplier: float = option(1.0, "Multiplies the width of the ResNet.", above=0)
+    sk_ratio: float = option(0.0, "Selective kernels where > 0 (the paper: 0.0625).", at_least=0, at_most=1)
+    se_ratio: float = option(0.0, "Squeeze-and-excitation where > 0.", at_least=0, at_most=1)
+    batch_norm_decay: float = option(0.9, "Decay of batch norm's moving statistics.", at_least=0, below=1)
+    global_bn: bool = option(True, "Batch norm over all replicas (synchronized), not over each one's own images.")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig(Checked):
+    """How weights follow gradients."""
+
+    optimizer: str = option("lars", "The optimizer.", choices=("lars", "momentum", "adam", "adamw", "lamb"))
+    learning_rate: float = option(0.3, "Learning rate for a batch of 256, before scaling.", above=0)
+    learning_rate_scaling: str = option(
+        "linear",
+        "linear: learning_rate * batch / 256; sqrt: learning_rate * sqrt(batch).",
+        choices=("linear", "sqrt"),
+    )
+    warmup_epochs: float = option(10.0, "Epochs of linear warm-up, before the cosine decay.", at_least=0)
+    weight_decay: float = option(1e-6, "Weight decay.", at_least=0)
+    momentum: float = option(0.9, "Momentum of LARS and SGD.", at_least=0, below=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig(Checked):
+    """How long to train, what to write, and on which devices."""
+
+    model_dir: str | None = option(None, "Directory for checkpoints, logs and the SavedModel.", may_change=True)
+    train_batch_size: int = option(512, "Batch size over all replicas.", at_least=2)
+    train_epochs: int = option(100, "Epochs to train.", at_least=1)
+    train_steps: int = option(0, "Steps to train; overrides train_epochs where > 0.", at_least=0)
+    checkpoint_epochs: int = option(1, "Epochs between checkpoints.", at_least=1, may_change=True)
+    checkpoint_steps: int = option(
+        0, "Steps between checkpoints; overrides checkpoint_epochs where > 0.", at_least=0, may_change=True
+    )
+    keep_checkpoint_max: int = option(5, "Checkpoints to keep.", at_least=1, may_change=True)
+    train_summary_steps: int = option(
+        100, "Steps between TensorBoard summaries of training; 0: none.", at_least=0, may_change=True
+    )
+    lineareval_while_pretraining: bool = option(True, "Train a linear probe beside, on stopped gradients.")
+    eval_batch_size: int = option(256, "Batch size for evaluation.", at_least=1, may_change=True)
+    eval_steps: int = option(0, "Evaluate on this many batches; 0: on the whole split.", at_least=0, may_change=True)
+    knn_epochs: int = option(5, "Epochs between kNN evaluations; 0: never.", at_least=0, may_change=True)
+    knn_k: int = option(200, "Neighbours of the kNN evaluation.", at_least=1, may_change=True)
+    knn_temperature: float = option(0.1, "Temperature of the kNN votes, exp(similarity / T).", above=0, may_change=True)
+    knn_memory: int = option(20_000, "Training images the kNN may look at.", at_least=1, may_change=True)
+    seed: int = option(0, "Seed of the weights, the order of the images and the augmentation.", at_least=0)
+    deterministic: bool = option(False, "Bit-equal runs: only deterministic kernels.", may_change=True)
+    mixed_precision: str = option(
+        "float32", "Precision of activations; weights stay float32.", choices=("float32", "bfloat16", "float16")
+    )
+    jit_compile: str = option(
+        "auto", "XLA: auto is off on the CPU, where its convolutions are slower.", choices=("auto", "on", "off")
+    )
+    steps_per_execution: int = option(1, "Steps per call of the compiled function.", at_least=1, may_change=True)
+    strategy: str = option(
+        "auto",
+        "auto: GPUs -> mirrored, TF_CONFIG -> multi_worker, else none.",
+        choices=("auto", "none", "mirrored", "multi_worker", "tpu"),
+        may_change=True,
+    )
+    num_virtual_replicas: int = option(
+        0, "Split the CPU into this many devices, to try replicas out.", at_least=0, may_change=True
+    )
+    use_tpu: bool = option(False, "The same as --strategy=tpu.", may_change=True)
+    tpu_name: str | None = option(None, "Name or grpc:// address of the Cloud TPU.", may_change=True)
+    tpu_zone: str | None = option(None, "Zone of the Cloud TPU.", may_change=True)
+    gcp_project: str | None = option(None, "Project of the Cloud TPU.", may_change=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(Checked):
+    """One pre-training run: the method with its own config, and the five groups around it."""
+
+    method: str = option("simclr", "The method to train with.")
+    method_config: Checked = option(None, "The method's own config.")
+    data: DataConfig = option(DataConfig(), "Where the images come from.")
+    augmentation: AugmentConfig = option(AugmentConfig(), "How an image becomes a view.")
+    encoder: EncoderConfig = option(EncoderConfig(), "The network.")
+    optimizer: OptimizerConfig = option(OptimizerConfig(), "How weights follow gradients.")
+    loop: LoopConfig = option(LoopConfig(), "How long, where to and on which devices.")
+
+
+def leaves(config: Checked) -> dict[str, tuple[dataclasses.Field, Any]]:
+    """Every plain field of a config and of the configs in it: {name: (field, value)}."""
+    found: dict[str, tuple[dataclasses.Field, Any]] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found.update(leaves(value))
+        elif field.name != "method_config":
+            found[field.name] = (field, value)
+    return found
+
+
+def replace_leaves(config: Checked, values: dict[str, Any]) -> Checked:
+    """The config with plain fields, wherever they lie in it, set to new values; the rules are checked again."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            changes[field.name] = replace_leaves(value, values)
+        elif field.name in values:
+            changes[field.name] = values[field.name]
+    return dataclasses.replace(config, **changes)
+
+
+def differences(old: dict[str, Any], config: Checked) -> dict[str, tuple[Any, Any]]:
+    """What a stored run (plain values by name) and a config disagree on, leaving out what may change on resume."""
+    return {
+        name: (old.get(name), value)
+        for name, (field, value) in leaves(config).items()
+        if not field.metadata["may_change"] and old.get(name) != value
+    }

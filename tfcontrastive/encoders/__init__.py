@@ -2,6 +2,7 @@
 
 from tfcontrastive.encoders.batch_norm import BatchNorm
 from tfcontrastive.encoders.heads import ProjectionHead
+from tfcontrastive.encoders.mlp import MLP
 from tfcontrastive.encoders.resnet import ResNet
 
-__all__ = ["BatchNorm", "ProjectionHead", "ResNet"]
+__all__ = ["MLP", "BatchNorm", "ProjectionHead", "ResNet"]

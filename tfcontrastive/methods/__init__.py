@@ -1,0 +1,87 @@
+"""The methods, one file each, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tfcontrastive.config import InputError, unknown
+from tfcontrastive.methods.barlow_twins import BarlowTwins, BarlowTwinsConfig
+from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.byol import BYOL, BYOLConfig
+from tfcontrastive.methods.instdisc import InstDisc, InstDiscConfig
+from tfcontrastive.methods.moco import MoCo, MoCoConfig
+from tfcontrastive.methods.moco_v3 import MoCoV3, MoCoV3Config
+from tfcontrastive.methods.relic import ReLIC, ReLICConfig
+from tfcontrastive.methods.simclr import SimCLR, SimCLRConfig
+from tfcontrastive.methods.supcon import SupCon, SupConConfig
+
+METHODS: dict[str, type[ContrastiveModel]] = {
+    "simclr": SimCLR,
+    "moco": MoCo,
+    "moco_v3": MoCoV3,
+    "relic": ReLIC,
+    "byol": BYOL,
+    "supcon": SupCon,
+    "barlow_twins": BarlowTwins,
+    "instdisc": InstDisc,
+}
+
+
+def method_class(name: str) -> type[ContrastiveModel]:
+    """The class of a method.
+
+    Raises:
+        InputError: no method has this name.
+    """
+    if name not in METHODS:
+        raise InputError(f"`method` {unknown(name, METHODS)}")
+    return METHODS[name]
+
+
+def build(method: str, encoder: keras.Model, *, num_classes: int | None = None, **config: Any) -> ContrastiveModel:
+    """A method on an encoder, its settings given by name.
+
+    Args:
+        method: a key of `METHODS`.
+        encoder: a keras.Model, images `[B, H, W, C]` -> features `[B, F]`.
+        num_classes: of the online probe.
+        **config: fields of the method's config.
+
+    Raises:
+        InputError: an unknown method, or a setting that it does not take.
+
+    Example:
+        >>> model = tfcontrastive.build("simclr", encoder, temperature=0.2)
+    """
+    kind = method_class(method)
+    known = kind.Config.__dataclass_fields__
+    for name in config:
+        if name not in known:
+            raise InputError(f"a setting of {method} {unknown(name, known)}")
+    return kind(encoder, kind.Config(**config), num_classes=num_classes)
+
+
+__all__ = [
+    "BYOL",
+    "METHODS",
+    "BYOLConfig",
+    "BarlowTwins",
+    "BarlowTwinsConfig",
+    "ContrastiveModel",
+    "InstDisc",
+    "InstDiscConfig",
+    "MoCo",
+    "MoCoConfig",
+    "MoCoV3",
+    "MoCoV3Config",
+    "ReLIC",
+    "ReLICConfig",
+    "SimCLR",
+    "SimCLRConfig",
+    "SupCon",
+    "SupConConfig",
+    "build",
+    "method_class",
+]

@@ -1,0 +1,42 @@
+"""Small runs of `tfcontrastive train` for tests: tiny images, a tiny network, as a process of its own or in this one."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+
+def write_images(path: pathlib.Path, count: int = 64, size: int = 8, channels: int = 3, labels: bool = True) -> str:
+    """An npz file of random uint8 images; returns the value for --dataset."""
+    rng = np.random.default_rng(0)
+    arrays = {"images": rng.integers(0, 256, (count, size, size, channels), dtype=np.uint8)}
+    if labels:
+        arrays["labels"] = np.arange(count) % 4
+    np.savez(path, **arrays)
+    return f"npz:{path}"
+
+
+def words(dataset: str, model_dir: pathlib.Path, **flags: object) -> list[str]:
+    """The words of a small `train` command."""
+    chosen = {
+        "dataset": dataset,
+        "model_dir": model_dir,
+        "image_size": 8,
+        "resnet_depth": 18,
+        "width_multiplier": 0.0625,
+        "train_batch_size": 16,
+        "train_steps": 4,
+        "warmup_epochs": 1,
+        "proj_out_dim": 8,
+        **flags,
+    }
+    return ["train", *(f"--{name}={value}" for name, value in chosen.items())]
+
+
+def start(arguments: list[str]) -> subprocess.Popen:
+    """The command as a process of its own."""
+    program = [sys.executable, "-m", "tfcontrastive.commands.main", *arguments]
+    return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -1,0 +1,82 @@
+"""Each mistake is one line on stderr, exit code 2, and leaves nothing half-written."""
+
+import numpy as np
+import pytest
+
+from tests.commands.runs import words, write_images
+from tfcontrastive.commands.main import main
+
+
+def fails(capsys, arguments, *parts):
+    assert main([str(word) for word in arguments]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    error = [line for line in error if line.startswith("tfcontrastive: ")]
+    assert len(error) == 1
+    for part in parts:
+        assert part in error[0]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return write_images(tmp_path / "images.npz")
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ({"method": "simcrl"}, ["`method` must be one of", "Did you mean 'simclr'"]),
+        ({"dataset": "cifar11"}, ["cifar11", "Did you mean 'cifar10'"]),
+        ({"learning_rat": 1}, ["`--learning_rat`", "--learning_rate"]),
+        ({"recipe": "simclr_cifar"}, ["`recipe`", "simclr_cifar10_r18"]),
+        ({"resnet_depth": 19}, ["`resnet_depth` must be one of", "19"]),
+        ({"train_batch_size": 100}, ["`train_batch_size` must be at most the number of training images, 64", "100"]),
+        ({"num_virtual_replicas": 2, "train_batch_size": 15}, ["multiple of the number of replicas, 2", "15"]),
+        ({"encoder": "VGG61"}, ["VGG16"]),
+        ({"encoder": "VGG16", "image_size": 8}, ["image_size", "8"]),
+        ({"eval_split": "tset"}, ["tset"]),
+        ({"model_dir": "/proc/no/run"}, ["`model_dir` must be a directory that can be written to"]),
+    ],
+)
+def test_a_wrong_flag(capsys, tmp_path, dataset, flags, parts):
+    fails(capsys, words(dataset, tmp_path / "run", **{"dataset": dataset, **flags}), *parts)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_an_unknown_command(capsys):
+    fails(capsys, ["trian"], "Did you mean 'train'")
+
+
+def test_an_empty_folder(capsys, tmp_path):
+    (tmp_path / "photos").mkdir()
+    fails(capsys, words(f"folder:{tmp_path / 'photos'}", tmp_path / "run"), "photos")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_label_out_of_range(capsys, tmp_path):
+    images = np.zeros((64, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "bad.npz", images=images, labels=np.full(64, -7))
+    fails(capsys, words(f"npz:{tmp_path / 'bad.npz'}", tmp_path / "run"), "label", "-7")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(capsys, tmp_path, dataset):
+    flags = {"optimizer": "momentum", "learning_rate": 1e25, "warmup_epochs": 0, "train_steps": 50, "checkpoint_steps": 1}
+    fails(capsys, words(dataset, tmp_path / "run", **flags), "the loss must be a finite number", "at step")
+    import tensorflow as tf
+
+    newest = tf.train.latest_checkpoint(tmp_path / "run" / "checkpoints")
+    assert newest is None or int(newest.rpartition("-")[2]) < 50
+    assert not (tmp_path / "run" / "saved_model").exists()
+
+
+def test_another_runs_directory(capsys, tmp_path, dataset):
+    assert main(words(dataset, tmp_path / "run", train_steps=1)) == 0
+    fails(capsys, words(dataset, tmp_path / "run", train_steps=2), "train_steps: 1 there, 2 now", "--overwrite")
+
+
+def test_help_does_not_wait_for_tensorflow():
+    import subprocess
+    import sys
+
+    code = "import sys; from tfcontrastive.commands.main import main; main(['--help']); assert 'tensorflow' not in sys.modules"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "train" in run.stdout

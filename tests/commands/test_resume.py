@@ -1,0 +1,48 @@
+"""A run that was killed goes on as if nothing had happened."""
+
+import signal
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from tests.commands.runs import start, words, write_images
+from tfcontrastive.callbacks.checkpoints import newest_step
+
+STEPS = 60
+
+
+def finish(process):
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return output
+
+
+def tensors(directory) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(directory))
+    names = [name for name in reader.get_variable_to_shape_map() if "save_counter" not in name]
+    return {name: reader.get_tensor(name) for name in names if "_CHECKPOINTABLE_OBJECT_GRAPH" not in name}
+
+
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
+    dataset = write_images(tmp_path / "images.npz")
+    flags = {"train_steps": STEPS, "checkpoint_steps": 7, "knn_epochs": 0}
+    finish(start(words(dataset, tmp_path / "straight", **flags)))
+
+    killed = start(words(dataset, tmp_path / "killed", **flags))
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    while killed.poll() is None and not list(checkpoints.glob("step-7.index")):
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert 0 < newest_step(str(checkpoints)) < STEPS
+
+    finish(start(words(dataset, tmp_path / "killed", **flags)))
+    straight, resumed = tensors(tmp_path / "straight" / "checkpoints"), tensors(checkpoints)
+    assert straight.keys() == resumed.keys()
+    for name, value in straight.items():
+        np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+    histories = [(tmp_path / run / "metrics.jsonl").read_text().count("\n") for run in ("straight", "killed")]
+    assert histories[1] >= histories[0]
+    assert (tmp_path / "killed" / "saved_model" / "1" / "saved_model.pb").exists()

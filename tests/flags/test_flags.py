@@ -1,0 +1,109 @@
+"""Command lines: names, recipes, other projects' habits, and errors that help."""
+
+import pytest
+from absl import flags
+
+from tfcontrastive import flags as command_line
+from tfcontrastive.commands import train as command
+from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.methods import METHODS, SimCLRConfig
+
+CIFAR10 = """--train_mode=pretrain --train_batch_size=512 --train_epochs=1000 --learning_rate=1.0 --weight_decay=1e-4
+    --temperature=0.5 --dataset=cifar10 --image_size=32 --eval_split=test --resnet_depth=18 --use_blur=False
+    --color_jitter_strength=0.5 --model_dir=/tmp/simclr_test --use_tpu=False"""
+IMAGENET = """--mode=train --train_mode=pretrain --train_batch_size=4096 --train_epochs=100 --temperature=0.1
+    --learning_rate=0.075 --learning_rate_scaling=sqrt --weight_decay=1e-4 --dataset=imagenet2012 --image_size=224
+    --eval_split=validation --data_dir=gs://bucket/data --model_dir=gs://bucket/model --use_tpu=True --tpu_name=pod
+    --train_summary_steps=0"""
+
+
+def config_of(text: str) -> TrainConfig:
+    words = command_line.expand(text.split())
+    base = TrainConfig(method_config=SimCLRConfig())
+    values = command.command_flags()
+    command_line.define(base, values)
+    command_line.parse(words, values, foreign={"queue_size": ["moco"]})
+    command.check_modes(values)
+    return command_line.from_flags(base, values)
+
+
+def test_simclr_readme_cifar10_command_means_the_same():
+    config = config_of(CIFAR10)
+    assert config.data.dataset == "cifar10"
+    assert config.data.eval_split == "test"
+    assert config.data.image_size == 32
+    assert config.encoder.resnet_depth == 18
+    assert config.method_config == SimCLRConfig(temperature=0.5, num_proj_layers=3, proj_out_dim=128)
+    assert (config.augmentation.use_blur, config.augmentation.color_jitter_strength) == (False, 0.5)
+    assert (config.optimizer.optimizer, config.optimizer.learning_rate, config.optimizer.weight_decay) == ("lars", 1.0, 1e-4)
+    assert (config.optimizer.learning_rate_scaling, config.optimizer.warmup_epochs) == ("linear", 10)
+    assert (config.loop.train_batch_size, config.loop.train_epochs, config.loop.use_tpu) == (512, 1000, False)
+    assert config.loop.model_dir == "/tmp/simclr_test"
+
+
+def test_simclr_readme_imagenet_command_means_the_same():
+    config = config_of(IMAGENET)
+    assert (config.loop.use_tpu, config.loop.tpu_name, config.loop.train_summary_steps) == (True, "pod", 0)
+    assert (config.optimizer.learning_rate, config.optimizer.learning_rate_scaling) == (0.075, "sqrt")
+    assert (config.data.data_dir, config.data.eval_split) == ("gs://bucket/data", "validation")
+    assert (config.encoder.resnet_depth, config.encoder.width_multiplier) == (50, 1.0)
+
+
+def test_the_recipe_comes_first_and_the_command_line_overrides_it():
+    config = config_of("--temperature=0.3 --recipe=simclr_cifar10_r18")
+    assert config.method_config.temperature == 0.3
+    assert config.optimizer.learning_rate == 1.0
+
+
+def test_a_flag_file_is_read(tmp_path):
+    path = tmp_path / "my.flags"
+    path.write_text("# a comment\n--train_epochs=7\n")
+    assert config_of(f"--flagfile={path}").loop.train_epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("--temperatur=1", "Did you mean --temperature"),
+        ("--queue_size=5", "It belongs to --method=moco"),
+        ("--temperature=-1", "`temperature` must be > 0"),
+        ("--temperature=warm", "temperature"),
+        ("--optimizer=lamp", "Did you mean 'lamb'"),
+        ("--recipe=simclr_cifar10", "Did you mean 'simclr_cifar10_r18'"),
+        ("--flagfile=/no/such/file", "flagfile"),
+        ("--train_mode=finetune", "train_mode"),
+        ("stray", "must look like --name=value"),
+    ],
+)
+def test_a_mistake_is_one_clear_error(text, message):
+    with pytest.raises(InputError, match=message):
+        config_of(text)
+
+
+def test_flags_are_the_fields_of_the_configs():
+    values = flags.FlagValues()
+    command_line.define(TrainConfig(method_config=SimCLRConfig()), values)
+    assert {"temperature", "resnet_depth", "train_batch_size", "use_blur"} <= set(values)
+    assert values["temperature"].value == 0.1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_help_shows_the_methods_own_flags(name):
+    base = TrainConfig(method=name, method_config=METHODS[name].Config())
+    text = command.help_text(name, base, command.command_flags())
+    for field in METHODS[name].Config.__dataclass_fields__:
+        assert f"--{field}" in text
+
+
+@pytest.mark.parametrize("name", command_line.recipe_names())
+def test_every_recipe_parses(name):
+    words = command_line.expand([f"--recipe={name}"])
+    method = command_line.peek(words, "method", "simclr")
+    base = TrainConfig(method=method, method_config=METHODS[method].Config())
+    values = command.command_flags()
+    command_line.define(base, values)
+    command_line.parse(words, values)
+    assert command_line.from_flags(base, values).method == method
+    text = open(command_line.recipe_path(name), encoding="utf-8").read()
+    assert "Expected:" in text
+    assert f"--recipe={name}" in text

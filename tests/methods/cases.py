@@ -1,0 +1,96 @@
+"""The table of methods that the conformance suite runs through, and the tiny network and data it runs them on."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcontrastive import optimizers
+from tfcontrastive.config import AugmentConfig
+from tfcontrastive.encoders import BatchNorm
+from tfcontrastive.methods import METHODS, ContrastiveModel
+
+BATCH, SIZE, CLASSES = 16, 8, 3
+
+# name: (method, settings)
+CASES = {
+    "simclr": ("simclr", {"temperature": 0.2, "num_proj_layers": 2, "proj_out_dim": 8}),
+    "simclr_v2": ("simclr", {"temperature": 0.2, "num_proj_layers": 3, "proj_out_dim": 8}),
+    "simclr_linear_head": ("simclr", {"temperature": 0.5, "proj_head_mode": "linear", "proj_out_dim": 8}),
+    "simclr_no_head": ("simclr", {"temperature": 0.5, "proj_head_mode": "none"}),
+    "moco": ("moco", {"queue_size": 48, "proj_out_dim": 8, "target_momentum": 0.9}),
+    "moco_v2": ("moco", {"queue_size": 48, "proj_out_dim": 8, "target_momentum": 0.9, "moco_head": "mlp"}),
+    "moco_v3": ("moco_v3", {"hidden_dim": 16, "proj_out_dim": 8, "target_momentum": 0.9}),
+    "moco_v3_vit": ("moco_v3", {"hidden_dim": 16, "proj_out_dim": 8, "num_proj_layers": 3, "predictor_last_norm": True}),
+    "relic": ("relic", {"critic_hidden_dim": 64, "proj_out_dim": 8}),
+    "relic_t": ("relic", {"critic_hidden_dim": 16, "proj_out_dim": 8, "use_target": True, "target_momentum": 0.9}),
+    "byol": ("byol", {"hidden_dim": 16, "proj_out_dim": 8, "target_momentum": 0.9}),
+    "supcon": ("supcon", {"hidden_dim": 16, "proj_out_dim": 8}),
+    "barlow_twins": ("barlow_twins", {"hidden_dim": 16, "proj_out_dim": 8, "loss_scale": 1.0}),
+    "instdisc": ("instdisc", {"bank_size": 80, "num_negatives": 0, "proj_out_dim": 8}),
+    "instdisc_nce": ("instdisc", {"bank_size": 80, "num_negatives": 6, "proj_out_dim": 8}),
+}
+
+
+def tiny_encoder(channels: int = 3, width: int = 8) -> keras.Model:
+    x = images = keras.Input((SIZE, SIZE, channels))
+    for i, filters in enumerate((width, 2 * width)):
+        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv_{i}")(x)
+        x = keras.layers.ReLU()(BatchNorm(name=f"norm_{i}")(x))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D(dtype="float32")(x), name="tiny")
+
+
+def make_model(case: str, *, optimizer: str = "lars", jit_compile: bool = False, seed: int = 1) -> ContrastiveModel:
+    """A compiled model of one case, with the same first weights for the same seed."""
+    method, settings = CASES[case]
+    keras.utils.set_random_seed(seed)
+    model = METHODS[method](
+        tiny_encoder(),
+        METHODS[method].Config(**settings),
+        num_classes=CLASSES,
+        augmentation=AugmentConfig(color_jitter_strength=0.5),
+        total_steps=20,
+        name="model",
+    )
+    made = optimizers.build(optimizer, learning_rate=0.05 if optimizer == "lars" else 0.01, momentum=0.9, weight_decay=1e-4)
+    model.compile(optimizer=made, jit_compile=jit_compile)
+    return model
+
+
+def batches(steps: int, *, first: int = 0, fixed: bool = False) -> tf.data.Dataset:
+    """Batches in the form of the data pipeline; rows differ from one another, so halves of a batch do too."""
+
+    def batch(step: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(0 if fixed else step)
+        base = rng.random((BATCH, SIZE, SIZE, 3), np.float32) * np.linspace(0.2, 1, BATCH)[:, None, None, None]
+        views = [np.clip(base + 0.1 * rng.standard_normal(base.shape), 0, 1).astype(np.float32) for _ in range(2)]
+        return {
+            "views": tuple(views),
+            "seeds": rng.integers(0, 2**31 - 1, (BATCH, 2, 2), dtype=np.int32),
+            "label": np.arange(BATCH, dtype=np.int32) % CLASSES,
+            "index": (np.arange(BATCH, dtype=np.int32) + step * BATCH) % 80,
+        }
+
+    made = [batch(step) for step in range(first, first + steps)]
+    stacked = tf.nest.map_structure(lambda *parts: np.stack(parts), *made)
+    return tf.data.Dataset.from_tensor_slices(stacked)
+
+
+def fit(model: ContrastiveModel, data: tf.data.Dataset) -> list[float]:
+    """The loss of each step."""
+    losses: list[float] = []
+
+    class Keep(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            losses.append(float(np.mean(logs["loss"])))
+            self.model.reset_metrics()
+
+    model.fit(data, verbose=0, callbacks=[Keep()])
+    return losses
+
+
+def weights(model: ContrastiveModel) -> dict[str, np.ndarray]:
+    """Every variable that training changes, by a unique name: weights, statistics, targets, queues, optimizer."""
+    parts = [*model.variables, *model.optimizer.variables]
+    return {f"{i}:{variable.path}": np.asarray(variable) for i, variable in enumerate(parts)}

@@ -1,0 +1,66 @@
+"""Configs refuse what breaks their rules, and say which rule and value."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given, strategies as st
+
+from tfcontrastive import config as config_lib
+from tfcontrastive.config import Checked, InputError, LoopConfig, OptimizerConfig, TrainConfig, option
+
+
+@dataclasses.dataclass(frozen=True)
+class Example(Checked):
+    rate: float = option(0.5, "A rate.", above=0, at_most=1)
+    size: int | None = option(None, "A size.", at_least=1)
+    kind: str = option("plain", "A kind.", choices=("plain", "fancy"))
+
+
+@given(st.floats(allow_nan=False))
+def test_a_range_is_kept(rate):
+    if 0 < rate <= 1:
+        assert Example(rate=rate).rate == rate
+    else:
+        with pytest.raises(InputError, match="`rate` must be"):
+            Example(rate=rate)
+
+
+def test_nan_keeps_no_range():
+    with pytest.raises(InputError, match="`rate` must be > 0"):
+        Example(rate=float("nan"))
+
+
+def test_the_message_names_argument_rule_and_value():
+    with pytest.raises(InputError, match=r"^`rate` must be > 0. Received: rate=-0.1\.$"):
+        Example(rate=-0.1)
+
+
+def test_a_near_name_is_offered():
+    with pytest.raises(InputError, match="Did you mean 'plain'"):
+        Example(kind="plane")
+
+
+@pytest.mark.parametrize("values", [{"size": 2.5}, {"size": "2"}, {"kind": None}, {"rate": True}])
+def test_a_wrong_type_is_refused(values):
+    with pytest.raises(InputError, match="must be"):
+        Example(**values)
+
+
+def test_an_int_is_a_float():
+    assert type(Example(rate=1).rate) is float
+
+
+def test_leaves_reach_every_group_and_replace_checks_again():
+    config = TrainConfig()
+    assert {"dataset", "learning_rate", "train_batch_size", "method"} <= set(config_lib.leaves(config))
+    changed = config_lib.replace_leaves(config, {"learning_rate": 1.5, "train_epochs": 3})
+    assert (changed.optimizer.learning_rate, changed.loop.train_epochs) == (1.5, 3)
+    assert config.optimizer.learning_rate == 0.3
+    with pytest.raises(InputError, match="`learning_rate` must be > 0"):
+        config_lib.replace_leaves(config, {"learning_rate": 0.0})
+
+
+def test_differences_leave_out_what_may_change():
+    old = {name: value for name, (_, value) in config_lib.leaves(TrainConfig()).items()}
+    new = TrainConfig(optimizer=OptimizerConfig(weight_decay=0.0), loop=LoopConfig(checkpoint_steps=7, model_dir="x"))
+    assert config_lib.differences(old, new) == {"weight_decay": (1e-6, 0.0)}

@@ -1,0 +1,56 @@
+"""A run's directory: claimed, refused, moved aside, never half-written."""
+
+import json
+import os
+
+import pytest
+
+from tfcontrastive.config import InputError, LoopConfig, OptimizerConfig, TrainConfig
+from tfcontrastive.model_dir import ModelDir
+
+
+def test_a_new_directory_holds_the_config(tmp_path):
+    directory = ModelDir(str(tmp_path / "run"))
+    directory.claim(TrainConfig())
+    assert directory.read_config()["learning_rate"] == 0.3
+
+
+def test_the_same_config_claims_it_again(tmp_path):
+    for batch in (2, 2):
+        ModelDir(str(tmp_path / "run")).claim(TrainConfig(loop=LoopConfig(train_batch_size=batch)))
+
+
+def test_another_config_is_refused_with_the_difference(tmp_path):
+    directory = ModelDir(str(tmp_path / "run"))
+    directory.claim(TrainConfig())
+    with pytest.raises(InputError, match=r"weight_decay: 1e-06 there, 0.5 now.*--allow_config_change"):
+        directory.claim(TrainConfig(optimizer=OptimizerConfig(weight_decay=0.5)))
+    assert directory.read_config()["weight_decay"] == 1e-6
+
+
+def test_a_change_may_be_allowed(tmp_path):
+    directory = ModelDir(str(tmp_path / "run"))
+    directory.claim(TrainConfig())
+    directory.claim(TrainConfig(optimizer=OptimizerConfig(weight_decay=0.5)), allow_config_change=True)
+    assert directory.read_config()["weight_decay"] == 0.5
+
+
+def test_overwrite_moves_the_old_run_aside(tmp_path):
+    directory = ModelDir(str(tmp_path / "run"))
+    directory.claim(TrainConfig())
+    for _ in range(2):
+        directory.claim(TrainConfig(optimizer=OptimizerConfig(weight_decay=0.5)), overwrite=True)
+    assert sorted(os.listdir(tmp_path)) == ["run", "run.1", "run.2"]
+    assert json.loads((tmp_path / "run.1" / "config.json").read_text())["weight_decay"] == 1e-6
+
+
+def test_a_directory_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="which holds other files"):
+        ModelDir(str(tmp_path)).claim(TrainConfig())
+
+
+def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="must be a directory that can be written to"):
+        ModelDir(str(tmp_path / "file" / "run")).claim(TrainConfig())

@@ -1,0 +1,34 @@
+"""The numbers of a run: steps, segments of `fit`, learning rates."""
+
+import pytest
+from hypothesis import given, strategies as st
+
+from tfcontrastive.config import LoopConfig, TrainConfig
+from tfcontrastive.train import Plan
+
+
+def plan(num_examples: int = 50_000, **loop) -> Plan:
+    return Plan.make(TrainConfig(loop=LoopConfig(**loop)), num_examples)
+
+
+def test_steps_and_rates_are_those_of_simclr():
+    made = plan(train_batch_size=512, train_epochs=100)
+    assert (made.steps, made.warmup_steps, made.epoch_steps) == (9766, 976, 98)
+    rates = [float(made.schedule(step)) for step in (0, 488, 976, 5000, 9766)]
+    assert rates == pytest.approx([0.0, 0.3, 0.6, 0.33966, 0.0], abs=1e-5)
+
+
+def test_train_steps_override_epochs():
+    assert plan(train_steps=7, train_epochs=100).steps == 7
+
+
+@given(num_examples=st.integers(2, 500), batch=st.integers(2, 50), steps=st.integers(1, 60), data=st.data())
+def test_segments_lead_from_any_step_to_the_last(num_examples, batch, steps, data):
+    made = plan(num_examples, train_batch_size=batch, train_steps=steps)
+    step = data.draw(st.integers(0, steps))
+    for first, last, length in made.segments(step):
+        assert first == step // made.epoch_steps
+        assert 0 < length <= made.epoch_steps
+        step += (last - first) * length
+        assert step == steps or step % made.epoch_steps == 0
+    assert step == steps

@@ -1,0 +1,69 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfcontrastive import distribute
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves weights, batch-norm statistics, optimizer, step, targets and queues; restores them exactly.
+
+    Data position and augmentation seeds need no saving: both are functions of the run's seed and the step. A checkpoint is
+    written aside and named in the `checkpoint` file last, so a kill at any moment leaves the one before.
+
+    Args:
+        directory: where checkpoints go (only the chief's stay; other workers write theirs to a temporary directory).
+        every_steps: steps between checkpoints; the last step is saved too.
+        last_step: the step at which the run ends.
+        keep: how many are kept.
+    """
+
+    def __init__(self, directory: str, *, every_steps: int, last_step: int, keep: int = 5):
+        super().__init__()
+        self.directory = directory
+        self.every_steps = every_steps
+        self.last_step = last_step
+        self.keep = keep
+        self._manager: tf.train.CheckpointManager | None = None
+
+    def restore(self, model: keras.Model) -> int:
+        """Restores the newest checkpoint, if there is one, into a compiled model; returns its step (0: none)."""
+        self.set_model(model)
+        newest = tf.train.latest_checkpoint(self.directory)
+        if newest is None:
+            return 0
+        status = self._manager.checkpoint.restore(newest)
+        status.assert_existing_objects_matched()
+        return int(model.optimizer.iterations)
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        if self._manager is None:
+            directory = self.directory if distribute.is_chief() else tempfile.mkdtemp(prefix="tfcontrastive-worker-")
+            checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+            self._manager = tf.train.CheckpointManager(
+                checkpoint, directory, max_to_keep=self.keep, checkpoint_name="step"
+            )
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        step = int(self.model.optimizer.iterations)
+        if step % self.every_steps == 0 or step == self.last_step:
+            self._manager.save(checkpoint_number=step)
+
+    @property
+    def newest(self) -> str | None:
+        """The path of the newest checkpoint."""
+        return tf.train.latest_checkpoint(self.directory)
+
+
+def newest_step(directory: str) -> int | None:
+    """The step of the newest checkpoint under a directory, without reading it."""
+    path = tf.train.latest_checkpoint(directory)
+    return None if path is None else int(os.path.basename(path).rpartition("-")[2])

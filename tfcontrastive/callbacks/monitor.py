@@ -1,0 +1,91 @@
+"""Monitor: is the encoder any good yet, and is it collapsing?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tfcontrastive import distribute, evaluate
+
+
+class Monitor(keras.callbacks.Callback):
+    """Adds to an epoch's logs what the frozen encoder is worth: kNN, the probe's accuracy, effective rank, spread.
+
+    The memory holds features of training images that are not augmented. Without labels only the geometry is measured.
+    A collapsing run (all images map to nearly one point or line) is warned of by name and number.
+
+    Args:
+        memory, queries: functions that give a finite dataset of `{"image": [b, H, W, C], "label": [b]}`; queries may be
+            None, where there is no held-out split, and the geometry is then measured on the memory.
+        num_classes: None for unlabelled data.
+        every_epochs: 0: only after the last one.
+        last_step: the step at which the run ends.
+        k, temperature: of the kNN.
+        smallest_rank: an effective rank of the features below this is warned of.
+    """
+
+    def __init__(
+        self,
+        memory: Callable[[], tf.data.Dataset],
+        queries: Callable[[], tf.data.Dataset] | None,
+        *,
+        num_classes: int | None,
+        every_epochs: int,
+        last_step: int,
+        k: int = 200,
+        temperature: float = 0.1,
+        smallest_rank: float = 2.0,
+    ):
+        super().__init__()
+        self.memory, self.queries = memory, queries
+        self.num_classes = num_classes
+        self.every_epochs, self.last_step = every_epochs, last_step
+        self.k, self.temperature = k, temperature
+        self.smallest_rank = smallest_rank
+        self.latest: dict[str, float] = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        due = self.every_epochs and (epoch + 1) % self.every_epochs == 0
+        if distribute.is_chief() and (due or int(self.model.optimizer.iterations) >= self.last_step):
+            self.latest = self.measure()
+            if logs is not None:
+                logs.update(self.latest)
+
+    def measure(self) -> dict[str, float]:
+        """The metrics of the encoder as it is now."""
+        memory, memory_labels = evaluate.extract_features(self.model.encoder, self.memory())
+        held_out, labels = memory, memory_labels
+        if self.queries is not None:
+            held_out, labels = evaluate.extract_features(self.model.encoder, self.queries())
+        values = {
+            "effective_rank": evaluate.effective_rank(held_out),
+            "feature_std": evaluate.embedding_std(held_out),
+        }
+        if values["effective_rank"] < self.smallest_rank:
+            logging.warning(
+                "The features are collapsing: their effective rank is %.2f of %d dimensions. Raise the temperature or the "
+                "batch size, or lower the learning rate.",
+                values["effective_rank"],
+                held_out.shape[1],
+            )
+        if self.num_classes is not None and self.queries is not None:
+            values.update(
+                evaluate.knn(
+                    memory,
+                    memory_labels,
+                    held_out,
+                    labels,
+                    num_classes=self.num_classes,
+                    k=min(self.k, len(memory)),
+                    temperature=self.temperature,
+                )
+            )
+            if self.model.probe is not None:
+                guesses = np.argmax(self.model.probe(held_out), axis=1)
+                values["probe_eval_accuracy"] = float(np.mean(guesses == labels))
+        return {name: float(value) for name, value in values.items()}

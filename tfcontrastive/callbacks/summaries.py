@@ -1,0 +1,103 @@
+"""Summaries: TensorBoard scalars and pictures, and `metrics.jsonl` with a line an epoch."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcontrastive import distribute
+
+
+class Summaries(keras.callbacks.Callback):
+    """Writes what the run knows about itself: each metric, the learning rate, images per second, the first views.
+
+    Args:
+        directory: TensorBoard logs go here.
+        history: path of the JSON-lines file; lines after the step a run resumes from are dropped.
+        batch_size: images per step, over all replicas.
+        every_steps: steps between scalars; 0: only at the end of epochs.
+        first_step: the step that the run starts from.
+    """
+
+    def __init__(self, directory: str, history: str, *, batch_size: int, every_steps: int, first_step: int = 0):
+        super().__init__()
+        self.history = history
+        self.batch_size = batch_size
+        self.every_steps = every_steps
+        self.chief = distribute.is_chief()
+        self._since = (time.monotonic(), first_step)
+        self._compiled = False
+        if self.chief:
+            self.writer = tf.summary.create_file_writer(directory)
+            _drop_after(history, first_step)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        step = int(self.model.optimizer.iterations)
+        if not self._compiled:  # the first step's time is that of tracing
+            self._compiled, self._since = True, (time.monotonic(), step)
+        elif self.chief and self.every_steps and step % self.every_steps == 0:
+            self._write(step, {**_floats(logs), **self._pace(step)})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if not self.chief:
+            return
+        step = int(self.model.optimizer.iterations)
+        values = {**_floats(logs), **self._pace(step)}
+        self._write(step, values)
+        with open(self.history, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "epoch": epoch + 1, **values}) + "\n")
+
+    def write_views(self, views: list[np.ndarray], step: int) -> None:
+        """Pictures of augmented views: V arrays `[n, H, W, C]` in [0, 1], shown one above the other."""
+        if not self.chief:
+            return
+        pairs = np.concatenate([np.asarray(view) for view in views], axis=1)
+        if pairs.shape[-1] not in (1, 3):
+            pairs = pairs[..., :1]
+        with self.writer.as_default(step=step):
+            tf.summary.image("augmented_views", pairs, max_outputs=8)
+        self.writer.flush()
+
+    def _pace(self, step: int) -> dict[str, float]:
+        now = time.monotonic()
+        seconds, steps = now - self._since[0], step - self._since[1]
+        self._since = (now, step)
+        rate = {"images_per_second": steps * self.batch_size / seconds} if steps and seconds > 0 else {}
+        return {**rate, "learning_rate": float(self.model.optimizer.learning_rate)}
+
+    def _write(self, step: int, values: dict[str, float]) -> None:
+        with self.writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        self.writer.flush()
+
+
+def read_history(path: str) -> list[dict[str, float]]:
+    """The lines of `metrics.jsonl`, oldest first; a line that a kill cut short is left out."""
+    if not os.path.exists(path):
+        return []
+    lines = []
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if not line.endswith("\n"):
+                break
+            lines.append(json.loads(line))
+    return lines
+
+
+def _drop_after(path: str, step: int) -> None:
+    lines = read_history(path)
+    kept = [line for line in lines if line["step"] <= step]
+    with open(path + ".tmp", "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in kept)
+    os.replace(path + ".tmp", path)
+
+
+def _floats(logs: dict[str, Any] | None) -> dict[str, float]:
+    return {name: float(np.mean(value)) for name, value in (logs or {}).items()}

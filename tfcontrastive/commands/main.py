@@ -1,0 +1,87 @@
+"""The `tfcontrastive` program: finds the command, imports it only then, and turns mistakes into one line."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from tfcontrastive.config import InputError, unknown
+
+COMMANDS = {
+    "demo": "SimCLR on real images that ship inside, with proof and pictures, in a few minutes on a CPU",
+    "train": "learn an encoder from unlabelled images",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the words after the program's name; default: the process's.
+
+    Returns:
+        the exit code: 0, or 2 for a mistake in what was given, told in one line on stderr.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        import tfcontrastive
+
+        print(tfcontrastive.__version__)
+        return 0
+    try:
+        if words[0] not in COMMANDS:
+            raise InputError(f"the command {unknown(words[0], COMMANDS)}")
+        quiet_tensorflow()
+        return importlib.import_module(f"tfcontrastive.commands.{words[0]}").run(words[1:]) or 0
+    except InputError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("stopped. Start the same command again to go on from the last checkpoint.", code=130)
+    except Exception as error:
+        if _disk_is_full(error):
+            return _fail("the disk is full: make room and start the same command again; earlier checkpoints are kept.")
+        raise
+
+
+def usage() -> str:
+    """The program's help; it does not need TensorFlow."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Contrastive self-supervised learning for TensorFlow and Keras.",
+            "",
+            "Usage: tfcontrastive COMMAND [--flag=value ...]",
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "`tfcontrastive COMMAND --help` shows a command's flags.",
+        ]
+    )
+
+
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow's own start-up messages out of the output, unless the environment asks for them."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"tfcontrastive: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "No space left on device" in str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

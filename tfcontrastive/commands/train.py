@@ -1,0 +1,120 @@
+"""`tfcontrastive train`: pre-train an encoder, then write its SavedModel."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags, logging
+
+from tfcontrastive import flags as command_line
+from tfcontrastive.config import InputError, TrainConfig
+
+
+def run(words: Sequence[str]) -> int:
+    """Parses the words and trains, evaluates or only describes the run."""
+    words = command_line.expand(words)
+    wants_help = any(word in ("--help", "-h", "-help") for word in words)
+    name = command_line.peek([word for word in words if word not in ("--help", "-h", "-help")], "method", "simclr")
+    from tfcontrastive import methods
+
+    base = TrainConfig(method=name, method_config=methods.method_class(name).Config())
+    values = command_flags()
+    if wants_help:
+        print(help_text(name, base, values))
+        return 0
+    command_line.define(base, values)
+    command_line.parse(words, values, foreign=foreign_flags(name))
+    config = command_line.from_flags(base, values)
+    check_modes(values)
+    logging.set_verbosity(logging.INFO)
+    logging.use_absl_handler()
+
+    if values["dry_run"].value:
+        from tfcontrastive.describe import describe
+
+        print(describe(config))
+        return 0
+    from tfcontrastive import export
+    from tfcontrastive.model_dir import ModelDir
+    from tfcontrastive.train import evaluate_run, train
+
+    if values["mode"].value == "eval":
+        show(evaluate_run(config))
+        return 0
+    result = train(
+        config, overwrite=values["overwrite"].value, allow_config_change=values["allow_config_change"].value
+    )
+    if result.is_chief:
+        path = export.save_latest(result.model, ModelDir(config.loop.model_dir).saved_model, config.data.image_size)
+        show(result.metrics)
+        print(f"SavedModel: {path}")
+    return 0
+
+
+def command_flags() -> flags.FlagValues:
+    """The flags that belong to the command, not to the run's config."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("recipe", None, "A packaged flag file; flags on the command line override it.", values)
+    flags.DEFINE_string("flagfile", None, "A file of flags, one a line.", values)
+    flags.DEFINE_boolean("dry_run", False, "Print what would run, and exit.", values)
+    flags.DEFINE_boolean("overwrite", False, "Move another run's model_dir aside and start anew.", values)
+    flags.DEFINE_boolean("allow_config_change", False, "Go on from a checkpoint with another configuration.", values)
+    flags.DEFINE_enum(
+        "mode",
+        "train",
+        ["train", "eval", "train_then_eval"],
+        "train (which ends with an evaluation), or eval: evaluate the newest checkpoint.",
+        values,
+    )
+    flags.DEFINE_string("train_mode", "pretrain", "pretrain.", values)
+    return values
+
+
+def check_modes(values: flags.FlagValues) -> None:
+    """Refuses what google-research/simclr does under the same flags and this command does not."""
+    if values["train_mode"].value != "pretrain":
+        raise InputError(f"`train_mode` must be pretrain. Received: train_mode={values['train_mode'].value!r}.")
+
+
+def foreign_flags(method: str) -> dict[str, list[str]]:
+    """Flags of the other methods that this one does not take: {flag: methods that take it}."""
+    from tfcontrastive import methods
+
+    own = methods.METHODS[method].Config.__dataclass_fields__
+    found: dict[str, list[str]] = {}
+    for name, kind in methods.METHODS.items():
+        for field in kind.Config.__dataclass_fields__:
+            if field not in own:
+                found.setdefault(field, []).append(name)
+    return found
+
+
+def help_text(name: str, base: TrainConfig, values: flags.FlagValues) -> str:
+    """The help of `train` for one method."""
+    from tfcontrastive import methods
+
+    groups = {
+        f"Method ({', '.join(methods.METHODS)}), --method": base.method_config,
+        "Data": base.data,
+        "Augmentation": base.augmentation,
+        "Encoder": base.encoder,
+        "Optimizer": base.optimizer,
+        "Run": base.loop,
+        "Command": values,
+    }
+    title = (
+        f"tfcontrastive train --method={name}: learn an encoder from unlabelled images.\n\n"
+        "Example: tfcontrastive train --dataset=folder:photos --image_size=96 --model_dir=runs/photos\n"
+        f"Recipes: {', '.join(command_line.recipe_names())}"
+    )
+    return command_line.help_text(title, groups)
+
+
+def show(metrics: dict[str, float]) -> None:
+    """Metrics as lines on stdout."""
+    for name, value in metrics.items():
+        print(f"{name:>24}  {value:.4f}")
+    sys.stdout.flush()
+
+

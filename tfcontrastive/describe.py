@@ -1,0 +1,96 @@
+"""What a run would be, told before it starts: settings, sizes, steps, learning rates and memory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from tfcontrastive import methods
+from tfcontrastive.config import TrainConfig
+from tfcontrastive.train import Plan, build_model, load_source, make_plan, make_strategy
+
+
+def describe(config: TrainConfig) -> str:
+    """The text of `--dry_run`: the run is built, so that what cannot work fails here, and nothing is written."""
+    strategy = make_strategy(config)
+    source = load_source(config)
+    plan = make_plan(config, source)
+    with strategy.scope():
+        model = build_model(config, source, plan)
+    replicas = strategy.num_replicas_in_sync
+    return "\n".join(
+        [
+            *_settings(config),
+            "",
+            f"data            {source.name}: {plan.num_examples:,} training images, {source.channels} channels, "
+            + (f"{source.num_classes} classes" if source.num_classes else "no labels (no probe, no kNN)"),
+            f"replicas        {replicas} of {config.loop.train_batch_size // replicas} images each",
+            *_parameters(model),
+            *_schedule(plan),
+            *_memory(model, config, replicas),
+        ]
+    )
+
+
+def _settings(config: TrainConfig) -> list[str]:
+    lines = [f"[{config.method}]"] + [f"  {name}={value}" for name, value in _values(config.method_config)]
+    for group in ("data", "augmentation", "encoder", "optimizer", "loop"):
+        lines.append(f"[{group}]")
+        lines += [f"  {name}={value}" for name, value in _values(getattr(config, group)) if value is not None]
+    return lines
+
+
+def _values(config) -> list[tuple[str, object]]:
+    return [(field.name, getattr(config, field.name)) for field in dataclasses.fields(config)]
+
+
+def _parameters(model: methods.ContrastiveModel) -> list[str]:
+    encoder = _count(model.encoder.trainable_variables)
+    every = _count(model.trainable_variables)
+    return [
+        f"parameters      encoder {encoder:,}  heads {every - encoder:,}  trainable in all {every:,}",
+        f"features        {model.num_features}",
+    ]
+
+
+def _schedule(plan: Plan) -> list[str]:
+    steps = sorted({0, plan.warmup_steps // 2, plan.warmup_steps, plan.steps // 2, plan.steps})
+    rates = "  ".join(f"{step}: {float(plan.schedule(step)):.6g}" for step in steps)
+    return [
+        f"steps           {plan.steps:,} ({plan.epoch_steps:,} an epoch), warm-up {plan.warmup_steps:,}, "
+        f"a checkpoint every {plan.checkpoint_steps:,}",
+        f"learning rate   {rates}",
+    ]
+
+
+def _memory(model: methods.ContrastiveModel, config: TrainConfig, replicas: int) -> list[str]:
+    state = 4 * _count(model.variables) + 4 * _count(model.optimizer.variables)
+    gradients = 4 * _count(model.trainable_variables)
+    images = config.loop.train_batch_size // replicas * len(model.policy.views)
+    width = 4 if config.loop.mixed_precision == "float32" else 2
+    size, channels = config.data.image_size, model.encoder.input_shape[-1]
+    activations = width * images * activations_per_image(model.encoder, (size, size, channels))
+    logits = 3 * 4 * images * images * replicas
+    total = state + gradients + activations + logits
+    return [
+        f"memory          about {total / 1e9:.2f} GB a replica: weights and optimizer {state / 1e9:.2f}, gradients "
+        f"{gradients / 1e9:.2f}, activations {activations / 1e9:.2f}, logits {logits / 1e9:.2f}"
+    ]
+
+
+def activations_per_image(encoder: keras.Model, shape: tuple[int, int, int]) -> int:
+    """Numbers that the backward pass keeps of one image: the outputs of the layers, at this image size.
+
+    Counted from the layers' shapes where the encoder is a functional model, else taken as the parameters' number.
+    """
+    if not hasattr(encoder, "operations"):
+        return _count(encoder.variables)
+    sized = keras.models.clone_model(encoder, input_tensors=keras.Input(shape)) if None in encoder.input_shape[1:] else encoder
+    tensors = {id(node.outputs[0]): node.outputs[0] for op in sized.operations for node in op._inbound_nodes}
+    return sum(int(np.prod(tensor.shape[1:])) for tensor in tensors.values())
+
+
+def _count(variables) -> int:
+    return sum(int(np.prod(variable.shape)) for variable in variables)

@@ -1,0 +1,57 @@
+"""Barlow Twins: features that agree between views and do not repeat one another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfcontrastive import losses
+from tfcontrastive.config import Checked, option
+from tfcontrastive.encoders import MLP
+from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class BarlowTwinsConfig(Checked):
+    """Barlow Twins' own settings."""
+
+    hidden_dim: int = option(8192, "Hidden width of the projector.", at_least=1)
+    proj_out_dim: int = option(8192, "Size of the projection.", at_least=1)
+    num_proj_layers: int = option(3, "Layers of the projector.", at_least=1)
+    off_diagonal_weight: float = option(0.0051, "Weight of the redundancy term (the paper's lambda).", at_least=0)
+    loss_scale: float = option(0.024, "Multiplies the loss (the authors' code; LARS does not see it).", above=0)
+
+
+class BarlowTwins(ContrastiveModel):
+    """Barlow Twins.
+
+    With C the cross-correlation, over the global batch, of the two views' projections standardised feature by feature:
+
+        loss = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2
+
+    Source: Zbontar et al., arXiv 2103.03230.
+    """
+
+    Config = BarlowTwinsConfig
+    metric_names = VIEW_METRICS
+
+    def build_parts(self) -> None:
+        config = self.config
+        self.projection_head = MLP(
+            (config.hidden_dim,) * (config.num_proj_layers - 1) + (config.proj_out_dim,),
+            use_bias=False,
+            **self.head_norm,
+            name="projection_head",
+        )
+        self.projection_head.build((None, self.num_features))
+
+    def views_loss(
+        self, views: Sequence[tf.Tensor], training: bool
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+        features = self.encoder(tf.concat(views, axis=0), training=training)
+        z1, z2 = tf.split(self.projection_head(features, training=training), 2)
+        loss = losses.barlow_twins(z1, z2, off_diagonal_weight=self.config.off_diagonal_weight)
+        return self.config.loss_scale * loss, view_metrics(z1, z2), features

@@ -1,0 +1,275 @@
+"""ContrastiveModel: the training step that every method shares."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfcontrastive import augment, distribute
+from tfcontrastive.config import AugmentConfig, Checked, InputError
+
+
+class ContrastiveModel(keras.Model):
+    """An encoder that learns from random views of unlabelled images.
+
+    A method writes `views_loss`, and `on_weights_updated` where it keeps an average of its weights or a queue. This class
+    makes the views, trains the online probe on stopped gradients, divides by the number of replicas and applies the
+    gradients:
+
+        loss = views_loss(views) + regularization + cross_entropy(probe(stop_gradient(features)), labels)
+
+    `fit` takes, as one element of its data, any of
+      * `{"views": (v1, v2), "seeds": [B, V, 2], "label": [B]}`, as `tfcontrastive.data.train_batches` gives it: cropped
+        views, whose colors are still to be changed;
+      * images `[B, H, W, C]`, uint8 or float in [0, 1], alone or with integer labels: views are made here, whole;
+      * `((v1, v2), labels)`: views that are ready.
+
+    Args:
+        encoder: any `keras.Model` that maps images `[B, H, W, C]` in [0, 1] to features `[B, F]`.
+        config: the method's config; default: `self.Config()`.
+        num_classes: trains a linear probe beside, if the data has labels (a label < 0 means: none).
+        augmentation: the policy that makes views, by name and strength.
+        seed: of the views that are made here; views from `train_batches` bring their own.
+        global_bn, batch_norm_decay: of the heads' batch norm.
+        total_steps: of the training, where a method has a schedule of its own (a momentum ramp).
+
+    Raises:
+        InputError: where the encoder does not map images to vectors of a known size.
+
+    Example:
+        >>> encoder = tfcontrastive.ResNet(18, width_multiplier=0.25, input_shape=(28, 28, 1))
+        >>> model = tfcontrastive.SimCLR(encoder, tfcontrastive.SimCLRConfig(temperature=0.2))
+        >>> model.compile(optimizer=tfcontrastive.LARS(0.3))
+        >>> model.fit(images, batch_size=256, epochs=10)
+    """
+
+    Config: type[Checked]
+    metric_names: Sequence[str] = ()
+    batch_keys: Sequence[str] = ()  # what `views_loss` takes of the data beside views: "label", "index"
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        config: Checked | None = None,
+        *,
+        num_classes: int | None = None,
+        augmentation: AugmentConfig | None = None,
+        seed: int = 0,
+        global_bn: bool = True,
+        batch_norm_decay: float = 0.9,
+        total_steps: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.config = self.Config() if config is None else config
+        if not isinstance(self.config, self.Config):
+            raise InputError(f"`config` must be a {self.Config.__name__}. Received: {type(config).__name__}.")
+        self.encoder = encoder
+        self.input_spec = None
+        self.num_features = _num_features(encoder)
+        self.augmentation = augmentation or AugmentConfig()
+        self.policy = augment.policy_from_config(self.augmentation)
+        self.seed = seed
+        self.head_norm = {"global_bn": global_bn, "batch_norm_decay": batch_norm_decay}
+        self.total_steps = total_steps
+        self.num_classes = num_classes
+        self.targets: list[tuple[keras.Layer, keras.Layer]] = []
+        self.probe = None
+        if num_classes is not None:
+            self.probe = keras.layers.Dense(num_classes, dtype="float32", name="probe")
+            self.probe.build((None, self.num_features))
+        self.build_parts()
+        names = ("loss", *self.metric_names, *(("probe_loss", "probe_accuracy") if self.probe else ()))
+        self.trackers = {name: keras.metrics.Mean(name) for name in names}
+        self.built = True
+
+    # What a method writes.
+
+    def build_parts(self) -> None:
+        """Makes and builds the heads (and targets, queues) that the method adds to the encoder."""
+
+    def views_loss(
+        self, views: Sequence[tf.Tensor], training: bool
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+        """The method's objective on this replica's views.
+
+        Args:
+            views: V tensors `[B, H, W, C]` in [0, 1]; row i of each is the same image.
+            training: whether batch norm uses the batch's own statistics.
+            A method that names `batch_keys` takes those too, by name.
+
+        Returns:
+            the scalar loss, a mean over this replica's rows; `{name: scalar}` for each of `metric_names`; and the
+            features `[n * B, F]` of n of the views, one after another, that the probe is to see.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must write `views_loss`.")
+
+    def on_weights_updated(self) -> None:
+        """Runs after each optimizer step; as it stands, targets follow their online parts."""
+        if self.targets:
+            self.follow(self.target_momentum())
+
+    def target_momentum(self) -> tf.Tensor | float:
+        """The share of its own weights that a target keeps in a step, in [0, 1]."""
+        return self.config.target_momentum
+
+    # What every method shares.
+
+    def add_target(self, online: keras.Layer) -> keras.Layer:
+        """A copy of a part, first weights included, that no gradient moves: it follows as a moving average."""
+        target = type(online).from_config(online.get_config())
+        if not target.built:
+            target.build((None, self.num_features))
+        for copy, variable in zip(target.variables, online.variables, strict=True):
+            copy.assign(variable)
+        self.targets.append((target, online))
+        return target
+
+    def follow(self, momentum: tf.Tensor | float) -> None:
+        """target = momentum * target + (1 - momentum) * online, for weights; each keeps its own batch-norm statistics."""
+        pairs = [pair for target, online in self.targets
+                 for pair in zip(target.trainable_variables, online.trainable_variables, strict=True)]  # fmt: skip
+        momentum = tf.cast(momentum, tf.float32)
+        means = [momentum * tf.convert_to_tensor(copy) + (1.0 - momentum) * tf.convert_to_tensor(variable)
+                 for copy, variable in pairs]  # fmt: skip
+        distribute.assign_all([copy.value for copy, _ in pairs], means)
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """What the optimizer moves: every weight but the targets'."""
+        targets = {id(variable) for target, _ in self.targets for variable in target.variables}
+        return [variable for variable in super().trainable_variables if id(variable) not in targets]
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Images `[B, H, W, C]` in [0, 1] -> features `[B, F]`: what probes and exports see."""
+        return self.encoder(images, training=training)
+
+    def compile(self, optimizer: Any = "rmsprop", *, jit_compile: Any = "auto", **kwargs: Any) -> None:
+        """As `keras.Model.compile`, with XLA off on the CPU unless asked for: its convolutions are slower there."""
+        if jit_compile == "auto":
+            jit_compile = bool(tf.config.list_logical_devices("TPU") or tf.config.list_logical_devices("GPU"))
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One step on this replica's share of the batch; the same for every method."""
+        views, batch = self.make_views(data)
+        extra = {name: self._required(batch, name) for name in self.batch_keys}
+        with tf.GradientTape() as tape:
+            loss, metrics, features = self.views_loss(views, training=True, **extra)
+            total = loss
+            if self.losses:
+                total += tf.add_n([tf.cast(term, total.dtype) for term in self.losses])
+            if self.probe is not None:
+                probe_loss, probe_accuracy = self.probe_loss(features, batch["label"])
+                total += probe_loss
+                metrics = {**metrics, "probe_loss": probe_loss, "probe_accuracy": probe_accuracy}
+            # The optimizer sums gradients over replicas, and each loss is a mean over its own rows.
+            total = self.optimizer.scale_loss(total / distribute.replica_count())
+        weights = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(total, weights), weights, strict=True))
+        self.on_weights_updated()
+        return self.track({"loss": loss, **metrics})
+
+    def probe_loss(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Cross entropy and accuracy of the probe on stopped gradients, over the rows that have a label."""
+        logits = self.probe(tf.stop_gradient(tf.cast(features, tf.float32)))
+        labels = tf.tile(labels, [tf.shape(features)[0] // tf.shape(labels)[0]])
+        known = tf.cast(labels >= 0, tf.float32)
+        weight = known / tf.maximum(tf.reduce_sum(known), 1.0)
+        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(labels, 0), logits=logits)
+        right = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
+        return tf.reduce_sum(weight * entropy), tf.reduce_sum(weight * right)
+
+    def track(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Means over the epoch so far of values averaged over the replicas."""
+        means = distribute.all_mean(tf.stack([tf.cast(values[name], tf.float32) for name in self.trackers]))
+        for tracker, value in zip(self.trackers.values(), tf.unstack(means), strict=True):
+            tracker.update_state(value)
+        return {name: distribute.as_log(tracker.result()) for name, tracker in self.trackers.items()}
+
+    def make_views(self, data: Any) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """The views `[B, H, W, C]` of one element of the data, and the rest of it: "label" `[B]` (-1: none), ..."""
+        batch: dict[str, tf.Tensor] = {}
+        if isinstance(data, dict):
+            views, seeds = list(data["views"]), data.get("seeds")
+            batch = {name: value for name, value in data.items() if name not in ("views", "seeds")}
+            if seeds is not None:
+                pairs = zip(self.policy.views, views, strict=True)
+                views = [view(images, seeds[:, i]) for i, (view, images) in enumerate(pairs)]
+        else:
+            inputs, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+            views = list(inputs) if isinstance(inputs, (tuple, list)) else self.augment_images(inputs)
+            if labels is not None:
+                batch["label"] = labels
+        if "label" not in batch:
+            batch["label"] = tf.fill([tf.shape(views[0])[0]], -1)
+        batch["label"] = tf.ensure_shape(tf.cast(tf.reshape(batch["label"], [-1]), tf.int32), views[0].shape[:1])
+        return views, batch
+
+    def _required(self, batch: dict[str, tf.Tensor], name: str) -> tf.Tensor:
+        if name not in batch:
+            raise InputError(f"{type(self).__name__} needs `{name}` in its data. Received: {sorted(batch)}.")
+        return batch[name]
+
+    def augment_images(self, images: tf.Tensor) -> list[tf.Tensor]:
+        """Whole views of images `[B, H, W, C]`: crop, flip and colors, a function of (seed, step, row, view) alone."""
+        images = tf.image.convert_image_dtype(images, tf.float32)
+        rows = tf.range(tf.shape(images)[0]) + distribute.replica_id() * tf.shape(images)[0]
+        step = tf.cast(self.optimizer.iterations, tf.int32)
+        seeds = augment.row_seeds(self.seed, step, rows, num_views=len(self.policy.views))
+        views = []
+        for i, view in enumerate(self.policy.views):
+            cropped = augment.random_view_geometry(images, seeds[:, i], self.policy.geometry, images.shape[1:3])
+            views.append(view(cropped, seeds[:, i]))
+        return views
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return list(self.trackers.values()) if hasattr(self, "trackers") else []
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Every part is built in `__init__`; Keras' own symbolic build cannot reduce the views of several workers.
+        return
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "config": dataclasses.asdict(self.config),
+            "num_classes": self.num_classes,
+            "augmentation": dataclasses.asdict(self.augmentation),
+            "seed": self.seed,
+            **self.head_norm,
+            "total_steps": self.total_steps,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ContrastiveModel:
+        parts = {
+            "encoder": keras.saving.deserialize_keras_object(config["encoder"], custom_objects=custom_objects),
+            "config": cls.Config(**config["config"]),
+            "augmentation": AugmentConfig(**config["augmentation"]),
+        }
+        return cls(**{**config, **parts})
+
+
+def _num_features(encoder: keras.Model) -> int:
+    try:
+        shape = encoder.output_shape
+    except (AttributeError, ValueError):
+        shape = None
+    if shape is None and encoder.built and getattr(encoder, "_build_shapes_dict", None):
+        shape = encoder.compute_output_shape(next(iter(encoder._build_shapes_dict.values())))
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None:
+        raise InputError(
+            "`encoder` must be a built keras.Model that maps images [B, H, W, C] to features [B, F]. "
+            f"Received: {encoder!r} with output shape {shape}; add pooling, or call it once on a batch."
+        )
+    return shape[-1]

@@ -1,0 +1,73 @@
+"""BYOL: predict what a slowly moving copy of yourself sees in another view; no negatives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfcontrastive import losses, optimizers
+from tfcontrastive.config import Checked, option
+from tfcontrastive.encoders import MLP
+from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class BYOLConfig(Checked):
+    """BYOL's own settings; the defaults are the paper's for 1,000 epochs."""
+
+    hidden_dim: int = option(4096, "Hidden width of projector and predictor.", at_least=1)
+    proj_out_dim: int = option(256, "Size of the projection.", at_least=1)
+    target_momentum: float = option(0.996, "EMA momentum of the target at the start.", at_least=0, at_most=1)
+    target_momentum_ramp: bool = option(True, "Raise the target's momentum to 1 along a cosine.")
+
+
+class BYOL(ContrastiveModel):
+    """Bootstrap your own latent.
+
+    With q = predictor(projector(encoder(view))) and z' the projection of the target network (an exponential moving
+    average of the online one), both scaled to length 1:
+
+        loss = |q_1 - z'_2|^2 + |q_2 - z'_1|^2 = 4 - 2 q_1 . z'_2 - 2 q_2 . z'_1,    averaged over images
+
+    Nothing pushes images apart; the predictor and the moving target keep the features from collapsing.
+
+    Source: Grill et al., arXiv 2006.07733.
+    """
+
+    Config = BYOLConfig
+    metric_names = VIEW_METRICS
+
+    def build_parts(self) -> None:
+        widths = (self.config.hidden_dim, self.config.proj_out_dim)
+        self.projection_head = MLP(widths, **self.head_norm, name="projection_head")
+        self.projection_head.build((None, self.num_features))
+        self.predictor = MLP(widths, **self.head_norm, name="predictor")
+        self.predictor.build((None, self.config.proj_out_dim))
+        self.target_encoder = self.add_target(self.encoder)
+        self.target_head = self.add_target(self.projection_head)
+
+    def views_loss(
+        self, views: Sequence[tf.Tensor], training: bool
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+        images = tf.concat(views, axis=0)
+        features = self.encoder(images, training=training)
+        q1, q2 = tf.split(self.predictor(self.projection_head(features, training=training), training=training), 2)
+        targets = self.target_head(self.target_encoder(images, training=training), training=training)
+        t1, t2 = tf.split(tf.stop_gradient(targets), 2)
+        loss = 4.0 + 2.0 * (losses.negative_cosine(q1, t2) + losses.negative_cosine(q2, t1))
+        return loss, view_metrics(q1, q2), features
+
+    def target_momentum(self) -> tf.Tensor | float:
+        return ramped_momentum(self)
+
+
+def ramped_momentum(model: ContrastiveModel) -> tf.Tensor | float:
+    """The EMA momentum of this step: constant, or 1 - (1 - m0) (cos(pi k / K) + 1) / 2 where the config ramps it."""
+    config = model.config
+    if not config.target_momentum_ramp or model.total_steps is None:
+        return config.target_momentum
+    step = tf.cast(model.optimizer.iterations, tf.float32) - 1.0
+    return optimizers.ema_momentum(config.target_momentum, step, model.total_steps)

@@ -1,0 +1,101 @@
+"""Instance discrimination: every image is a class of its own, with a memory of its last embedding."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfcontrastive import distribute, losses
+from tfcontrastive.config import Checked, option
+from tfcontrastive.encoders import MLP
+from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.memory import unit_rows
+from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class InstDiscConfig(Checked):
+    """Instance discrimination's own settings."""
+
+    bank_size: int = option(1_281_167, "Images in the memory bank: the size of the training set.", at_least=2)
+    temperature: float = option(0.07, "Temperature of the softmax over instances.", above=0)
+    num_negatives: int = option(4096, "Noise samples of the NCE; 0: the full softmax over the bank.", at_least=0)
+    bank_momentum: float = option(0.5, "Share of an entry that an update keeps.", at_least=0, below=1)
+    proj_out_dim: int = option(128, "Size of the embedding.", at_least=1)
+
+
+class InstDisc(ContrastiveModel):
+    """Non-parametric instance discrimination.
+
+    With v the unit embedding of a view of image i, and f_j the memory of image j:
+
+        P(i | v) = exp(f_i . v / T) / sum_j exp(f_j . v / T),    loss = -log P(i | v), or its NCE with m noise images
+
+    Then f_i = unit(m f_i + (1 - m) v). The data must bring each image's `index`.
+
+    Source: Wu et al., arXiv 1805.01978. Differs: both views of a batch count, and the memory takes their mean; NCE's
+    constant is estimated on the first batch and kept, as in the paper; proximal regularization is left out.
+    """
+
+    Config = InstDiscConfig
+    metric_names = VIEW_METRICS
+    batch_keys = ("index",)
+
+    def build_parts(self) -> None:
+        config = self.config
+        self.projection_head = MLP((config.proj_out_dim,), **self.head_norm, name="projection_head")
+        self.projection_head.build((None, self.num_features))
+        self.bank = self.add_weight(
+            name="bank",
+            shape=(config.bank_size, config.proj_out_dim),
+            initializer=unit_rows,
+            trainable=False,
+            autocast=False,
+            dtype="float32",
+        )
+        self.log_normalizer = self.add_weight(
+            name="log_normalizer", shape=(), initializer="zeros", trainable=False, autocast=False, dtype="float32"
+        )
+
+    def views_loss(
+        self, views: Sequence[tf.Tensor], training: bool, index: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+        features = self.encoder(tf.concat(views, axis=0), training=training)
+        embeddings = self.projection_head(features, training=training)
+        rows, bank = tf.tile(index, [len(views)]), tf.convert_to_tensor(self.bank)
+        if self.config.num_negatives:
+            loss = self._nce(embeddings, bank, rows, index)
+        else:
+            loss = losses.instance_softmax(embeddings, bank, rows, temperature=self.config.temperature)
+        parts = tf.split(embeddings, len(views))
+        if training:
+            self._remember(bank, index, tf.add_n(parts) / len(views))
+        return loss, view_metrics(parts[0], parts[-1]), features
+
+    def _nce(self, embeddings: tf.Tensor, bank: tf.Tensor, rows: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        config = self.config
+        views, batch = tf.shape(rows)[0] // tf.shape(index)[0], tf.shape(index)[0]
+        step = tf.cast(self.optimizer.iterations, tf.int32)
+        everyone = tf.random.stateless_uniform(
+            [views, batch * distribute.replica_count(), config.num_negatives],
+            seed=tf.stack([self.seed, step]),
+            maxval=config.bank_size,
+            dtype=tf.int32,
+        )
+        own = distribute.replica_id() * batch + tf.range(batch)
+        noise = tf.reshape(tf.gather(everyone, own, axis=1), [views * batch, config.num_negatives])
+        estimate = losses.instance_log_normalizer(embeddings, bank, noise, temperature=config.temperature)
+        estimate = tf.math.log(distribute.all_mean(tf.exp(estimate)))
+        kept = tf.where(step == 0, estimate, tf.convert_to_tensor(self.log_normalizer))
+        distribute.assign_all([self.log_normalizer.value], [kept])
+        return losses.instance_nce(
+            embeddings, bank, rows, noise, temperature=config.temperature, log_normalizer=kept
+        )
+
+    def _remember(self, bank: tf.Tensor, index: tf.Tensor, embeddings: tf.Tensor) -> None:
+        new = tf.math.l2_normalize(tf.stop_gradient(tf.cast(embeddings, tf.float32)), axis=1)
+        keep = self.config.bank_momentum
+        new = tf.math.l2_normalize(keep * tf.gather(bank, index) + (1.0 - keep) * new, axis=1)
+        distribute.scatter_all(self.bank.value, distribute.all_gather(index), distribute.all_gather(new))

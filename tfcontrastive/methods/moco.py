@@ -1,0 +1,118 @@
+"""MoCo v1 and v2: a queue of past keys, made by a momentum encoder, as negatives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfcontrastive import distribute, losses
+from tfcontrastive.config import Checked, InputError, option
+from tfcontrastive.encoders import MLP
+from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.memory import unit_rows
+from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class MoCoConfig(Checked):
+    """MoCo's own settings; the defaults are v1's. v2: temperature 0.2, an mlp head, the augmentation moco_v2."""
+
+    temperature: float = option(0.07, "Temperature of the contrastive loss.", above=0)
+    queue_size: int = option(65_536, "Keys in the queue; a multiple of the global batch.", at_least=1)
+    target_momentum: float = option(0.999, "EMA momentum of the key encoder.", at_least=0, at_most=1)
+    moco_head: str = option("linear", "The head: linear (v1) or mlp (v2).", choices=("linear", "mlp"))
+    proj_out_dim: int = option(128, "Size of the projection.", at_least=1)
+    bn_splits: int = option(
+        1, "Batch-norm groups on one device, in place of the replicas that shuffling needs.", at_least=1
+    )
+
+
+class MoCo(ContrastiveModel):
+    """Momentum contrast.
+
+    A query q of view 1 against its key k of view 2, made by the momentum encoder, and the K keys of the queue:
+
+        loss = -log( exp(q . k / T) / (exp(q . k / T) + sum_j exp(q . queue_j / T)) )
+
+    Then the global batch's keys replace the oldest in the queue. With batch norm per replica (`global_bn=False`), or in
+    `bn_splits` groups on one device, images are shuffled before the key encoder and put back in order after it, so that
+    a query and its key are never normalised by the statistics of the same images.
+
+    Source: He et al., arXiv 1911.05722 (v1); Chen et al., arXiv 2003.04297 (v2).
+    """
+
+    Config = MoCoConfig
+    metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+
+    def build_parts(self) -> None:
+        config = self.config
+        widths = (config.proj_out_dim,) if config.moco_head == "linear" else (self.num_features, config.proj_out_dim)
+        self.projection_head = MLP(widths, hidden_norm=False, **self.head_norm, name="projection_head")
+        self.projection_head.build((None, self.num_features))
+        self.target_encoder = self.add_target(self.encoder)
+        self.target_head = self.add_target(self.projection_head)
+        self.queue = self.add_weight(
+            name="queue",
+            shape=(config.queue_size, config.proj_out_dim),
+            initializer=unit_rows,
+            trainable=False,
+            autocast=False,
+            dtype="float32",
+        )
+        self.queue_position = self.add_weight(
+            name="queue_position", shape=(), initializer="zeros", trainable=False, dtype="int64"
+        )
+
+    def views_loss(
+        self, views: Sequence[tf.Tensor], training: bool
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+        features = self._in_groups(self.encoder, views[0], training)
+        queries = self.projection_head(features, training=training)
+        keys = tf.math.l2_normalize(tf.stop_gradient(tf.cast(self._keys(views[1], training), tf.float32)), axis=1)
+        loss, metrics = losses.info_nce(
+            queries, keys, tf.convert_to_tensor(self.queue), temperature=self.config.temperature, with_metrics=True
+        )
+        if training:
+            self._enqueue(distribute.all_gather(keys))
+        return loss, {**metrics, **view_metrics(queries, keys)}, features
+
+    def _in_groups(self, network: keras.Model, images: tf.Tensor, training: bool) -> tf.Tensor:
+        splits = self.config.bn_splits
+        if splits == 1 or not training:
+            return network(images, training=training)
+        if images.shape[0] is not None and images.shape[0] % splits:
+            raise InputError(
+                f"`bn_splits` must divide a replica's batch, {images.shape[0]}. Received: bn_splits={splits}."
+            )
+        return tf.concat([network(group, training=True) for group in tf.split(images, splits)], axis=0)
+
+    def _keys(self, images: tf.Tensor, training: bool) -> tf.Tensor:
+        shuffles = training and (
+            self.config.bn_splits > 1 or (distribute.replica_count() > 1 and not self.head_norm["global_bn"])
+        )
+        if not shuffles:
+            return self.target_head(self.target_encoder(images, training=training), training=training)
+        batch = tf.shape(images)[0]
+        rows = distribute.replica_id() * batch
+        step = tf.cast(self.optimizer.iterations, tf.int32)
+        everyone = tf.range(batch * distribute.replica_count())
+        order = tf.random.experimental.stateless_shuffle(everyone, seed=tf.stack([self.seed, step]))
+        own = tf.gather(distribute.all_gather(images), order[rows : rows + batch])
+        keys = self.target_head(self._in_groups(self.target_encoder, own, training), training=training)
+        back = tf.argsort(order)[rows : rows + batch]
+        return tf.gather(distribute.all_gather(keys), back)
+
+    def _enqueue(self, keys: tf.Tensor) -> None:
+        """The newest keys `[global batch, D]` replace the oldest."""
+        size, batch = self.config.queue_size, keys.shape[0]
+        if batch is not None and size % batch:
+            raise InputError(
+                f"`queue_size` must be a multiple of the global batch, {batch}. Received: queue_size={size}."
+            )
+        batch = tf.shape(keys, out_type=tf.int64)[0]
+        position = tf.convert_to_tensor(self.queue_position)
+        distribute.scatter_all(self.queue.value, position + tf.range(batch), keys)
+        distribute.assign_all([self.queue_position.value], [(position + batch) % size])

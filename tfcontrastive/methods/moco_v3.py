@@ -1,0 +1,81 @@
+"""MoCo v3: a momentum encoder without a queue; the batch's other keys are the negatives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfcontrastive import losses
+from tfcontrastive.config import Checked, option
+from tfcontrastive.encoders import MLP
+from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.byol import ramped_momentum
+from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class MoCoV3Config(Checked):
+    """MoCo v3's own settings; the defaults are those of ResNet-50."""
+
+    temperature: float = option(1.0, "Temperature of the contrastive loss (ViT: 0.2).", above=0)
+    hidden_dim: int = option(4096, "Hidden width of projector and predictor.", at_least=1)
+    proj_out_dim: int = option(256, "Size of the projection.", at_least=1)
+    num_proj_layers: int = option(2, "Layers of the projector (ResNet: 2, ViT: 3).", at_least=1)
+    predictor_last_norm: bool = option(False, "Batch norm after the predictor (ResNet: no, ViT: yes).")
+    target_momentum: float = option(0.99, "EMA momentum of the key encoder at the start.", at_least=0, at_most=1)
+    target_momentum_ramp: bool = option(True, "Raise the momentum to 1 along a cosine.")
+
+
+class MoCoV3(ContrastiveModel):
+    """MoCo v3.
+
+    Queries q = predictor(projector(encoder(view))) of one view against the keys k of the other view's images, made by the
+    momentum encoder and gathered from every replica without gradient:
+
+        loss = 2 T [CE(q_1 . k_2 / T, own row) + CE(q_2 . k_1 / T, own row)]
+
+    Source: Chen, Xie and He, arXiv 2104.02057. The momentum moves once a step, after the weights.
+    """
+
+    Config = MoCoV3Config
+    metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+
+    def build_parts(self) -> None:
+        config = self.config
+        hidden = (config.hidden_dim,)
+        self.projection_head = MLP(
+            hidden * (config.num_proj_layers - 1) + (config.proj_out_dim,),
+            use_bias=False,
+            last_norm="plain",
+            **self.head_norm,
+            name="projection_head",
+        )
+        self.projection_head.build((None, self.num_features))
+        self.predictor = MLP(
+            (*hidden, config.proj_out_dim),
+            use_bias=False,
+            last_norm="plain" if config.predictor_last_norm else "none",
+            **self.head_norm,
+            name="predictor",
+        )
+        self.predictor.build((None, config.proj_out_dim))
+        self.target_encoder = self.add_target(self.encoder)
+        self.target_head = self.add_target(self.projection_head)
+
+    def views_loss(
+        self, views: Sequence[tf.Tensor], training: bool
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+        images = tf.concat(views, axis=0)
+        features = self.encoder(images, training=training)
+        q1, q2 = tf.split(self.predictor(self.projection_head(features, training=training), training=training), 2)
+        keys = self.target_head(self.target_encoder(images, training=training), training=training)
+        k1, k2 = tf.split(tf.stop_gradient(keys), 2)
+        loss, metrics = losses.symmetric_info_nce(
+            q1, q2, k1, k2, temperature=self.config.temperature, with_metrics=True
+        )
+        return loss, {**metrics, **view_metrics(q1, q2)}, features
+
+    def target_momentum(self) -> tf.Tensor | float:
+        return ramped_momentum(self)

@@ -1,0 +1,81 @@
+"""ReLIC: instance discrimination whose answer may not depend on how the views were styled."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfcontrastive import losses
+from tfcontrastive.config import Checked, option
+from tfcontrastive.encoders import MLP
+from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.byol import ramped_momentum
+from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class ReLICConfig(Checked):
+    """ReLIC's own settings. Temperature and alpha are not published: the defaults are this project's."""
+
+    temperature: float = option(0.2, "Temperature of the contrastive loss.", above=0)
+    alpha: float = option(1.0, "Weight of the invariance penalty.", at_least=0)
+    use_target: bool = option(False, "ReLIC_T: compare with a momentum network, with BYOL's heads.")
+    critic_hidden_dim: int = option(
+        4096, "Width of the critic's first layer, halved from layer to layer; of both heads with use_target.", at_least=8
+    )
+    proj_out_dim: int = option(128, "Size of the critic's output (the paper with use_target: 256).", at_least=1)
+    target_momentum: float = option(0.996, "EMA momentum of the target at the start.", at_least=0, at_most=1)
+    target_momentum_ramp: bool = option(True, "Raise the target's momentum to 1 along a cosine.")
+
+
+class ReLIC(ContrastiveModel):
+    """Representation learning via invariant causal mechanisms.
+
+    p_lk is the softmax over images m of  g(f(x_i^l)) . g(h(x_m^k)) / T, view l against view k, with h = f, or its moving
+    average (ReLIC_T). Negatives are of the other view only.
+
+        loss = CE(p_12) + CE(p_21) + alpha [KL(p_12, p_21) + KL(p_21, p_12)],    as `losses.relic` states it
+
+    Source: Mitrovic et al., arXiv 2010.07922; heads as in its appendix E.2. The text gives neither normalisation nor
+    stop-gradient for the penalty: see `losses.relic` for this project's choice.
+    """
+
+    Config = ReLICConfig
+    metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+
+    def build_parts(self) -> None:
+        width, out = self.config.critic_hidden_dim, self.config.proj_out_dim
+        if not self.config.use_target:
+            widths = (width, width // 2, width // 4, width // 8, out)
+            self.projection_head = MLP(widths, last_norm="full", **self.head_norm, name="projection_head")
+            self.projection_head.build((None, self.num_features))
+            return
+        self.projection_head = MLP((width, out), **self.head_norm, name="projection_head")
+        self.projection_head.build((None, self.num_features))
+        self.predictor = MLP((width, out), **self.head_norm, name="predictor")
+        self.predictor.build((None, out))
+        self.target_encoder = self.add_target(self.encoder)
+        self.target_head = self.add_target(self.projection_head)
+
+    def views_loss(
+        self, views: Sequence[tf.Tensor], training: bool
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+        images = tf.concat(views, axis=0)
+        features = self.encoder(images, training=training)
+        z = self.projection_head(features, training=training)
+        targets = z
+        if self.config.use_target:
+            z = self.predictor(z, training=training)
+            targets = tf.stop_gradient(
+                self.target_head(self.target_encoder(images, training=training), training=training)
+            )
+        (z1, z2), (t1, t2) = tf.split(z, 2), tf.split(targets, 2)
+        loss, metrics = losses.relic(
+            z1, z2, t1, t2, temperature=self.config.temperature, alpha=self.config.alpha, with_metrics=True
+        )
+        return loss, {**metrics, **view_metrics(z1, z2)}, features
+
+    def target_momentum(self) -> tf.Tensor | float:
+        return ramped_momentum(self)

@@ -1,0 +1,51 @@
+"""SupCon: SimCLR with labels, every image of the same class being a positive."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfcontrastive import losses
+from tfcontrastive.config import Checked, option
+from tfcontrastive.encoders import MLP
+from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class SupConConfig(Checked):
+    """SupCon's own settings."""
+
+    temperature: float = option(0.1, "Temperature of the contrastive loss.", above=0)
+    hidden_dim: int = option(2048, "Hidden width of the projector.", at_least=1)
+    proj_out_dim: int = option(128, "Size of the projection.", at_least=1)
+
+
+class SupCon(ContrastiveModel):
+    """Supervised contrastive learning, L_out.
+
+    With P(i) the other views of images of i's class, and z of length 1:
+
+        loss_i = -1/|P(i)| sum_{p in P(i)} log( exp(z_i . z_p / T) / sum_{k != i} exp(z_i . z_k / T) )
+
+    Source: Khosla et al., arXiv 2004.11362.
+    """
+
+    Config = SupConConfig
+    metric_names = VIEW_METRICS
+    batch_keys = ("label",)
+
+    def build_parts(self) -> None:
+        widths = (self.config.hidden_dim, self.config.proj_out_dim)
+        self.projection_head = MLP(widths, hidden_norm=False, **self.head_norm, name="projection_head")
+        self.projection_head.build((None, self.num_features))
+
+    def views_loss(
+        self, views: Sequence[tf.Tensor], training: bool, label: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+        features = self.encoder(tf.concat(views, axis=0), training=training)
+        embeddings = tf.split(self.projection_head(features, training=training), len(views))
+        loss = losses.sup_con(tf.stack(embeddings, axis=1), label, temperature=self.config.temperature)
+        return loss, view_metrics(*embeddings[:2]), features

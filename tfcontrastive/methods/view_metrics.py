@@ -1,0 +1,27 @@
+"""Metrics of two views' embeddings that every method reports."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfcontrastive import losses
+
+VIEW_METRICS = ("alignment", "uniformity", "embedding_std")
+
+
+def view_metrics(z1: tf.Tensor, z2: tf.Tensor) -> dict[str, tf.Tensor]:
+    """How close the views of an image are, and how spread out the images; alarms of collapse.
+
+    Args:
+        z1, z2: `[B, D]`, this replica's embeddings; scaled to length 1 here.
+
+    Returns:
+        `alignment` (0: equal views), `uniformity` of the first view (0: all images equal) and `embedding_std` (near 0: all
+        images equal; 1 / sqrt(D): spread evenly), each over this replica's rows, without gradient.
+    """
+    z1, z2 = (tf.math.l2_normalize(tf.stop_gradient(tf.cast(z, tf.float32)), axis=1) for z in (z1, z2))
+    return {
+        "alignment": losses.alignment(z1, z2),
+        "uniformity": losses.uniformity(z1),
+        "embedding_std": losses.embedding_std(z1),
+    }

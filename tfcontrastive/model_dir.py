@@ -1,0 +1,118 @@
+"""ModelDir: what lies in a run's directory, and who may write there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from typing import Any
+
+import tfcontrastive
+from tfcontrastive.config import InputError, TrainConfig, differences, leaves
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelDir:
+    """The paths of one run.
+
+    config.json, checkpoints/, logs/ (TensorBoard), metrics.jsonl (a line an epoch), result.json, bad_files.txt and
+    saved_model/<version>/.
+    """
+
+    path: str
+
+    @property
+    def config(self) -> str:
+        return os.path.join(self.path, "config.json")
+
+    @property
+    def checkpoints(self) -> str:
+        return os.path.join(self.path, "checkpoints")
+
+    @property
+    def logs(self) -> str:
+        return os.path.join(self.path, "logs")
+
+    @property
+    def history(self) -> str:
+        return os.path.join(self.path, "metrics.jsonl")
+
+    @property
+    def result(self) -> str:
+        return os.path.join(self.path, "result.json")
+
+    @property
+    def bad_files(self) -> str:
+        return os.path.join(self.path, "bad_files.txt")
+
+    @property
+    def saved_model(self) -> str:
+        return os.path.join(self.path, "saved_model")
+
+    def claim(self, config: TrainConfig, *, overwrite: bool = False, allow_config_change: bool = False) -> None:
+        """Makes the directory this run's, or finds that it already is.
+
+        Args:
+            config: the run's.
+            overwrite: what lies there from another run is moved aside, to `<path>.1`, `<path>.2`, ...; nothing is lost.
+            allow_config_change: goes on with the new config from the old run's checkpoint.
+
+        Raises:
+            InputError: another run's directory, one that holds other files, or one that cannot be written to.
+        """
+        if overwrite and os.path.isdir(self.path) and os.listdir(self.path):
+            os.rename(self.path, _free_name(self.path))
+        try:
+            os.makedirs(self.path, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path) as probe:
+                probe.write(b"\0" * 4096)
+        except OSError as error:
+            raise InputError(
+                f"`model_dir` must be a directory that can be written to. Received: {self.path!r}: {error.strerror}."
+            ) from error
+        if os.path.exists(self.config):
+            self._compare(config, allow_config_change)
+        elif os.listdir(self.path):
+            raise InputError(
+                f"`model_dir` must be new, empty or a run's own. Received: {self.path!r}, which holds other files. "
+                "Choose another directory, or --overwrite to move this one aside."
+            )
+        self._write(config)
+
+    def read_config(self) -> dict[str, Any]:
+        """The stored run's settings, by name."""
+        try:
+            with open(self.config, encoding="utf-8") as file:
+                return json.load(file)
+        except (OSError, ValueError) as error:
+            raise InputError(f"`model_dir` must hold a run's config.json. Received: {self.path!r}: {error}.") from error
+
+    def _compare(self, config: TrainConfig, allow_config_change: bool) -> None:
+        changed = differences(self.read_config(), config)
+        if changed and not allow_config_change:
+            shown = "; ".join(f"{name}: {old!r} there, {new!r} now" for name, (old, new) in changed.items())
+            raise InputError(
+                f"`model_dir` {self.path!r} was written with another configuration: {shown}. Use another directory, "
+                "--overwrite to move that run aside, or --allow_config_change to go on from its checkpoint."
+            )
+
+    def _write(self, config: TrainConfig) -> None:
+        values = {name: value for name, (_, value) in leaves(config).items()}
+        write_json(self.config, {"tfcontrastive": tfcontrastive.__version__, **values})
+
+
+def write_json(path: str, values: dict[str, Any]) -> None:
+    """Writes JSON aside and renames it, so that a reader never sees half a file."""
+    with open(path + ".tmp", "w", encoding="utf-8") as file:
+        json.dump(values, file, indent=2)
+        file.write("\n")
+    os.replace(path + ".tmp", path)
+
+
+def _free_name(path: str) -> str:
+    path = path.rstrip(os.sep)
+    number = 1
+    while os.path.exists(f"{path}.{number}"):
+        number += 1
+    return f"{path}.{number}"

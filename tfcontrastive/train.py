@@ -1,0 +1,333 @@
+"""Pre-training, from a config to a directory with checkpoints, logs and a result."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from tfcontrastive import data, distribute, encoders, methods, optimizers
+from tfcontrastive.callbacks import Checkpoints, Monitor, NanGuard, Progress, Summaries
+from tfcontrastive.config import EncoderConfig, InputError, TrainConfig, differences
+from tfcontrastive.model_dir import ModelDir, write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The numbers of a run that follow from its config and the size of its data."""
+
+    num_examples: int
+    steps: int
+    epoch_steps: int
+    warmup_steps: int
+    checkpoint_steps: int
+    peak_learning_rate: float
+    schedule: Any
+
+    @classmethod
+    def make(cls, config: TrainConfig, num_examples: int) -> Plan:
+        loop, batch = config.loop, config.loop.train_batch_size
+        steps = loop.train_steps or optimizers.train_steps(num_examples, batch, loop.train_epochs)
+        warmup = min(optimizers.warmup_steps(num_examples, batch, config.optimizer.warmup_epochs), steps)
+        epoch_steps = max(1, round(num_examples / batch))
+        peak = optimizers.scaled_learning_rate(
+            config.optimizer.learning_rate, batch, config.optimizer.learning_rate_scaling
+        )
+        return cls(
+            num_examples=num_examples,
+            steps=steps,
+            epoch_steps=epoch_steps,
+            warmup_steps=warmup,
+            checkpoint_steps=loop.checkpoint_steps or loop.checkpoint_epochs * epoch_steps,
+            peak_learning_rate=peak,
+            schedule=optimizers.learning_rate_schedule(peak, steps=steps, warmup_steps=warmup),
+        )
+
+    def segments(self, first_step: int) -> list[tuple[int, int, int]]:
+        """Calls of `fit` that lead from a step to the end: (first epoch, last epoch, steps an epoch).
+
+        Epochs are whole but for the one that a resumed run starts in and the one that ends the run.
+        """
+        parts, step = [], first_step
+        while step < self.steps:
+            epoch, inside = divmod(step, self.epoch_steps)
+            whole = (self.steps - step) // self.epoch_steps
+            if inside or not whole:
+                length = min(self.epoch_steps - inside, self.steps - step)
+                parts.append((epoch, epoch + 1, length))
+                step += length
+            else:
+                parts.append((epoch, epoch + whole, self.epoch_steps))
+                step += whole * self.epoch_steps
+        return parts
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """A trained model, the metrics at the end, and the images it was trained on."""
+
+    model: methods.ContrastiveModel
+    metrics: dict[str, float]
+    source: data.Source
+    plan: Plan
+
+
+def train(
+    config: TrainConfig,
+    *,
+    overwrite: bool = False,
+    allow_config_change: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    title: str | None = None,
+) -> TrainResult:
+    """Trains an encoder, or goes on where a run in the same `model_dir` stopped.
+
+    Keras' global seed is set to the config's, for the first weights; views and data order have seeds of their own.
+
+    Args:
+        config: the run; `loop.model_dir` is needed.
+        overwrite, allow_config_change: what to do with another run's directory, see `ModelDir.claim`.
+        callbacks: more Keras callbacks, called last.
+        title: shown beside the progress; default: the method.
+
+    Raises:
+        InputError: anything in the config, the data or the directory that cannot work, and a loss that is not finite.
+
+    Example:
+        >>> config = TrainConfig(method_config=SimCLRConfig(), data=DataConfig(dataset="embedded", image_size=28),
+        ...                      loop=LoopConfig(model_dir="runs/a", train_epochs=10))
+        >>> result = train(config)
+        >>> features = result.model.predict(images)
+    """
+    loop = config.loop
+    if loop.model_dir is None:
+        raise InputError("`model_dir` must be given. Received: model_dir=None.")
+    directory = ModelDir(loop.model_dir)
+    keras.utils.set_random_seed(loop.seed)
+    if loop.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    strategy = make_strategy(config)
+    source = load_source(config)
+    make_plan(config, source)
+    directory.claim(config, overwrite=overwrite, allow_config_change=allow_config_change)
+    if hasattr(source, "check"):
+        source.check(directory.bad_files)
+    plan = make_plan(config, source)
+    with strategy.scope():
+        model = build_model(config, source, plan)
+
+    checkpoints = Checkpoints(
+        directory.checkpoints, every_steps=plan.checkpoint_steps, last_step=plan.steps, keep=loop.keep_checkpoint_max
+    )
+    first_step = checkpoints.restore(model)
+    if first_step:
+        logging.info("Going on from step %d of %d.", first_step, plan.steps)
+    monitor = make_monitor(config, source, plan)
+    summaries = Summaries(
+        directory.logs,
+        directory.history,
+        batch_size=loop.train_batch_size,
+        every_steps=loop.train_summary_steps,
+        first_step=first_step,
+    )
+    progress = Progress(
+        title or config.method, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size
+    )
+    try:
+        for first, last, steps in plan.segments(first_step):
+            batches = data.train_batches(
+                source,
+                config.data.train_split,
+                batch_size=loop.train_batch_size,
+                image_size=config.data.image_size,
+                geometry=model.policy.geometry,
+                num_views=len(model.policy.views),
+                seed=loop.seed,
+                start_step=int(model.optimizer.iterations),
+            )
+            if int(model.optimizer.iterations) == 0:
+                summaries.write_views(first_views(model, batches), step=0)
+            model.fit(
+                batches,
+                initial_epoch=first,
+                epochs=last,
+                steps_per_epoch=steps,
+                verbose=0,
+                callbacks=[NanGuard(), monitor, summaries, checkpoints, progress, *callbacks],
+            )
+    finally:
+        progress.close()
+    metrics = monitor.latest or (monitor.measure() if distribute.is_chief() else {})
+    if distribute.is_chief():
+        write_json(directory.result, {"step": plan.steps, **metrics})
+    return TrainResult(model, metrics, source, plan)
+
+
+def evaluate_run(config: TrainConfig) -> dict[str, float]:
+    """Metrics of a run's newest checkpoint, without training; written to its result.json.
+
+    Raises:
+        InputError: where `model_dir` holds no run of this config, or no checkpoint.
+    """
+    directory = ModelDir(config.loop.model_dir or "")
+    changed = differences(directory.read_config(), config)
+    if changed:
+        raise InputError(f"`model_dir` {directory.path!r} was written with another configuration: {sorted(changed)}.")
+    strategy = make_strategy(config)
+    source = load_source(config)
+    plan = make_plan(config, source)
+    with strategy.scope():
+        model = build_model(config, source, plan)
+    step = Checkpoints(directory.checkpoints, every_steps=plan.steps, last_step=plan.steps).restore(model)
+    if not step:
+        raise InputError(f"`model_dir` must hold a checkpoint. Received: {directory.path!r}.")
+    monitor = make_monitor(config, source, plan)
+    monitor.set_model(model)
+    metrics = monitor.measure()
+    write_json(directory.result, {"step": step, **metrics})
+    return metrics
+
+
+def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
+    """The strategy of a run; the global batch must divide over its replicas."""
+    loop = config.loop
+    strategy = distribute.make_strategy(
+        "tpu" if loop.use_tpu else loop.strategy,
+        num_virtual_replicas=loop.num_virtual_replicas,
+        tpu_name=loop.tpu_name,
+        tpu_zone=loop.tpu_zone,
+        gcp_project=loop.gcp_project,
+    )
+    replicas = strategy.num_replicas_in_sync
+    if loop.train_batch_size % replicas:
+        raise InputError(
+            f"`train_batch_size` must be a multiple of the number of replicas, {replicas}. "
+            f"Received: train_batch_size={loop.train_batch_size}."
+        )
+    return strategy
+
+
+def load_source(config: TrainConfig) -> data.Source:
+    """The run's images."""
+    return data.load(config.data.dataset, data_dir=config.data.data_dir, cache=config.data.cache_dataset)
+
+
+def make_plan(config: TrainConfig, source: data.Source) -> Plan:
+    """The run's numbers; the batch must not be larger than the data."""
+    num_examples = source.num_examples(config.data.train_split)
+    if config.loop.train_batch_size > num_examples:
+        raise InputError(
+            f"`train_batch_size` must be at most the number of training images, {num_examples}. "
+            f"Received: train_batch_size={config.loop.train_batch_size}."
+        )
+    return Plan.make(config, num_examples)
+
+
+def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:
+    """The compiled model of a run. Call it in the strategy's scope."""
+    num_classes = source.num_classes if config.loop.lineareval_while_pretraining else None
+    if num_classes is None and config.loop.lineareval_while_pretraining:
+        logging.info("The data has no labels: training without the online probe and without kNN.")
+    with precision(config.loop.mixed_precision):
+        encoder = build_encoder(config.encoder, image_size=config.data.image_size, channels=source.channels)
+        model = methods.method_class(config.method)(
+            encoder,
+            config.method_config,
+            num_classes=num_classes,
+            augmentation=config.augmentation,
+            seed=config.loop.seed,
+            global_bn=config.encoder.global_bn,
+            batch_norm_decay=config.encoder.batch_norm_decay,
+            total_steps=plan.steps,
+        )
+    optimizer = optimizers.build(
+        config.optimizer.optimizer,
+        learning_rate=plan.schedule,
+        momentum=config.optimizer.momentum,
+        weight_decay=config.optimizer.weight_decay,
+    )
+    if config.loop.mixed_precision == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(
+        optimizer=optimizer,
+        jit_compile={"auto": "auto", "on": True, "off": False}[config.loop.jit_compile],
+        steps_per_execution=config.loop.steps_per_execution,
+    )
+    return model
+
+
+def build_encoder(config: EncoderConfig, *, image_size: int, channels: int) -> keras.Model:
+    """The encoder of a run, images `[B, image_size, image_size, channels]` -> features `[B, F]`.
+
+    Raises:
+        InputError: an unknown name, or images that the network cannot take.
+    """
+    shape = (image_size, image_size, channels)
+    if config.encoder != "resnet":
+        return encoders.encoder_from_name(config.encoder, input_shape=shape)
+    return encoders.ResNet(
+        config.resnet_depth,
+        width_multiplier=config.width_multiplier,
+        sk_ratio=config.sk_ratio,
+        se_ratio=config.se_ratio,
+        input_shape=shape,
+        global_bn=config.global_bn,
+        batch_norm_decay=config.batch_norm_decay,
+    )
+
+
+@contextlib.contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Layers made inside get this precision; Keras' own setting is put back afterwards."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name if name == "float32" else f"mixed_{name}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def eval_split(config: TrainConfig, source: data.Source) -> str | None:
+    """The held-out split: the one asked for, else `validation`, else `test`, else none."""
+    if config.data.eval_split is not None:
+        source.num_examples(config.data.eval_split)
+        return config.data.eval_split
+    return next((name for name in ("validation", "test") if name in source.splits), None)
+
+
+def make_monitor(config: TrainConfig, source: data.Source, plan: Plan) -> Monitor:
+    """The run's monitor, on the training images that fit in its memory and the held-out split."""
+    loop, split = config.loop, eval_split(config, source)
+    if split is None:
+        logging.info("%s has no held-out split: no kNN. Name one, such as --eval_split=train[90%%:].", source.name)
+
+    def batches(name: str, limit: int | None):
+        return data.eval_batches(
+            source, name, batch_size=loop.eval_batch_size, image_size=config.data.image_size, limit=limit
+        )
+
+    limit = loop.eval_steps * loop.eval_batch_size or None
+    return Monitor(
+        lambda: batches(config.data.train_split, loop.knn_memory),
+        (lambda: batches(split, limit)) if split is not None else None,
+        num_classes=source.num_classes,
+        every_epochs=loop.knn_epochs,
+        last_step=plan.steps,
+        k=loop.knn_k,
+        temperature=loop.knn_temperature,
+    )
+
+
+def first_views(model: methods.ContrastiveModel, batches: tf.data.Dataset, count: int = 8) -> list[tf.Tensor]:
+    """The first augmented views of a dataset, V tensors `[count, H, W, C]`, as the network would see them."""
+    batch = next(iter(batches))
+    views = zip(model.policy.views, batch["views"], strict=True)
+    return [view(images[:count], batch["seeds"][:count, i]) for i, (view, images) in enumerate(views)]
+
+
+
