@@ -45,7 +45,7 @@ def map_2d(features: np.ndarray, *, method: str = "auto", seed: int = 0) -> np.n
     count, width = features.shape
     if np.ptp(features, axis=0).max() == 0:  # all in one place: nothing to arrange
         return np.zeros([count, 2], np.float32)
-    with threadpool_limits(1, user_api="blas"):  # many small products: threads would wait longer than they work
+    with threadpool_limits(1):  # many small steps: on a busy machine threads wait far longer than they work
         points = PCA(min(_DIMENSIONS_FIRST, count, width), random_state=seed).fit_transform(features)
         points = np.pad(points, [(0, 0), (0, max(0, 2 - points.shape[1]))])
         if method == "pca" or count < 8 or (method == "auto" and count > _TSNE_AT_MOST):

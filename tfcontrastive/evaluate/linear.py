@@ -175,12 +175,12 @@ def _fit(features, labels, penalty, max_iter, start=None):
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    # Many small products: BLAS threads wait for each other longer than they work, many times as long on a busy machine.
+    # Many small steps: threads wait for each other longer than they work, many times as long on a busy machine.
     small = features.size * (labels.max() + 1) < _SMALL
     model = LogisticRegression(C=1 / (penalty * len(labels)), max_iter=max_iter, warm_start=True)
     if start is not None:
         model.coef_, model.intercept_ = (weights.copy() for weights in start)
-    with warnings.catch_warnings(), threadpool_limits(1 if small else None, user_api="blas"):
+    with warnings.catch_warnings(), threadpool_limits(1 if small else None):
         warnings.simplefilter("ignore", ConvergenceWarning)  # said once, of the last fit, in the log
         return model.fit(features, labels)
 
