@@ -1,0 +1,20 @@
+"""Data: sources of images, and batches of views that are a pure function of (seed, step)."""
+
+from tfcontrastive.data.arrays import ArraySource
+from tfcontrastive.data.folder import FolderSource
+from tfcontrastive.data.pipeline import eval_batches, train_batches
+from tfcontrastive.data.source import Source
+from tfcontrastive.data.sources import load
+from tfcontrastive.data.tfds import TfdsSource
+from tfcontrastive.data.tfrecord import TfRecordSource
+
+__all__ = [
+    "ArraySource",
+    "FolderSource",
+    "Source",
+    "TfRecordSource",
+    "TfdsSource",
+    "eval_batches",
+    "load",
+    "train_batches",
+]

@@ -1,0 +1,155 @@
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfcontrastive import data
+from tfcontrastive.config import InputError
+from tfcontrastive.data.images import decode
+
+
+def write(path, color=0, size=(6, 5)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (color, color, color)).save(path, format="png")
+
+
+def write_bad(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\xff\xd8\xff broken")
+
+
+def labels(source, split="train"):
+    return [int(label) for _, label in source.references(split)]
+
+
+def test_sub_folders_are_classes_in_sorted_order(tmp_path):
+    for name in ("dog/deep/x.PNG", "cat/y.jpeg", "cat/z.png", "dog/.hidden.png", "__MACOSX/dog/x.png", "dog/notes.txt"):
+        write(tmp_path / name)
+    source = data.load(f"folder:{tmp_path}")
+    assert (source.class_names, source.num_classes, source.splits) == (("cat", "dog"), 2, ("train",))
+    assert [os.path.relpath(path, tmp_path) for path in source.paths("train")] == [
+        "cat/y.jpeg",
+        "cat/z.png",
+        "dog/deep/x.PNG",
+    ]
+    assert labels(source) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("names", [("a.png", "b.png"), ("a.png", "cat/b.png", "dog/c.png"), ("one/a.png", "one/b.png")])
+def test_images_outside_classes_make_the_folder_unlabelled(tmp_path, names):
+    for name in names:
+        write(tmp_path / name)
+    source = data.load(f"folder:{tmp_path}")
+    assert (source.num_classes, source.class_names) == (None, None)
+    assert set(labels(source)) == {-1}
+
+
+def test_folders_named_as_splits_are_splits(tmp_path):
+    for name in ("train/cat/a.png", "train/dog/b.png", "test/dog/c.png"):
+        write(tmp_path / name)
+    source = data.load(f"folder:{tmp_path}")
+    assert set(source.splits) == {"train", "test"}
+    assert source.class_names == ("cat", "dog")
+    assert labels(source, "test") == [1]
+
+
+def test_a_split_folder_among_others_is_a_class(tmp_path):
+    for name in ("train/a.png", "bus/b.png"):
+        write(tmp_path / name)
+    source = data.load(f"folder:{tmp_path}")
+    assert source.class_names == ("bus", "train")
+    with pytest.raises(InputError, match="split"):
+        source.num_examples("test")
+
+
+def test_links_that_lead_back_end(tmp_path):
+    write(tmp_path / "cat/a.png")
+    write(tmp_path / "dog/a.png")
+    (tmp_path / "cat/again").symlink_to(tmp_path)
+    assert data.load(f"folder:{tmp_path}").num_examples("train") == 2
+
+
+@pytest.mark.parametrize("where", ["missing", "empty"])
+def test_no_images_is_refused(tmp_path, where):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=where):
+        data.load(f"folder:{tmp_path / where}")
+
+
+def test_images_of_one_size_are_held_and_others_not(tmp_path):
+    write(tmp_path / "a.png", 10)
+    write(tmp_path / "b.png", 20)
+    images, held_labels = data.load(f"folder:{tmp_path}").arrays("train")
+    assert images[:, 0, 0, 0].tolist() == [10, 20]
+    assert held_labels is None
+    assert data.load(f"folder:{tmp_path}", cache=False).arrays("train") is None
+    write(tmp_path / "c.png", size=(9, 9))
+    assert data.load(f"folder:{tmp_path}").arrays("train") is None
+    with pytest.raises(InputError, match="one size"):
+        data.load(f"folder:{tmp_path}", cache=True).arrays("train")
+
+
+@pytest.fixture
+def hundred(tmp_path):
+    for index in range(99):
+        write(tmp_path / "images" / f"{index:02d}.png", index)
+    write_bad(tmp_path / "images" / "99.jpg")
+    return tmp_path
+
+
+def test_bad_files_are_listed_and_left_out(hundred):
+    source, listing = data.load(f"folder:{hundred / 'images'}"), hundred / "run" / "bad_files.txt"
+    bad = str(hundred / "images" / "99.jpg")
+    assert source.check(str(listing)) == [bad]
+    path, reason = listing.read_text().strip().split("\t")
+    assert path == bad
+    assert reason
+    assert source.num_examples("train") == 99
+    assert bad not in source.paths("train")
+
+
+def test_what_was_checked_is_remembered_until_the_file_changes(hundred):
+    listing = str(hundred / "run" / "bad_files.txt")
+    data.load(f"folder:{hundred / 'images'}").check(listing)
+    memory = hundred / "run" / "checked_files.json"
+    known = json.loads(memory.read_text())
+    good = str(hundred / "images" / "07.png")
+    known[good][1] = "remembered as bad"
+    memory.write_text(json.dumps(known))
+    write(hundred / "images" / "99.jpg")
+    assert data.load(f"folder:{hundred / 'images'}").check(listing) == [good]
+
+
+def test_a_listing_of_no_bad_files_is_removed(hundred):
+    listing = hundred / "run" / "bad_files.txt"
+    data.load(f"folder:{hundred / 'images'}").check(str(listing))
+    write(hundred / "images" / "99.jpg")
+    assert data.load(f"folder:{hundred / 'images'}").check(str(listing)) == []
+    assert not listing.exists()
+
+
+def test_more_than_one_percent_bad_is_an_error(hundred):
+    write_bad(hundred / "images" / "98.png")
+    with pytest.raises(InputError, match="2 of 100"):
+        data.load(f"folder:{hundred / 'images'}").check(str(hundred / "bad_files.txt"))
+    assert len((hundred / "bad_files.txt").read_text().splitlines()) == 2
+
+
+def test_unusual_files_decode(tmp_path):
+    rng = np.random.default_rng(0)
+    gray16 = Image.fromarray(rng.integers(0, 2**16, (5, 4), dtype=np.uint16))
+    color = Image.fromarray(rng.integers(0, 256, (5, 4, 3), dtype=np.uint8))
+    gray16.save(tmp_path / "deep.png")
+    color.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    color.convert("L").save(tmp_path / "gray.jpg")
+    color.convert("P").save(tmp_path / "palette.png")
+    color.save(tmp_path / "some.bmp")
+    color.save(tmp_path / "moving.gif", save_all=True, append_images=[color.rotate(90)])
+    for channels in (1, 3):
+        source = data.load(f"folder:{tmp_path}", channels=channels)
+        assert source.check() == []
+        for path in source.paths("train"):
+            assert decode(tf.io.read_file(path), channels).shape == (5, 4, channels), path

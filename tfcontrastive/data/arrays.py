@@ -1,0 +1,136 @@
+"""Images that are already arrays: `.npz` files and numpy arrays."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+from absl import logging
+
+from tfcontrastive.config import InputError
+from tfcontrastive.data.slices import members, parse_split
+from tfcontrastive.data.source import Source
+
+# Names of the arrays of images and labels of each split: this package's own, and those of Keras' mnist.npz.
+_KEYS = (
+    ("train", "images", "labels"),
+    ("train", "x_train", "y_train"),
+    ("test", "x_test", "y_test"),
+)
+
+
+class ArraySource(Source):
+    """Images held in memory as uint8 arrays, with any number of channels.
+
+    Args:
+        splits: images `[N, H, W]` or `[N, H, W, C]`, uint8 or float in [0, 1] (kept with 8 bits), and integer labels
+            `[N]` or None, of each split.
+        class_names: names of the classes; without them there are max(label) + 1 classes.
+        name: what to call it.
+
+    Raises:
+        InputError: shapes, types or values that do not fit.
+
+    Example:
+        >>> source = ArraySource({"train": (np.zeros((6, 8, 8), np.uint8), np.arange(6) % 3)})
+        >>> source.num_classes, source.arrays("train")[0].shape
+        (3, (6, 8, 8, 1))
+    """
+
+    def __init__(
+        self,
+        splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+        *,
+        class_names: tuple[str, ...] | None = None,
+        name: str = "arrays",
+    ):
+        self.name = name
+        self.splits = tuple(splits)
+        self._images = {split: _checked_images(images, f"{name}: {split}") for split, (images, _) in splits.items()}
+        channels = {images.shape[-1] for images in self._images.values()}
+        if len(channels) != 1:
+            raise InputError(f"{name}: all splits must have the same number of channels. Received: {sorted(channels)}.")
+        self.channels = channels.pop()
+        self._labels = {
+            split: _checked_labels(labels, len(self._images[split]), class_names, f"{name}: {split}")
+            for split, (_, labels) in splits.items()
+        }
+        self.class_names = class_names
+        highest = max((labels.max(initial=-1) for labels in self._labels.values() if labels is not None), default=-1)
+        self.num_classes = len(class_names) if class_names else int(highest) + 1 if highest >= 0 else None
+
+    @classmethod
+    def from_npz(cls, path: str) -> ArraySource:
+        """Reads an `.npz` file with `images` and `labels`, or `x_train`, `y_train`, `x_test` and `y_test`.
+
+        Labels are optional, and so is `class_names`.
+
+        Args:
+            path: the file.
+
+        Raises:
+            InputError: no such file, not an `.npz`, no images in it, or images or labels that do not fit.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                content = {key: file[key] for key in file.files}
+        except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+            raise InputError(f"`npz:` must name a readable .npz file. Received: {path!r} ({error}).") from error
+        splits = {split: (content[x], content.get(y)) for split, x, y in _KEYS if x in content}
+        if not splits:
+            raise InputError(f"{path} must hold `images` or `x_train`. Received: {', '.join(content) or 'no arrays'}.")
+        names = content.get("class_names")
+        return cls(splits, class_names=tuple(map(str, names)) if names is not None else None, name=f"npz:{path}")
+
+    def num_examples(self, split: str) -> int:
+        _, start, stop = parse_split(split, self._sizes())
+        return stop - start
+
+    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+        name, start, stop = parse_split(split, self._sizes())
+        images, labels = self._images[name], self._labels[name]
+        if stop - start == len(images):
+            return images, labels
+        chosen = members(len(images), start, stop)
+        return images[chosen], None if labels is None else labels[chosen]
+
+    def _sizes(self) -> dict[str, int]:
+        return {split: len(images) for split, images in self._images.items()}
+
+
+def _checked_images(images: np.ndarray, where: str) -> np.ndarray:
+    """The images as uint8 `[N, H, W, C]`."""
+    if images.ndim not in (3, 4) or 0 in images.shape:
+        raise InputError(f"{where}: images must be [N, H, W] or [N, H, W, C]. Received: shape={images.shape}.")
+    if images.dtype != np.uint8:
+        images = _as_bytes(images, where)
+    return images if images.ndim == 4 else images[..., np.newaxis]
+
+
+def _as_bytes(images: np.ndarray, where: str) -> np.ndarray:
+    if not np.issubdtype(images.dtype, np.floating):
+        raise InputError(f"{where}: images must be uint8, or float in [0, 1]. Received: dtype={images.dtype}.")
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= 1):  # written so that a NaN is refused too
+        raise InputError(f"{where}: float images must lie in [0, 1]. Received: {low:g} to {high:g}.")
+    logging.info("%s: float images are kept with 8 bits.", where)
+    return np.round(images * 255).astype(np.uint8)
+
+
+def _checked_labels(labels, count: int, class_names, where: str) -> np.ndarray | None:
+    """The labels as int32 `[N]`."""
+    if labels is None:
+        return None
+    if labels.shape == (count, 1):  # as Keras' cifar10 has them
+        labels = labels[:, 0]
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(
+            f"{where}: labels must be integers of shape [{count}]. Received: {labels.dtype} {list(labels.shape)}."
+        )
+    lowest, highest = int(labels.min()), int(labels.max())
+    limit = len(class_names) if class_names else 2**31 - 1
+    if not 0 <= lowest <= highest < limit:
+        rule = f"0..{limit - 1}" if class_names else ">= 0"
+        raise InputError(f"{where}: labels must be {rule}. Received: {lowest}..{highest}.")
+    return labels.astype(np.int32)

@@ -1,0 +1,106 @@
+"""Which image files can be decoded, remembered between runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+
+import tensorflow as tf
+from absl import logging
+
+from tfcontrastive.data.images import decode
+
+_MEMORY_NAME = "checked_files.json"
+
+
+class CheckedFiles:
+    """Decodes files in parallel and remembers the outcome for each path, size and time of change.
+
+    Args:
+        bad_files_path: file to list the bad ones in, one a line with the reason; it is removed where there are none.
+            The memory is `checked_files.json` in the same directory. None keeps neither.
+    """
+
+    def __init__(self, bad_files_path: str | None):
+        self._list_path = bad_files_path
+        self._memory_path = None
+        if bad_files_path is not None:
+            directory = os.path.dirname(os.path.abspath(bad_files_path))
+            os.makedirs(directory, exist_ok=True)
+            self._memory_path = os.path.join(directory, _MEMORY_NAME)
+
+    def bad_among(self, paths: Sequence[str], channels: int) -> dict[str, str]:
+        """The files that cannot be decoded, and why.
+
+        Args:
+            paths: image files.
+            channels: what they are to be decoded to.
+
+        Returns:
+            {path: reason}, in the order of `paths`.
+        """
+        known = self._recall()
+        stamps = {path: _stamp(path, channels) for path in paths}
+        unknown = [path for path in paths if known.get(path, [None])[0] != stamps[path]]
+        if unknown:
+            logging.info("Checking %d image files.", len(unknown))
+        reasons = _reasons(unknown, channels)
+        checked = {path: [stamps[path], reasons.get(path)] if path in stamps else None for path in unknown}
+        known |= checked
+        bad = {path: known[path][1] for path in paths if known[path][1]}
+        self._remember(known if unknown else None, bad)
+        return bad
+
+    def _recall(self) -> dict[str, list]:
+        if self._memory_path is None or not os.path.exists(self._memory_path):
+            return {}
+        with open(self._memory_path, encoding="utf-8") as file:
+            return json.load(file)
+
+    def _remember(self, known: dict[str, list] | None, bad: dict[str, str]) -> None:
+        if self._list_path is None:
+            return
+        if known is not None:
+            _write(self._memory_path, json.dumps(known))
+        if bad:
+            _write(self._list_path, "".join(f"{path}\t{reason}\n" for path, reason in bad.items()))
+        elif os.path.exists(self._list_path):
+            os.remove(self._list_path)
+
+
+def _stamp(path: str, channels: int) -> str:
+    """Changes when the file does, or what is wanted of it."""
+    status = os.stat(path)
+    return f"{status.st_size} {status.st_mtime_ns} {channels}"
+
+
+def _reasons(paths: list[str], channels: int) -> dict[str, str]:
+    """{path: message} of those that cannot be decoded."""
+
+    def index_if_good(index, path):
+        # The size is returned too: an image that nothing depends on would not be decoded.
+        return index, tf.size(decode(tf.io.read_file(path), channels))
+
+    if not paths:
+        return {}
+    files = tf.data.Dataset.from_tensor_slices((tf.range(len(paths)), paths))
+    files = files.map(index_if_good, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    good = {int(index) for index, _ in files.as_numpy_iterator()}
+    return {path: _reason(path, channels) for index, path in enumerate(paths) if index not in good}
+
+
+def _reason(path: str, channels: int) -> str:
+    try:
+        decode(tf.io.read_file(path), channels)
+    except tf.errors.OpError as error:
+        return re.sub(r"\{\{.*?\}\}|\[.*\]|\s+", " ", error.message).strip()
+    return "unreadable"
+
+
+def _write(path: str, text: str) -> None:
+    """Writes aside and renames, so that a killed process leaves no half a file."""
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(path + ".part", path)

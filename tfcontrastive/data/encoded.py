@@ -1,0 +1,100 @@
+"""What the sources of encoded images (files and records) have in common."""
+
+from __future__ import annotations
+
+import abc
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tfcontrastive.config import InputError
+from tfcontrastive.data.images import decode
+from tfcontrastive.data.source import Source
+
+SHUFFLE_BYTES = 2**28  # of encoded images in a shuffle buffer
+_MEMORY_LIMIT = 2**30  # bytes of decoded images that are held without being asked
+
+
+class EncodedSource(Source):
+    """Images that are decoded as they are needed, or once if they are small and of one size.
+
+    Args:
+        cache: whether to hold the decoded images in memory; None decides by their size.
+    """
+
+    def __init__(self, cache: bool | None):
+        self._cache = cache
+        self._held: dict[str, tuple[np.ndarray, np.ndarray | None] | None] = {}
+
+    @abc.abstractmethod
+    def references(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
+        """The split once, as pairs (reference, label int32) of scalars, where `read` turns a reference into a file.
+
+        Args:
+            split: name or expression.
+            seeds: int64 `[2]`, the seeds of the order; None keeps the order on disk. May be a symbolic tensor.
+        """
+
+    @abc.abstractmethod
+    def image_shape(self, split: str) -> tuple[int, int, int] | None:
+        """(H, W, C) that all images may have, from what is cheap to know: a description, or the first image."""
+
+    def read(self, reference: tf.Tensor) -> tf.Tensor:
+        """The bytes of the image file that a reference stands for."""
+        return reference
+
+    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray | None] | None:
+        if split not in self._held:
+            self._held[split] = self._decode_all(split)
+        return self._held[split]
+
+    def _decode_all(self, split: str) -> tuple[np.ndarray, np.ndarray | None] | None:
+        count, shape = self.num_examples(split), self.image_shape(split)
+        if self._cache is False:
+            return None
+        if shape is None or (self._cache is None and count * np.prod(shape) > _MEMORY_LIMIT):
+            return self._not_held(split)
+        images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int32)
+        filled = 0
+        for some, some_labels, fit in self._decoded(split, shape).as_numpy_iterator():
+            if not fit.all():
+                return self._not_held(split)
+            rows = slice(filled, filled + len(fit))
+            images[rows], labels[rows] = some, some_labels
+            filled += len(fit)
+        self._check_labels(labels)
+        logging.info("%s: %d images of %s held in memory.", self.name, count, split)
+        return images, labels if self.num_classes else None
+
+    def _decoded(self, split: str, shape: tuple[int, int, int]) -> tf.data.Dataset:
+        """Batches of (images, labels, whether the image has the shape; if not, it is zeros)."""
+
+        def decoded(reference, label):
+            image = decode(self.read(reference), self.channels)
+            fits = tf.reduce_all(tf.shape(image) == shape)
+            return tf.cond(fits, lambda: tf.ensure_shape(image, shape), lambda: tf.zeros(shape, tf.uint8)), label, fits
+
+        parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+        return self.references(split).map(decoded, **parallel).batch(256)
+
+    def _not_held(self, split: str) -> None:
+        if self._cache:
+            raise InputError(f"`cache` needs images of one size. Received: cache=True for {self.name}.")
+
+    def _check_labels(self, labels: np.ndarray) -> None:
+        if self.num_classes and not (labels.min() >= -1 and labels.max() < self.num_classes):
+            raise InputError(
+                f"{self.name}: labels must be in 0..{self.num_classes - 1}, or -1 for none. "
+                f"Received: {labels.min()}..{labels.max()}."
+            )
+
+
+def forget_global_seed() -> None:
+    """Lets the orders of a traced tf.data function depend on their own seeds alone.
+
+    tf.data mixes `tf.random.set_seed` into every seed. Inside a traced function this call sets the seed of that
+    function only; outside one it does nothing.
+    """
+    if not tf.executing_eagerly():
+        tf.compat.v1.set_random_seed(1)

@@ -1,0 +1,90 @@
+"""Image files to tensors: decoding, and decoding no more than the random crops need."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfcontrastive.augment import Geometry, ops
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
+    """A JPEG, PNG, GIF (its first frame) or BMP as uint8 `[H, W, C]`. EXIF orientation is not applied.
+
+    Args:
+        encoded: the file's bytes, a scalar string.
+        channels: 1 (gray), 3 (RGB) or 4 (RGBA, PNG only). Colours are converted, CMYK and 16 bits too.
+
+    Returns:
+        uint8 `[H, W, channels]` in 0..255.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the bytes are not such an image.
+    """
+
+    def of_any_channels():
+        return tf.io.decode_image(encoded, channels, expand_animations=False)
+
+    def of_three_channels():  # decoders that cannot convert
+        image = tf.io.decode_image(encoded, 3, expand_animations=False)
+        return tf.image.rgb_to_grayscale(image) if channels == 1 else image
+
+    is_png = tf.strings.substr(encoded, 0, 8) == _PNG_SIGNATURE
+    image = tf.cond(is_png | _is_simple_jpeg(encoded, channels), of_any_channels, of_three_channels)
+    return tf.ensure_shape(image, [None, None, channels])
+
+
+def decode_crops(
+    encoded: tf.Tensor, seeds: tf.Tensor, *, channels: int, geometry: Geometry, size: int
+) -> tuple[tf.Tensor, ...]:
+    """Random crops of one encoded image, resized and maybe mirrored: one for each seed.
+
+    The same views as `augment.random_view_geometry` makes of the decoded image, but of a JPEG only the smallest
+    rectangle that holds all the crops is decoded, once; its place is known from the header alone.
+
+    Args:
+        encoded: the file's bytes, a scalar string.
+        seeds: int32 `[V, 2]`, with static V.
+        channels: as in `decode`.
+        geometry: crop area and aspect ratio, flip probability.
+        size: height and width of a view, in pixels.
+
+    Returns:
+        V tensors, float32 `[size, size, channels]` in [0, 1].
+    """
+
+    def boxes_within(shape):
+        scale, ratio = (geometry.min_area, geometry.max_area), (geometry.min_ratio, geometry.max_ratio)
+        return ops.sample_crop_boxes(seeds, shape[0], shape[1], scale, ratio)
+
+    def from_jpeg():
+        boxes = boxes_within(tf.image.extract_jpeg_shape(encoded))
+        begin = tf.reduce_min(boxes[:, :2], axis=0)
+        end = tf.reduce_max(boxes[:, :2] + boxes[:, 2:], axis=0)
+        pixels = tf.image.decode_and_crop_jpeg(encoded, tf.concat([begin, end - begin], axis=0), channels)
+        return pixels, boxes - tf.concat([begin, [0, 0]], axis=0)
+
+    def from_other():
+        pixels = decode(encoded, channels)
+        return pixels, boxes_within(tf.shape(pixels))
+
+    pixels, boxes = tf.cond(_is_simple_jpeg(encoded, channels), from_jpeg, from_other)
+    mirrored = ops.sample_flips(seeds, geometry.flip)
+    return tuple(_view(pixels, boxes[v], mirrored[v], channels, size) for v in range(seeds.shape[0]))
+
+
+def _is_simple_jpeg(encoded: tf.Tensor, channels: int) -> tf.Tensor:
+    """Whether it is a JPEG whose decoder gives so many channels; it cannot make CMYK gray."""
+    is_jpeg = tf.io.is_jpeg(encoded)
+    if channels != 1:
+        return is_jpeg
+    return tf.cond(is_jpeg, lambda: tf.image.extract_jpeg_shape(encoded)[2] < 4, lambda: False)
+
+
+def _view(pixels: tf.Tensor, box: tf.Tensor, mirrored: tf.Tensor, channels: int, size: int) -> tf.Tensor:
+    """One crop of one image, uint8 `[H, W, C]`, as `ops.crop_and_resize` makes it for a batch."""
+    crop = tf.slice(pixels, [box[0], box[1], 0], [box[2], box[3], channels])
+    view = tf.image.resize(crop, [size, size], "bicubic")
+    view = tf.clip_by_value(view / 255.0, 0.0, 1.0)
+    return tf.ensure_shape(tf.cond(mirrored, lambda: tf.reverse(view, [1]), lambda: view), [size, size, channels])

@@ -1,0 +1,55 @@
+"""What the pipeline needs to know of a data set."""
+
+from __future__ import annotations
+
+import abc
+
+import numpy as np
+
+
+class Source(abc.ABC):
+    """A named set of images in splits, labelled or not.
+
+    A split is named by its name or by an expression such as `train[:90%]`.
+
+    Attributes:
+        name: the specification that it was loaded from.
+        splits: names of the splits.
+        num_classes: number of classes, None where there are no labels.
+        class_names: names of the classes by label, None where not known.
+        channels: channels of an image.
+    """
+
+    name: str
+    splits: tuple[str, ...]
+    num_classes: int | None = None
+    class_names: tuple[str, ...] | None = None
+    channels: int = 3
+
+    @abc.abstractmethod
+    def num_examples(self, split: str) -> int:
+        """Number of images in a split. Raises InputError where there is no such split."""
+
+    @abc.abstractmethod
+    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """Images uint8 `[N, H, W, C]` and labels int32 `[N]` (-1: unlabelled; None: no labels at all), held in memory.
+
+        None where the images do not all have one size or are too many to hold.
+        """
+
+    def check(self, bad_files_path: str | None = None) -> list[str]:
+        """Finds the images that cannot be decoded and leaves them out from now on.
+
+        Only a folder of files has something to check; the other sources verify checksums as they read.
+
+        Args:
+            bad_files_path: file to list them in, one a line. What was found good is remembered beside it.
+
+        Returns:
+            The paths of the bad files.
+
+        Raises:
+            InputError: more than 1% of the files are bad.
+        """
+        del bad_files_path
+        return []

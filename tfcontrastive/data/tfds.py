@@ -1,0 +1,186 @@
+"""Data sets of tensorflow-datasets, and the one that ships with this package."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import pathlib
+
+import tensorflow as tf
+
+from tfcontrastive.config import InputError, unknown
+from tfcontrastive.data.encoded import SHUFFLE_BYTES, EncodedSource, forget_global_seed
+
+EMBEDDED = pathlib.Path(__file__).parent / "embedded" / "fashion_mnist_subset" / "1.0.0"
+_SHUFFLE_RECORDS = 2**14  # where the size of a record is not known
+_FILES_AT_ONCE = 16
+
+
+class TfdsSource(EncodedSource):
+    """Any image data set that tensorflow-datasets can read; splits are its own expressions, `train[:90%]` among them.
+
+    Its slices follow the order on disk, which tensorflow-datasets shuffled when it prepared the data.
+
+    Args:
+        builder: a `tfds.core.DatasetBuilder` whose data is prepared.
+        name: what to call it.
+        cache: whether to hold the decoded images in memory; None decides by their size.
+
+    Raises:
+        InputError: the data set has no 8-bit image feature.
+    """
+
+    def __init__(self, builder, *, name: str | None = None, cache: bool | None = None):
+        super().__init__(cache)
+        self._builder = builder
+        self._counts: dict[str, int] = {}
+        self.name = name or builder.info.full_name
+        self.splits = tuple(builder.info.splits)
+        self._image_key, self._label_key = _feature_keys(builder.info, self.name)
+        self.channels = builder.info.features[self._image_key].shape[-1] or 3
+        if self._label_key:
+            label = builder.info.features[self._label_key]
+            self.num_classes, self.class_names = label.num_classes, tuple(label.names)
+
+    @classmethod
+    def open(cls, name: str, *, data_dir: str | None = None, cache: bool | None = None) -> TfdsSource:
+        """Opens a data set by name (`cifar10`, `imagenet2012_subset/10pct:5.*.*`) or by its prepared directory.
+
+        What is not prepared yet is downloaded and prepared where its publisher allows that.
+
+        Args:
+            name: name with an optional configuration and version, or a directory with a `dataset_info.json`.
+            data_dir: the root of prepared data sets; None takes the default of tensorflow-datasets.
+            cache: as for the class.
+
+        Raises:
+            InputError: an unknown name, or data that cannot be prepared; says what to do.
+        """
+        import tensorflow_datasets as tfds  # slow to import
+
+        if os.path.isfile(os.path.join(name, "dataset_info.json")):
+            return cls(tfds.builder_from_directory(name), name=name, cache=cache)
+        if os.path.exists(name):
+            raise InputError(f"`dataset` {name!r} is not prepared by tensorflow-datasets. Did you mean folder:{name}?")
+        try:
+            builder = tfds.builder(name, data_dir=data_dir)
+        except tfds.core.DatasetNotFoundError as error:
+            raise InputError(_unknown_name(name, tfds.list_builders(with_community_datasets=False))) from error
+        except (ValueError, AssertionError, ImportError, TypeError, RuntimeError) as error:
+            raise InputError(f"`dataset` {name!r} cannot be opened: {_first_line(error)}") from error
+        _prepare(builder, name)
+        return cls(builder, name=name, cache=cache)
+
+    @classmethod
+    def embedded(cls, *, cache: bool | None = None) -> TfdsSource:
+        """10,000 training and 2,000 test images of Fashion-MNIST, 28x28 gray, which ship with this package."""
+        import tensorflow_datasets as tfds
+
+        return cls(tfds.builder_from_directory(EMBEDDED), name="embedded", cache=cache)
+
+    def num_examples(self, split: str) -> int:
+        if split not in self._counts:
+            with tf.init_scope():  # a length can be had in eager mode only
+                self._counts[split] = len(self._read(split))
+        return self._counts[split]
+
+    def image_shape(self, split: str) -> tuple[int, int, int] | None:
+        shape = self._builder.info.features[self._image_key].shape
+        return None if None in shape else shape
+
+    @tf.autograph.experimental.do_not_convert
+    def references(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
+        if seeds is None:
+            return self._read(split)
+        forget_global_seed()
+        shuffled = self._read(split, shuffle_seed=seeds[0])
+        return shuffled.shuffle(self._buffer(split), seed=seeds[1], reshuffle_each_iteration=False)
+
+    def _read(self, split: str, shuffle_seed: tf.Tensor | None = None) -> tf.data.Dataset:
+        """Encoded images and labels, in the order on disk or with the files shuffled."""
+        import tensorflow_datasets as tfds
+
+        config = tfds.ReadConfig(
+            shuffle_seed=shuffle_seed,
+            shuffle_reshuffle_each_iteration=False,
+            interleave_cycle_length=1 if shuffle_seed is None else _FILES_AT_ONCE,
+            try_autocache=False,
+            skip_prefetch=True,
+            enable_ordering_guard=False,
+        )
+        try:
+            examples = self._builder.as_dataset(
+                split=split,
+                shuffle_files=shuffle_seed is not None,
+                read_config=config,
+                decoders={self._image_key: tfds.decode.SkipDecoding()},
+            )
+        except (ValueError, AssertionError) as error:
+            raise InputError(f"The split {unknown(split, self.splits)} {_first_line(error)}") from error
+        return examples.map(self._pair)
+
+    def _pair(self, example):
+        label = example[self._label_key] if self._label_key else -1
+        return example[self._image_key], tf.cast(label, tf.int32)
+
+    def _buffer(self, split: str) -> int:
+        info = self._builder.info
+        total = info.splits.total_num_examples if info.splits else 0
+        records = SHUFFLE_BYTES * total // info.dataset_size if total and info.dataset_size else _SHUFFLE_RECORDS
+        return max(1, min(self.num_examples(split), records))
+
+
+def _feature_keys(info, name: str) -> tuple[str, str | None]:
+    """Names of the image and of its label, None where there is none."""
+    import tensorflow_datasets as tfds
+
+    def first(kind, preferred):
+        found = [key for key, feature in info.features.items() if type(feature) is kind]
+        return next((key for key in (*preferred, *found) if key in found), None)
+
+    keys = info.supervised_keys or ()
+    image = first(tfds.features.Image, (*keys, "image"))
+    if image is None or tf.as_dtype(info.features[image].np_dtype) != tf.uint8:
+        raise InputError(f"`dataset` must have images of 8 bits. Received: {name!r} with {', '.join(info.features)}.")
+    return image, first(tfds.features.ClassLabel, (*keys, "label"))
+
+
+def _prepare(builder, name: str) -> None:
+    if builder.is_prepared():
+        return
+    try:
+        with _few_retries():
+            builder.download_and_prepare()
+    except Exception as error:  # of network, disk, publisher's site and builder, each with its own type
+        raise InputError(
+            f"`dataset` {name!r} is not prepared in {builder.data_dir} and preparing it failed: {_first_line(error)} "
+            f"Run `tfds build {name}` where it can be downloaded and give that directory as `data_dir`."
+        ) from error
+
+
+@contextlib.contextmanager
+def _few_retries():
+    """Gives a dead network up after seconds; by itself tensorflow-datasets takes minutes."""
+    from tensorflow_datasets.core.download import downloader
+
+    usual = downloader.MAX_RETRIES
+    downloader.MAX_RETRIES = 4
+    try:
+        yield
+    finally:
+        downloader.MAX_RETRIES = usual
+
+
+def _unknown_name(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name.split("/")[0].split(":")[0], known, n=3)
+    guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return (
+        f"`dataset` must be a name of tensorflow-datasets, folder:PATH, tfrecord:GLOB, npz:FILE or embedded. "
+        f"Received: {name!r}.{guess}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
