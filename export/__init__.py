@@ -20,6 +20,7 @@ _HOMES = {
     "near_duplicates": "search",
     "nearest": "search",
     "save_model": "saved_model",
+    "save_once": "saved_model",
     "to_onnx": "convert",
     "to_tflite": "convert",
     "write_gallery": "gallery",

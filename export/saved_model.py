@@ -96,6 +96,12 @@ def save_model(
     return path
 
 
+def save_once(model: keras.Model, base: str | os.PathLike, **options: Any) -> str:
+    """As `save_model` with version 1, unless that is there already: a finished run that is started again keeps it."""
+    path = os.path.join(os.fspath(base), "1")
+    return path if os.path.isdir(path) else save_model(model, base, version=1, **options)
+
+
 class _Servable(tf.Module):
     """What is saved. The three lists are plain attributes because `hub.KerasLayer` looks for them by name:
     `tf.Module`'s own properties of these names are not part of a SavedModel, and cannot be assigned."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfcontrastive import augment, data
+from tfcontrastive import augment, data, optimizers
 from tfcontrastive.callbacks import NanGuard, Progress
 from tfcontrastive.config import AugmentConfig, InputError
 
@@ -57,15 +57,18 @@ def train_supervised(
     logits = keras.layers.Dense(source.num_classes, dtype="float32", name="logits")(encoder.output)
     classifier = keras.Model(encoder.inputs, logits)
     classifier.compile(
-        optimizer=keras.optimizers.SGD(
-            keras.optimizers.schedules.CosineDecay(learning_rate, steps), momentum=0.9, nesterov=True
+        optimizer=optimizers.build(
+            "momentum",
+            learning_rate=optimizers.learning_rate_schedule(learning_rate, steps=steps, warmup_steps=0),
+            momentum=0.9,
+            weight_decay=weight_decay,
         ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
     progress = Progress("supervised", first_step=0, last_step=steps, batch_size=batch_size)
     try:
-        classifier.fit(batches, steps_per_epoch=steps, verbose=0, callbacks=[NanGuard(), progress])
+        classifier.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[NanGuard(), progress])
     finally:
         progress.close()
     return classifier

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -69,12 +70,15 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """A trained model, the metrics at the end, and the images it was trained on."""
+    """A trained model, the metrics at its end, its images and first views, and the seconds this call trained for."""
 
+    config: TrainConfig
     model: methods.ContrastiveModel
     metrics: dict[str, float]
     source: data.Source
     plan: Plan
+    views: list[tf.Tensor]
+    seconds: float
 
 
 def train(
@@ -128,6 +132,7 @@ def train(
     if first_step:
         logging.info("Going on from step %d of %d.", first_step, plan.steps)
     monitor = make_monitor(config, source, plan)
+    monitor.set_model(model)
     summaries = Summaries(
         directory.logs,
         directory.history,
@@ -138,34 +143,27 @@ def train(
     progress = Progress(
         title or config.method, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size
     )
+    views = first_views(model, batches(config, model, source, 0))
+    summaries.write_views(views, step=0)
+    start = time.monotonic()
     try:
         for first, last, steps in plan.segments(first_step):
-            batches = data.train_batches(
-                source,
-                config.data.train_split,
-                batch_size=loop.train_batch_size,
-                image_size=config.data.image_size,
-                geometry=model.policy.geometry,
-                num_views=len(model.policy.views),
-                seed=loop.seed,
-                start_step=int(model.optimizer.iterations),
-            )
-            if int(model.optimizer.iterations) == 0:
-                summaries.write_views(first_views(model, batches), step=0)
             model.fit(
-                batches,
+                batches(config, model, source, int(model.optimizer.iterations)),
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=steps,
+                shuffle=False,
                 verbose=0,
                 callbacks=[NanGuard(), monitor, summaries, checkpoints, progress, *callbacks],
             )
     finally:
         progress.close()
+    seconds = time.monotonic() - start
     metrics = monitor.latest or (monitor.measure() if distribute.is_chief() else {})
     if distribute.is_chief():
         write_json(directory.result, {"step": plan.steps, **metrics})
-    return TrainResult(model, metrics, source, plan)
+    return TrainResult(config, model, metrics, source, plan, views, seconds)
 
 
 def evaluate_run(config: TrainConfig) -> dict[str, float]:
@@ -191,6 +189,22 @@ def evaluate_run(config: TrainConfig) -> dict[str, float]:
     metrics = monitor.measure()
     write_json(directory.result, {"step": step, **metrics})
     return metrics
+
+
+def batches(
+    config: TrainConfig, model: methods.ContrastiveModel, source: data.Source, start_step: int
+) -> tf.data.Dataset:
+    """The run's batches from a step on."""
+    return data.train_batches(
+        source,
+        config.data.train_split,
+        batch_size=config.loop.train_batch_size,
+        image_size=config.data.image_size,
+        geometry=model.policy.geometry,
+        num_views=len(model.policy.views),
+        seed=config.loop.seed,
+        start_step=start_step,
+    )
 
 
 def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
@@ -306,15 +320,15 @@ def make_monitor(config: TrainConfig, source: data.Source, plan: Plan) -> Monito
     if split is None:
         logging.info("%s has no held-out split: no kNN. Name one, such as --eval_split=train[90%%:].", source.name)
 
-    def batches(name: str, limit: int | None):
+    def images(name: str, limit: int | None):
         return data.eval_batches(
             source, name, batch_size=loop.eval_batch_size, image_size=config.data.image_size, limit=limit
         )
 
     limit = loop.eval_steps * loop.eval_batch_size or None
     return Monitor(
-        lambda: batches(config.data.train_split, loop.knn_memory),
-        (lambda: batches(split, limit)) if split is not None else None,
+        lambda: images(config.data.train_split, loop.knn_memory),
+        (lambda: images(split, limit)) if split is not None else None,
         num_classes=source.num_classes,
         every_epochs=loop.knn_epochs,
         last_step=plan.steps,

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.methods.cases import CASES, CLASSES, batches, fit, make_model, weights
+from tfcontrastive.callbacks.checkpoints import checkpoint_of, restore
 from tfcontrastive.methods import METHODS
 
 
@@ -36,9 +37,9 @@ def test_resuming_from_a_checkpoint_changes_nothing(case, tmp_path):
     fit(straight, batches(6))
     first = make_model(case)
     fit(first, batches(3))
-    path = tf.train.Checkpoint(model=first, optimizer=first.optimizer).save(str(tmp_path / "step"))
+    path = checkpoint_of(first).save(str(tmp_path / "step"))
     second = make_model(case, seed=2)
-    tf.train.Checkpoint(model=second, optimizer=second.optimizer).restore(path).assert_existing_objects_matched()
+    restore(path, second)
     fit(second, batches(3, first=3))
     assert_same_weights(weights(second), weights(straight), 0)
 

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive import distribute
+from tfcontrastive.config import InputError
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -39,17 +40,15 @@ class Checkpoints(keras.callbacks.Callback):
         newest = tf.train.latest_checkpoint(self.directory)
         if newest is None:
             return 0
-        status = self._manager.checkpoint.restore(newest)
-        status.assert_existing_objects_matched()
+        restore(newest, model)
         return int(model.optimizer.iterations)
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         if self._manager is None:
             directory = self.directory if distribute.is_chief() else tempfile.mkdtemp(prefix="tfcontrastive-worker-")
-            checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
             self._manager = tf.train.CheckpointManager(
-                checkpoint, directory, max_to_keep=self.keep, checkpoint_name="step"
+                checkpoint_of(model), directory, max_to_keep=self.keep, checkpoint_name="step"
             )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -61,6 +60,40 @@ class Checkpoints(keras.callbacks.Callback):
     def newest(self) -> str | None:
         """The path of the newest checkpoint."""
         return tf.train.latest_checkpoint(self.directory)
+
+
+def checkpoint_of(model: keras.Model) -> tf.train.Checkpoint:
+    """Every variable of a compiled model and its optimizer, by path.
+
+    TensorFlow's own walk through a Keras 3 model misses variables that lie in lists or directly on a model (a queue), so
+    each is named here.
+    """
+    metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
+    named: dict[str, tf.Variable] = {}
+    for owner, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
+        for variable in variables:
+            if id(variable) in metrics:
+                continue
+            name, number = f"{owner}/{variable.path}", 1
+            while name in named:  # a target network's layers have the names of those they follow
+                number += 1
+                name = f"{owner}/{variable.path}#{number}"
+            named[name] = variable.value
+    return tf.train.Checkpoint(**named)
+
+
+def restore(path: str, model: keras.Model) -> None:
+    """Sets every variable of a compiled model and its optimizer from a checkpoint.
+
+    Raises:
+        InputError: the checkpoint is of another network, or not whole.
+    """
+    try:
+        status = checkpoint_of(model).restore(path)
+        status.assert_consumed()
+    except (ValueError, AssertionError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the checkpoint must be of this very network. Received: {path}: {reason}") from error
 
 
 def newest_step(directory: str) -> int | None:

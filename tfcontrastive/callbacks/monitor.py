@@ -48,6 +48,12 @@ class Monitor(keras.callbacks.Callback):
         self.k, self.temperature = k, temperature
         self.smallest_rank = smallest_rank
         self.latest: dict[str, float] = {}
+        self._extract: evaluate.FeatureExtractor | None = None
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        if self._extract is None:
+            self._extract = evaluate.FeatureExtractor(model.encoder)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         due = self.every_epochs and (epoch + 1) % self.every_epochs == 0
@@ -58,10 +64,10 @@ class Monitor(keras.callbacks.Callback):
 
     def measure(self) -> dict[str, float]:
         """The metrics of the encoder as it is now."""
-        memory, memory_labels = evaluate.extract_features(self.model.encoder, self.memory())
+        memory, memory_labels = self._extract(self.memory())
         held_out, labels = memory, memory_labels
         if self.queries is not None:
-            held_out, labels = evaluate.extract_features(self.model.encoder, self.queries())
+            held_out, labels = self._extract(self.queries())
         values = {
             "effective_rank": evaluate.effective_rank(held_out),
             "feature_std": evaluate.embedding_std(held_out),
@@ -74,17 +80,11 @@ class Monitor(keras.callbacks.Callback):
                 held_out.shape[1],
             )
         if self.num_classes is not None and self.queries is not None:
-            values.update(
-                evaluate.knn(
-                    memory,
-                    memory_labels,
-                    held_out,
-                    labels,
-                    num_classes=self.num_classes,
-                    k=min(self.k, len(memory)),
-                    temperature=self.temperature,
-                )
+            scores = evaluate.knn_scores(
+                memory, memory_labels, held_out, num_classes=self.num_classes, k=self.k, temperature=self.temperature
             )
+            values["knn_top1"] = evaluate.top_k_accuracy(scores, labels, 1)
+            values["knn_top5"] = evaluate.top_k_accuracy(scores, labels, 5)
             if self.model.probe is not None:
                 guesses = np.argmax(self.model.probe(held_out), axis=1)
                 values["probe_eval_accuracy"] = float(np.mean(guesses == labels))

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[0] not in COMMANDS:
             raise InputError(f"the command {unknown(words[0], COMMANDS)}")
-        quiet_tensorflow()
+        import_tensorflow()
         return importlib.import_module(f"tfcontrastive.commands.{words[0]}").run(words[1:]) or 0
     except InputError as error:
         return _fail(str(error))
@@ -67,9 +67,17 @@ def usage() -> str:
     )
 
 
-def quiet_tensorflow() -> None:
-    """Keeps TensorFlow's own start-up messages out of the output, unless the environment asks for them."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its start-up messages, unless the environment asks for them."""
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    from tfcontrastive.commands.logs import quiet_stderr
+
+    with quiet_stderr():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
 
 
 def _fail(message: str, code: int = 2) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from absl import flags, logging
+from absl import flags
 
 from tfcontrastive import flags as command_line
+from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError, TrainConfig
 
 
@@ -27,15 +28,14 @@ def run(words: Sequence[str]) -> int:
     command_line.parse(words, values, foreign=foreign_flags(name))
     config = command_line.from_flags(base, values)
     check_modes(values)
-    logging.set_verbosity(logging.INFO)
-    logging.use_absl_handler()
+    show_own_messages()
 
     if values["dry_run"].value:
         from tfcontrastive.describe import describe
 
         print(describe(config))
         return 0
-    from tfcontrastive import export
+    from tfcontrastive import distribute, export
     from tfcontrastive.model_dir import ModelDir
     from tfcontrastive.train import evaluate_run, train
 
@@ -45,8 +45,9 @@ def run(words: Sequence[str]) -> int:
     result = train(
         config, overwrite=values["overwrite"].value, allow_config_change=values["allow_config_change"].value
     )
-    if result.is_chief:
-        path = export.save_latest(result.model, ModelDir(config.loop.model_dir).saved_model, config.data.image_size)
+    if distribute.is_chief():
+        directory = ModelDir(config.loop.model_dir)
+        path = export.save_once(result.model, directory.saved_model, image_size=config.data.image_size)
         show(result.metrics)
         print(f"SavedModel: {path}")
     return 0

@@ -1,0 +1,79 @@
+"""`tfcontrastive demo`: train on the embedded images, measure, report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+from tfcontrastive import flags as command_line
+from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.config import InputError, TrainConfig
+
+RECIPE = "embedded_simclr"
+
+
+def run(words: Sequence[str]) -> int:
+    """Parses the words and runs the demo."""
+    values = demo_flags()
+    if any(word in ("--help", "-h", "-help") for word in words):
+        print(command_line.help_text(f"tfcontrastive demo: train with --recipe={RECIPE}, measure, report.", {"Flags": values}))
+        return 0
+    command_line.parse(command_line.expand(words), values)
+    if values["output_dir"].value is None:
+        raise InputError("`output_dir` must be given: tfcontrastive demo --output_dir=demo_run.")
+    config = demo_config(values["output_dir"].value, values["train_epochs"].value, values["seed"].value)
+    show_own_messages()
+    from tfcontrastive.demo import run_demo
+
+    metrics = run_demo(config, overwrite=values["overwrite"].value)
+    show(metrics, config.loop.model_dir)
+    return 0
+
+
+def demo_flags() -> flags.FlagValues:
+    """The demo's own flags."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("output_dir", None, "Where everything goes; a demo that was stopped goes on there.", values)
+    flags.DEFINE_integer("train_epochs", None, "Epochs of training; default: the recipe's.", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "Seed of everything.", flag_values=values)
+    flags.DEFINE_boolean("overwrite", False, "Move what is in output_dir aside and start anew.", values)
+    return values
+
+
+def demo_config(output_dir: str, train_epochs: int | None = None, seed: int = 0) -> TrainConfig:
+    """The recipe's config, into a directory."""
+    from tfcontrastive.methods import SimCLRConfig
+
+    words = command_line.expand([f"--recipe={RECIPE}", f"--model_dir={output_dir}", f"--seed={seed}"])
+    if train_epochs is not None:
+        words.append(f"--train_epochs={train_epochs}")
+    base, values = TrainConfig(method_config=SimCLRConfig()), flags.FlagValues()
+    command_line.define(base, values)
+    command_line.parse(words, values)
+    return command_line.from_flags(base, values)
+
+
+def show(metrics: dict, output_dir: str) -> None:
+    """The table of results, and where things are."""
+    table = Table(title="Frozen features, 2,000 test images")
+    for name in ("encoder", "kNN top-1", "linear top-1", "training"):
+        table.add_column(name, justify="left" if name == "encoder" else "right")
+    for name in ("random", "trained", "supervised"):
+        row = metrics[name]
+        table.add_row(
+            name, f"{row['knn_top1']:.1%}", f"{row['linear_top1']:.1%}", f"{row['train_seconds']:.0f} s"
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"Everything took {metrics['seconds']:.0f} s.", highlight=False)
+    for what, path in (
+        ("report", "report.html"),
+        ("numbers", "metrics.json"),
+        ("SavedModel", os.path.join("saved_model", "1")),
+    ):
+        console.print(f"{what:>11}  {os.path.join(output_dir, path)}", highlight=False, soft_wrap=True)
+    console.print(f"TensorBoard  tensorboard --logdir {os.path.join(output_dir, 'logs')}", highlight=False, soft_wrap=True)

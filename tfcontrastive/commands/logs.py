@@ -1,0 +1,50 @@
+"""What a command says while it runs: this package's own messages, and everybody's warnings."""
+
+from __future__ import annotations
+
+import logging as python_logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from absl import flags as absl_flags, logging
+
+import tfcontrastive
+
+
+def show_own_messages() -> None:
+    """absl's log goes to stderr as plain lines; information from other libraries is left out."""
+    from tfcontrastive import export, flags
+
+    homes = tuple(os.path.dirname(module.__file__) + os.sep for module in (tfcontrastive, flags, export))
+    absl_flags.FLAGS.mark_as_parsed()  # else absl warns that its own flags were never looked at
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.INFO)
+    logging.set_stderrthreshold("info")
+    python_logging.getLogger("tensorflow").setLevel(python_logging.WARNING)
+    handler = logging.get_absl_handler()
+    handler.addFilter(lambda record: record.levelno >= python_logging.WARNING or record.pathname.startswith(homes))
+    handler.setFormatter(python_logging.Formatter("%(message)s"))
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Holds back what is written to stderr inside, C++ included; shows it if the inside fails.
+
+    TensorFlow's libraries print while they are loaded, before any setting of theirs can keep them from it.
+    """
+    sys.stderr.flush()
+    kept, inside = os.dup(2), tempfile.TemporaryFile()
+    os.dup2(inside.fileno(), 2)
+    try:
+        yield
+    except BaseException:
+        inside.seek(0)
+        os.write(kept, inside.read())
+        raise
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        inside.close()
