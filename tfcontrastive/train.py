@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from absl import logging
 
 from tfcontrastive import data, distribute, encoders, methods, optimizers
 from tfcontrastive.callbacks import Checkpoints, Monitor, NanGuard, Progress, Summaries
+from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.config import EncoderConfig, InputError, TrainConfig, differences
 from tfcontrastive.model_dir import ModelDir, write_json
 
@@ -70,7 +70,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """A trained model, the metrics at its end, its images and first views, and the seconds this call trained for."""
+    """A trained model, the metrics at its end, its images and first views, and the seconds it trained for."""
 
     config: TrainConfig
     model: methods.ContrastiveModel
@@ -145,7 +145,6 @@ def train(
     )
     views = first_views(model, batches(config, model, source, 0))
     summaries.write_views(views, step=0)
-    start = time.monotonic()
     try:
         for first, last, steps in plan.segments(first_step):
             model.fit(
@@ -159,7 +158,7 @@ def train(
             )
     finally:
         progress.close()
-    seconds = time.monotonic() - start
+    seconds = read_history(directory.history)[-1]["seconds"] if distribute.is_chief() else summaries.seconds()
     metrics = monitor.latest or (monitor.measure() if distribute.is_chief() else {})
     if distribute.is_chief():
         write_json(directory.result, {"step": plan.steps, **metrics})

@@ -32,10 +32,17 @@ class Summaries(keras.callbacks.Callback):
         self.every_steps = every_steps
         self.chief = distribute.is_chief()
         self._since = (time.monotonic(), first_step)
+        self._start = time.monotonic()
+        self._seconds_before = 0.0
         self._compiled = False
         if self.chief:
             self.writer = tf.summary.create_file_writer(directory)
             _drop_after(history, first_step)
+            self._seconds_before = max((line["seconds"] for line in read_history(history)), default=0.0)
+
+    def seconds(self) -> float:
+        """How long the run has trained, in this process and those before it."""
+        return self._seconds_before + time.monotonic() - self._start
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         step = int(self.model.optimizer.iterations)
@@ -48,7 +55,7 @@ class Summaries(keras.callbacks.Callback):
         if not self.chief:
             return
         step = int(self.model.optimizer.iterations)
-        values = {**_floats(logs), **self._pace(step)}
+        values = {**_floats(logs), **self._pace(step), "seconds": self.seconds()}
         self._write(step, values)
         with open(self.history, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "epoch": epoch + 1, **values}) + "\n")
