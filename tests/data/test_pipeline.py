@@ -157,7 +157,15 @@ def test_bad_options_are_refused(tmp_path, changes, message):
 
 def test_a_file_that_broke_stops_the_run(tmp_path):
     """Without `check`, a bad file is an error and not a silent gap in the data."""
-    source = make_folder(tmp_path)
+    source = make_folder(tmp_path, cache=False)
     (tmp_path / "class3" / "image.png").write_bytes(b"broken")
     with pytest.raises(tf.errors.InvalidArgumentError):
         batches(source, 3)
+
+
+def test_a_held_file_that_broke_is_refused(tmp_path):
+    for index in range(3):
+        tf.io.write_file(str(tmp_path / f"{index}.png"), tf.io.encode_png(np.zeros((5, 5, 3), np.uint8)))
+    (tmp_path / "1.png").write_bytes(b"broken")
+    with pytest.raises(InputError, match="`check` finds"):
+        data.load(f"folder:{tmp_path}").arrays("train")

@@ -76,7 +76,13 @@ def test_bad_splits_are_refused(tmp_path, split):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("cifar11", "'cifar10"), ("cifar10/blue", "blue"), ("cifar10:9.9.9", "9.9.9"), ("/etc", "folder:/etc")],
+    [
+        ("cifar11", "'cifar10"),
+        ("cifar10/blue", "blue"),
+        ("cifar10:9.9.9", "9.9.9"),
+        ("/etc", "folder:/etc"),
+        ("fodler:x", "'folder'"),
+    ],
 )
 def test_unknown_names_are_refused(name, message):
     with pytest.raises(InputError, match=message):

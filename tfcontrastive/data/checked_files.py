@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Sequence
 
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive.data.images import decode
+from tfcontrastive.data.images import decode, reason
 
 _MEMORY_NAME = "checked_files.json"
 
@@ -95,7 +94,7 @@ def _reason(path: str, channels: int) -> str:
     try:
         decode(tf.io.read_file(path), channels)
     except tf.errors.OpError as error:
-        return re.sub(r"\{\{.*?\}\}|\[.*\]|\s+", " ", error.message).strip()
+        return reason(error)
     return "unreadable"
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive.config import InputError
-from tfcontrastive.data.images import decode
+from tfcontrastive.data.images import decode, reason
 from tfcontrastive.data.source import Source
 
 SHUFFLE_BYTES = 2**28  # of encoded images in a shuffle buffer
@@ -54,15 +54,20 @@ class EncodedSource(Source):
         if self._cache is False:
             return None
         if shape is None or (self._cache is None and count * np.prod(shape) > _MEMORY_LIMIT):
-            return self._not_held(split)
+            return self._not_held()
         images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int32)
         filled = 0
-        for some, some_labels, fit in self._decoded(split, shape).as_numpy_iterator():
-            if not fit.all():
-                return self._not_held(split)
-            rows = slice(filled, filled + len(fit))
-            images[rows], labels[rows] = some, some_labels
-            filled += len(fit)
+        try:
+            for some, some_labels, fit in self._decoded(split, shape).as_numpy_iterator():
+                if not fit.all():
+                    return self._not_held()
+                rows = slice(filled, filled + len(fit))
+                images[rows], labels[rows] = some, some_labels
+                filled += len(fit)
+        except tf.errors.InvalidArgumentError as error:
+            raise InputError(
+                f"{self.name}: an image cannot be decoded ({reason(error)}). `check` finds such files of a folder."
+            ) from error
         self._check_labels(labels)
         logging.info("%s: %d images of %s held in memory.", self.name, count, split)
         return images, labels if self.num_classes else None
@@ -78,7 +83,7 @@ class EncodedSource(Source):
         parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
         return self.references(split).map(decoded, **parallel).batch(256)
 
-    def _not_held(self, split: str) -> None:
+    def _not_held(self) -> None:
         if self._cache:
             raise InputError(f"`cache` needs images of one size. Received: cache=True for {self.name}.")
 

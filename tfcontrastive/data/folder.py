@@ -37,6 +37,11 @@ class FolderSource(EncodedSource):
 
     Raises:
         InputError: no such folder, or no image in it.
+
+    Example:
+        source = FolderSource("photos")
+        source.check("run/bad_files.txt")
+        source.num_examples("train[90%:]")
     """
 
     def __init__(self, path: str, *, channels: int = 3, cache: bool | None = None):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import tensorflow as tf
 
 from tfcontrastive.augment import Geometry, ops
@@ -72,6 +74,11 @@ def decode_crops(
     pixels, boxes = tf.cond(_is_simple_jpeg(encoded, channels), from_jpeg, from_other)
     mirrored = ops.sample_flips(seeds, geometry.flip)
     return tuple(_view(pixels, boxes[v], mirrored[v], channels, size) for v in range(seeds.shape[0]))
+
+
+def reason(error: tf.errors.OpError) -> str:
+    """What TensorFlow said of an image, on one line and without the names of its ops."""
+    return " ".join(re.sub(r"\{\{.*?\}\}|\[.*?\]| name:\s*$", " ", error.message).split())
 
 
 def _is_simple_jpeg(encoded: tf.Tensor, channels: int) -> tf.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tfcontrastive.config import InputError
 from tfcontrastive.data.arrays import ArraySource
 from tfcontrastive.data.folder import FolderSource
@@ -38,6 +40,7 @@ def load(
         2000
     """
     kind, _, where = spec.partition(":")
+    where = os.path.expanduser(where)  # the shell does not expand ~ after a colon
     if kind == "folder":
         return FolderSource(where, channels=channels or 3, cache=cache)
     if kind == "tfrecord":

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import os
 import pathlib
+import re
 
 import tensorflow as tf
 
@@ -15,6 +16,7 @@ from tfcontrastive.data.encoded import SHUFFLE_BYTES, EncodedSource, forget_glob
 EMBEDDED = pathlib.Path(__file__).parent / "embedded" / "fashion_mnist_subset" / "1.0.0"
 _SHUFFLE_RECORDS = 2**14  # where the size of a record is not known
 _FILES_AT_ONCE = 16
+_OTHER_KINDS = ("folder", "tfrecord", "npz", "embedded")  # of sources, which a user may have meant
 
 
 class TfdsSource(EncodedSource):
@@ -29,6 +31,10 @@ class TfdsSource(EncodedSource):
 
     Raises:
         InputError: the data set has no 8-bit image feature.
+
+    Example:
+        >>> TfdsSource.embedded().class_names[0]
+        'T-shirt/top'
     """
 
     def __init__(self, builder, *, name: str | None = None, cache: bool | None = None):
@@ -65,9 +71,10 @@ class TfdsSource(EncodedSource):
             raise InputError(f"`dataset` {name!r} is not prepared by tensorflow-datasets. Did you mean folder:{name}?")
         try:
             builder = tfds.builder(name, data_dir=data_dir)
-        except tfds.core.DatasetNotFoundError as error:
-            raise InputError(_unknown_name(name, tfds.list_builders(with_community_datasets=False))) from error
         except (ValueError, AssertionError, ImportError, TypeError, RuntimeError) as error:
+            known = tfds.list_builders(with_community_datasets=False)
+            if re.split("[/:]", name)[0] not in known:
+                raise InputError(_unknown_name(name, known)) from error
             raise InputError(f"`dataset` {name!r} cannot be opened: {_first_line(error)}") from error
         _prepare(builder, name)
         return cls(builder, name=name, cache=cache)
@@ -117,7 +124,9 @@ class TfdsSource(EncodedSource):
                 decoders={self._image_key: tfds.decode.SkipDecoding()},
             )
         except (ValueError, AssertionError) as error:
-            raise InputError(f"The split {unknown(split, self.splits)} {_first_line(error)}") from error
+            if split.split("[")[0] in self.splits:
+                raise InputError(f"The split {split!r} cannot be read: {_first_line(error)}") from error
+            raise InputError(f"The split {unknown(split, self.splits)}") from error
         return examples.map(self._pair)
 
     def _pair(self, example):
@@ -173,7 +182,7 @@ def _few_retries():
 
 
 def _unknown_name(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name.split("/")[0].split(":")[0], known, n=3)
+    near = difflib.get_close_matches(re.split("[/:]", name)[0], [*_OTHER_KINDS, *known], n=3)
     guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return (
         f"`dataset` must be a name of tensorflow-datasets, folder:PATH, tfrecord:GLOB, npz:FILE or embedded. "

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from tfcontrastive.config import InputError
 from tfcontrastive.data.encoded import SHUFFLE_BYTES, EncodedSource, forget_global_seed
-from tfcontrastive.data.images import decode
+from tfcontrastive.data.images import decode, reason
 from tfcontrastive.data.slices import in_slice, parse_split
 
 _IMAGE_KEYS = ("image/encoded", "image")
@@ -40,6 +40,10 @@ class TfRecordSource(EncodedSource):
 
     Raises:
         InputError: no such files, records of another form, or a label below -1.
+
+    Example:
+        source = TfRecordSource("imagenet/train-*-of-01024")
+        source.num_examples("train"), source.num_classes
     """
 
     splits = ("train",)
@@ -56,7 +60,7 @@ class TfRecordSource(EncodedSource):
         except StopIteration:
             raise InputError(f"`tfrecord:` must match files with records. Received: {pattern!r}.") from None
         except (tf.errors.OpError, DecodeError) as error:
-            raise InputError(f"{self._paths[0]} does not hold tf.train.Example records ({error}).") from error
+            raise InputError(f"{self._paths[0]} does not hold tf.train.Example records.") from error
         self._image_key = _key(example, _IMAGE_KEYS)
         self._label_key = _key(example, _LABEL_KEYS)
         if self._image_key is None:
@@ -119,7 +123,7 @@ class TfRecordSource(EncodedSource):
                 counts[file] += count
                 lowest, highest = min(lowest, low), max(highest, high)
         except tf.errors.OpError as error:
-            raise InputError(f"{self.name} cannot be read: {error.message}") from error
+            raise InputError(f"{self.name} cannot be read: {reason(error)}") from error
         if lowest < -1 or highest >= 2**31 - 1:
             raise InputError(f"{self.name}: labels must be >= 0, or -1 for none. Received: {lowest}..{highest}.")
         return _Content(counts, int(highest))
