@@ -86,7 +86,7 @@ def fit(model: ContrastiveModel, data: tf.data.Dataset) -> list[float]:
             losses.append(float(np.mean(logs["loss"])))
             self.model.reset_metrics()
 
-    model.fit(data, verbose=0, callbacks=[Keep()])
+    model.fit(data, shuffle=False, verbose=0, callbacks=[Keep()])
     return losses
 
 

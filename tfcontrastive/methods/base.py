@@ -51,6 +51,10 @@ class ContrastiveModel(keras.Model):
     metric_names: Sequence[str] = ()
     batch_keys: Sequence[str] = ()  # what `views_loss` takes of the data beside views: "label", "index"
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        keras.saving.register_keras_serializable("tfcontrastive")(cls)  # so that Keras loads what it saved
+
     def __init__(
         self,
         encoder: keras.Model,
