@@ -1,4 +1,10 @@
-"""The softmax of every query over many keys, which all contrastive losses share."""
+"""The softmax of every query over many keys, which all contrastive losses share, at any size.
+
+Up to `DENSE_LIMIT` logits the matrix `[M, K]` is formed, and kept for the backward pass. Above it, blocks of rows of at
+most `TILE` logits follow one another. A block sees all keys, so it ends with the gradient of its queries; only for that
+of the keys does the backward pass compute the block again. Memory stays that of a few blocks, for one more matrix
+product beside the three of the dense form, and for none more where keys have no gradient.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+DENSE_LIMIT = 2**26
+TILE = 2**24
 _HIDDEN = -1e30  # the logit of an excluded key: exp() of it is 0, and sums and products of it stay finite
 
 
@@ -45,29 +53,87 @@ def row_softmax(
     """
     if not key_gradient:
         keys = tf.stop_gradient(keys)
+    rows, columns = queries.shape[0], keys.shape[0]
+    if rows is None or columns is None or rows * columns <= DENSE_LIMIT:
+        return _dense(queries, keys, excluded, key_gradient)
+    blocks = -(-rows // max(TILE // columns, 1))
+    return _tiled(queries, keys, excluded, key_gradient, blocks)
 
+
+def _dense(queries, keys, excluded, key_gradient):
     @tf.custom_gradient
-    def dense(queries, keys):
-        row, weights, total = _softmax(queries, keys, excluded)
+    def softmax(queries, keys):
+        row, mean_key, weights, total = _softmax(queries, keys, excluded)
 
         def gradient(upstream, *_):
-            scale = (upstream / total)[:, None]
-            by_queries = scale * tf.matmul(weights, keys)
-            by_keys = tf.matmul(weights, scale * queries, transpose_a=True) if key_gradient else None
+            scaled = (upstream / total)[:, None] * queries
+            by_keys = tf.matmul(weights, scaled, transpose_a=True) if key_gradient else None
+            return upstream[:, None] * mean_key, by_keys
+
+        return row, gradient
+
+    return RowSoftmax(*softmax(queries, keys))
+
+
+def _tiled(queries, keys, excluded, key_gradient, blocks):
+    rows = queries.shape[0]
+    block = -(-rows // blocks)
+
+    def split(x):
+        """`[M, ...]` -> `[blocks, block, ...]`, with rows of zeros at the end, whose gradients are zero."""
+        padding = [[0, blocks * block - rows]] + [[0, 0]] * (x.shape.rank - 1)
+        return tf.reshape(tf.pad(x, padding), [blocks, block, *x.shape[1:]])
+
+    def join(x):
+        return tf.reshape(x, [blocks * block, *x.shape[2:]])[:rows]
+
+    excluded = None if excluded is None else split(excluded)
+
+    def excluded_in(i):
+        return None if excluded is None else excluded[i]
+
+    @tf.custom_gradient
+    def softmax(queries, keys):
+        parts = split(queries)
+
+        def forward(i):
+            row, mean_key, *_ = _softmax(parts[i], keys, excluded_in(i))
+            return *row, mean_key
+
+        fields = [tf.TensorSpec([block], queries.dtype)] * len(RowSoftmax._fields)
+        signature = (*fields, tf.TensorSpec(parts.shape[1:], queries.dtype))
+        found = tf.map_fn(forward, tf.range(blocks), fn_output_signature=signature, parallel_iterations=1)
+        *row, mean_key = map(join, found)
+        row = RowSoftmax(*row)
+
+        def gradient(upstream, *_):
+            by_queries = upstream[:, None] * mean_key
+            if not key_gradient:
+                return by_queries, None
+            scaled, ends = split(upstream[:, None] * queries), split(row.log_sum_exp[:, None])
+
+            def backward(i, by_keys):
+                weights = tf.exp(_logits(parts[i], keys, excluded_in(i)) - ends[i])
+                return i + 1, by_keys + tf.matmul(weights, scaled[i], transpose_a=True)
+
+            start = (0, tf.zeros_like(keys))
+            _, by_keys = tf.while_loop(lambda i, _: i < blocks, backward, start, parallel_iterations=1)
             return by_queries, by_keys
 
         return row, gradient
 
-    return RowSoftmax(*dense(queries, keys))
+    return RowSoftmax(*softmax(queries, keys))
 
 
 def _softmax(queries, keys, excluded):
+    """The softmax, the mean key under it (the gradient of `log_sum_exp`), its weights and their total."""
     logits = _logits(queries, keys, excluded)
     highest = tf.reduce_max(logits, axis=1)
     weights = tf.exp(logits - highest[:, None])
     total = tf.reduce_sum(weights, axis=1)
-    mean = tf.reduce_sum(weights * logits, axis=1) / total
-    return RowSoftmax(highest + tf.math.log(total), highest, mean), weights, total
+    mean_key = tf.matmul(weights, keys) / total[:, None]
+    mean = tf.reduce_sum(queries * mean_key, axis=1)
+    return RowSoftmax(highest + tf.math.log(total), highest, mean), mean_key, weights, total
 
 
 def _logits(queries, keys, excluded):
