@@ -1,8 +1,9 @@
 """Networks from images to features, and the heads on top of them."""
 
 from tfcontrastive.encoders.batch_norm import BatchNorm
+from tfcontrastive.encoders.by_name import encoder_from_name
 from tfcontrastive.encoders.heads import ProjectionHead
 from tfcontrastive.encoders.mlp import MLP
 from tfcontrastive.encoders.resnet import ResNet
 
-__all__ = ["MLP", "BatchNorm", "ProjectionHead", "ResNet"]
+__all__ = ["MLP", "BatchNorm", "ProjectionHead", "ResNet", "encoder_from_name"]

@@ -31,8 +31,10 @@ class FixedPaddingConv2D(layers.Conv2D):
     """
 
     def convolution_op(self, inputs, kernel):
+        # A padded image, not the convolution's own explicit padding: oneDNN has no gradient for that.
         pads = [[0, 0]] + [[(size - 1) // 2, size // 2] for size in self.kernel_size] + [[0, 0]]
-        return tf.nn.conv2d(inputs, kernel, strides=list(self.strides), padding=pads)
+        inputs = inputs if max(self.kernel_size) == 1 else tf.pad(inputs, pads)
+        return tf.nn.conv2d(inputs, kernel, strides=list(self.strides), padding="VALID")
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
@@ -61,7 +63,7 @@ class ResNet(keras.Model):
         se_ratio: squeeze and excitation at the end of each block, in [0, 1]; 0 is off.
         input_shape: (height, width, channels); height and width may be None.
         stem: "large" (7x7 stride 2, max pool stride 2), "small" (3x3, no pool) or "auto": small up to 32 pixels.
-        norm: "batch" or "group" (at most 32 groups).
+        norm: "batch" or "group" (32 groups, fewer where that leaves less than two channels in each).
         global_bn: take the statistics of batch normalisation over all replicas.
         batch_norm_decay: momentum of the moving statistics.
         pool_padding: "same", or "symmetric" as in torchvision's networks, whose weights need it.
@@ -98,10 +100,21 @@ class ResNet(keras.Model):
         dtype=None,
         name: str = "resnet",
     ):
-        config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        config = {
+            "depth": depth,
+            "width_multiplier": width_multiplier,
+            "sk_ratio": sk_ratio,
+            "se_ratio": se_ratio,
+            "input_shape": tuple(input_shape),
+            "stem": stem,
+            "norm": norm,
+            "global_bn": global_bn,
+            "batch_norm_decay": batch_norm_decay,
+            "pool_padding": pool_padding,
+            "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
+            "name": name,
+        }
         _check(config)
-        config["input_shape"] = tuple(input_shape)
-        config["dtype"] = keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name
         net = _Builder(config)
         images = keras.Input(config["input_shape"], name="images")
         super().__init__(inputs=images, outputs=net.network(images), name=name)
@@ -151,8 +164,8 @@ class _Builder:
             return layers.Identity(name="initial_max_pool", dtype=self.config["dtype"])(x)
         if self.resnet_d:
             half = max(1, filters // 2)
-            x = self.norm_relu(self.conv(x, half, 3, 2, "initial_conv1"), "initial1")
-            x = self.norm_relu(self.conv(x, half, 3, 1, "initial_conv2"), "initial2")
+            x = self.norm_relu(self.conv(x, half, 3, 2, "initial_conv1"), "initial", 1)
+            x = self.norm_relu(self.conv(x, half, 3, 1, "initial_conv2"), "initial", 2)
             x = self.conv(x, filters, 3, 1, "initial_conv")
         else:
             x = self.conv(x, filters, 7, 2, "initial_conv")
@@ -168,16 +181,16 @@ class _Builder:
         out_filters = 4 * filters if self.bottleneck else filters
         shortcut = self.shortcut(x, out_filters, stride, name) if project else x
         if self.bottleneck:
-            x = self.norm_relu(self.conv(x, filters, 1, 1, f"{name}_conv1"), f"{name}_1")
+            x = self.norm_relu(self.conv(x, filters, 1, 1, f"{name}_conv1"), name, 1)
             if self.config["sk_ratio"] > 0:
                 x = self.selective_kernel(x, filters, stride, f"{name}_sk")
             else:
-                x = self.norm_relu(self.conv(x, filters, 3, stride, f"{name}_conv2"), f"{name}_2")
+                x = self.norm_relu(self.conv(x, filters, 3, stride, f"{name}_conv2"), name, 2)
             x = self.conv(x, out_filters, 1, 1, f"{name}_conv3")
         else:
-            x = self.norm_relu(self.conv(x, filters, 3, stride, f"{name}_conv1"), f"{name}_1")
+            x = self.norm_relu(self.conv(x, filters, 3, stride, f"{name}_conv1"), name, 1)
             x = self.conv(x, out_filters, 3, 1, f"{name}_conv2")
-        x = self.norm(x, f"{name}_last_norm", gamma="zeros")
+        x = self.norm(x, f"{name}_norm{3 if self.bottleneck else 2}", gamma="zeros")
         if self.config["se_ratio"] > 0:
             x = self.squeeze_excite(x, out_filters, f"{name}_se")
         x = layers.Add(name=f"{name}_add", dtype=self.config["dtype"])([x, shortcut])
@@ -227,7 +240,9 @@ class _Builder:
     def norm(self, x, name, gamma="ones"):
         kwargs = {"gamma_initializer": gamma, "name": name, "dtype": self.config["dtype"]}
         if self.config["norm"] == "group":
-            layer = layers.GroupNormalization(math.gcd(32, x.shape[-1]), epsilon=1e-5, **kwargs)
+            # Of a single position only the channels can be normalised over, so they are one group.
+            groups = 1 if x.shape[1] == 1 else math.gcd(32, max(1, x.shape[-1] // 2))
+            layer = layers.GroupNormalization(groups, epsilon=1e-5, **kwargs)
         else:
             layer = BatchNorm(self.config["batch_norm_decay"], synchronized=self.config["global_bn"], **kwargs)
         return self.weighted(layer)(x)
@@ -235,8 +250,8 @@ class _Builder:
     def relu(self, x, name):
         return layers.Activation("relu", name=name, dtype=self.config["dtype"])(x)
 
-    def norm_relu(self, x, name):
-        return self.relu(self.norm(x, f"{name}_norm"), f"{name}_relu")
+    def norm_relu(self, x, name, index=""):
+        return self.relu(self.norm(x, f"{name}_norm{index}"), f"{name}_relu{index}")
 
     def pad(self, x, size, name):
         return layers.ZeroPadding2D(size, name=name, dtype=self.config["dtype"])(x)

@@ -1,0 +1,156 @@
+"""Views per second of a SimCLR training step, measured in interleaved rounds on this machine.
+
+    python benchmarks/train_step.py --torch_python=/path/to/python
+
+Rows: `bare` is forward, NT-Xent, backward and update on fixed tensors; `torch` is the same network, batch, precision
+and optimizer in PyTorch (CPU, channels_last, autocast), run by the Python given, which needs only torch. Each row has a
+process of its own, and rounds go from row to row, so that whatever else the machine does falls on all of them. Printed
+are the medians of the rounds, the median over rounds of each row's ratio to the bare step, and the extremes.
+
+Run it on an idle machine: a PyTorch step suffers more than ours from threads that others keep busy.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+IMAGE_SIZE = 32
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def bare_step(options):
+    """The step of our network on fixed tensors: returns a function that runs one and waits for it."""
+    import keras
+    import tensorflow as tf
+
+    from tfcontrastive.encoders import ProjectionHead, ResNet
+
+    keras.config.set_dtype_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
+    encoder = ResNet(options.depth, options.width, input_shape=(IMAGE_SIZE, IMAGE_SIZE, 3))
+    head = ProjectionHead(num_layers=2)
+    head.build(encoder.output_shape)
+    weights = encoder.trainable_variables + head.trainable_variables
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+    optimizer.build(weights)
+    views = [tf.random.stateless_uniform([options.batch, IMAGE_SIZE, IMAGE_SIZE, 3], [0, view]) for view in range(2)]
+    positives = tf.concat([tf.range(options.batch) + options.batch, tf.range(options.batch)], 0)
+
+    def nt_xent(z):
+        z = tf.math.l2_normalize(tf.cast(z, tf.float32), axis=1)
+        logits = tf.matmul(z, z, transpose_b=True) / 0.1 - 1e9 * tf.eye(2 * options.batch)
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(positives, logits))
+
+    @tf.function
+    def step(views):
+        with tf.GradientTape() as tape:
+            loss = nt_xent(head(encoder(tf.concat(views, 0), training=True), training=True))
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    return lambda: float(step(views))
+
+
+# A row is a function of the options that returns one step as a function; the rows of the whole loop go here.
+ROWS = {"bare": bare_step}
+
+
+def serve(step):
+    """Answers each line `n` with the seconds that n steps take, from warm."""
+    for _ in range(3):
+        step()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        for _ in range(int(line)):
+            step()
+        print(json.dumps(time.perf_counter() - start), flush=True)
+
+
+class Row:
+    """One row of the table, running in its own process."""
+
+    def __init__(self, name, width, precision, args):
+        script = "torch_step.py" if name == "torch" else "train_step.py"
+        python = args.torch_python if name == "torch" else sys.executable
+        command = [python, HERE / script, f"--serve={name}", f"--depth={args.depth}", f"--batch={args.batch}"]
+        command += [f"--width={width}", f"--precision={precision}"]
+        self.name = name
+        self.views = 2 * args.batch
+        self.rates = []
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def wait(self):
+        for line in self.process.stdout:
+            if line.strip() == "ready":
+                return
+        raise SystemExit(f"row {self.name} failed")
+
+    def run(self, steps):
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        seconds = json.loads(self.process.stdout.readline())
+        self.rates.append(steps * self.views / seconds)
+        return seconds
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(names, width, precision, args):
+    """Prints the table of one network and precision."""
+    rows = [Row(name, width, precision, args) for name in names]
+    for row in rows:
+        row.wait()
+    seconds = rows[0].run(1)
+    steps = max(1, round(args.seconds / seconds))
+    for row in rows:
+        row.rates.clear()
+    for _ in range(args.rounds):
+        for row in rows:
+            row.run(steps)
+    for row in rows:
+        row.close()
+    print(f"\nResNet-{args.depth} x{width:g}, {precision}, {IMAGE_SIZE}x{IMAGE_SIZE}, batch {args.batch} (two views)")
+    for row in rows:
+        ratio = statistics.median(mine / bare for mine, bare in zip(row.rates, rows[0].rates, strict=True))
+        low, high = min(row.rates), max(row.rates)
+        middle = statistics.median(row.rates)
+        print(
+            f"  {row.name:10s} {middle:9.1f} views/s  {ratio:6.3f} of {rows[0].name}  ({low:.0f} to {high:.0f})",
+            flush=True,
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch_python", help="a Python with torch; without it there is no row `torch`")
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS, "torch"], help="the rows to run; all by default")
+    parser.add_argument("--depth", type=int, default=18)
+    parser.add_argument("--width", type=float, nargs="+", default=[1.0, 0.25])
+    parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--batch", type=int, default=128, help="images per step; each gives two views")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a row in a round, about")
+    parser.add_argument("--serve", choices=ROWS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve:
+        args.width, args.precision = args.width[0], args.precision[0]
+        serve(ROWS[args.serve](args))
+        return
+    names = args.rows or [*ROWS, *(["torch"] if args.torch_python else [])]
+    for width in args.width:
+        for precision in args.precision:
+            measure(names, width, precision, args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""ResNet: its size, stems, options, salient points, and that it trains, saves and freezes as a Keras model does."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcontrastive.config import InputError
+from tfcontrastive.encoders import BatchNorm, ResNet
+
+TINY = {"depth": 18, "width_multiplier": 0.125, "input_shape": (16, 16, 3)}
+BLOCKS = {"norm": "group", "sk_ratio": 0.0625, "se_ratio": 1.0}
+
+
+def images(count=4, size=16, channels=3):
+    return tf.constant(np.random.default_rng(0).random((count, size, size, channels), dtype=np.float32))
+
+
+def parameters(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+def test_parameter_counts_are_the_published_ones():
+    assert parameters(ResNet(18)) == 11_180_736
+    assert parameters(ResNet(50)) == 23_508_032
+    assert parameters(ResNet(50, sk_ratio=0.0625)) == 35_215_584
+
+
+@pytest.mark.parametrize(("depth", "layers_with_kernels"), [(34, 32), (101, 99), (152, 150), (200, 198)])
+def test_depth_counts_the_convolutions(depth, layers_with_kernels):
+    encoder = ResNet(depth, width_multiplier=1 / 64, input_shape=(32, 32, 3))
+    in_blocks = [name for name in encoder.layer_order if "_conv" in name and "shortcut" not in name]
+    assert len([name for name in in_blocks if name.startswith("block")]) == layers_with_kernels
+
+
+@pytest.mark.parametrize(
+    ("stem", "input_shape", "kernel", "pooled"),
+    [
+        ("auto", (32, 32, 3), 3, 32),
+        ("auto", (33, 32, 3), 7, 9),
+        ("auto", (None, None, 3), 7, None),
+        ("small", (None, None, 3), 3, None),
+        ("large", (32, 32, 3), 7, 8),
+    ],
+)
+def test_stem(stem, input_shape, kernel, pooled):
+    encoder = ResNet(18, width_multiplier=0.125, input_shape=input_shape, stem=stem)
+    assert encoder.get_layer("initial_conv").kernel.shape[0] == kernel
+    assert encoder.get_layer("initial_max_pool").output.shape[1] == pooled
+
+
+def test_salient_points_are_named():
+    encoder = ResNet(**TINY)
+    names = ["initial_conv", "initial_max_pool", *[f"block_group{group}" for group in range(1, 5)], "final_avg_pool"]
+    points = keras.Model(encoder.input, {name: encoder.get_layer(name).output for name in names})(images())
+    assert [points[name].shape[-1] for name in names] == [8, 8, 8, 16, 32, 64, 64]
+    np.testing.assert_array_equal(points["final_avg_pool"], encoder(images()))
+
+
+def test_blocks_begin_as_their_shortcuts():
+    encoder = ResNet(**TINY)
+    zeros = [name for name in encoder.layer_order if not np.any(getattr(encoder.get_layer(name), "gamma", 1))]
+    assert zeros == [f"block_group{group}_block{block}_norm2" for group in range(1, 5) for block in (1, 2)]
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+@pytest.mark.parametrize("options", [{}, BLOCKS, {**BLOCKS, "depth": 50}], ids=["plain", "options", "bottleneck"])
+def test_every_weight_has_a_gradient(channels, options):
+    keras.utils.set_random_seed(0)  # or a narrow ReLU may happen to pass nothing
+    encoder = ResNet(**{**TINY, "input_shape": (16, 16, channels), **options})
+    for layer in encoder.layers:  # the last gamma of a block is zero at first, and hides what stands before it
+        if getattr(layer, "gamma", None) is not None:
+            layer.gamma.assign(tf.ones_like(layer.gamma))
+    weights = encoder.trainable_variables
+    with tf.GradientTape() as tape:
+        features = encoder(images(channels=channels), training=True)
+        loss = tf.reduce_sum(tf.square(features) * tf.range(1.0, features.shape[-1] + 1))
+    for variable, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+        assert gradient is not None, variable.path
+        assert np.any(gradient), variable.path
+
+
+def test_strides_do_not_shift_with_the_size_of_the_image():
+    """An image in a larger frame of zeros has the same activations, whether the frame is even or odd."""
+    encoder = ResNet(18, width_multiplier=0.125, input_shape=(None, None, 1), stem="large")
+    conv = keras.Model(encoder.input, encoder.get_layer("initial_conv").output)
+    image = images(1, 12, 1)
+    even, odd = [conv(tf.pad(image, [[0, 0], [0, more], [0, more], [0, 0]])) for more in (4, 5)]
+    np.testing.assert_allclose(even[:, :8, :8], odd[:, :8, :8], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {**BLOCKS, "norm": "batch", "depth": 50}], ids=["plain", "options"])
+def test_saves_and_loads(options, tmp_path):
+    encoder = ResNet(**{**TINY, **options})
+    encoder(images(), training=True)
+    encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.models.load_model(tmp_path / "encoder.keras")
+    assert isinstance(loaded, ResNet)
+    assert loaded.get_config() == encoder.get_config()
+    np.testing.assert_array_equal(loaded(images()), encoder(images()))
+
+
+def test_loads_in_its_own_precision(tmp_path):
+    encoder = ResNet(**TINY, dtype="mixed_bfloat16")
+    assert encoder(images()).dtype == "float32"
+    assert encoder.get_layer("block_group4").output.dtype == "bfloat16"
+    encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.models.load_model(tmp_path / "encoder.keras")
+    assert loaded.get_layer("block_group4").output.dtype == "bfloat16"
+
+
+def test_follows_the_global_policy():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        assert ResNet(**TINY).get_layer("block_group1").output.dtype == "bfloat16"
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def test_frozen_encoder_does_not_change():
+    encoder = ResNet(**TINY)
+    encoder.trainable = False
+    before = [np.array(w) for w in encoder.weights]
+    np.testing.assert_array_equal(encoder(images(), training=True), encoder(images()))
+    for old, new in zip(before, encoder.weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_options_reach_the_norms():
+    norms = [layer for layer in ResNet(**TINY, global_bn=False, batch_norm_decay=0.99).layers
+             if isinstance(layer, BatchNorm)]  # fmt: skip
+    assert {(norm.synchronized, norm.momentum, norm.epsilon) for norm in norms} == {(False, 0.99, 1e-5)}
+    assert not any(isinstance(layer, BatchNorm) for layer in ResNet(**TINY, norm="group").layers)
+
+
+def test_replicas_share_statistics(two_replicas):
+    """A forward pass in training is that of one device, and so are the statistics after it."""
+    with two_replicas.scope():
+        double = ResNet(**TINY)
+    single = ResNet(**TINY)
+    single.set_weights(double.get_weights())
+    x = images(8) * tf.reshape(tf.range(1.0, 9.0), [8, 1, 1, 1])
+    parts = tf.split(x, 2)
+    values = two_replicas.experimental_distribute_values_from_function(lambda c: parts[c.replica_id_in_sync_group])
+    step = tf.function(lambda part: two_replicas.run(lambda p: double(p, training=True), (part,)))
+    outputs = two_replicas.experimental_local_results(step(values))
+    np.testing.assert_allclose(tf.concat(outputs, 0), single(x, training=True), rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(double.get_weights(), single.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depth": 51}, "`depth` must be one of"),
+        ({"width_multiplier": 0}, "`width_multiplier` must be > 0. Received: width_multiplier=0"),
+        ({"sk_ratio": -0.1}, r"`sk_ratio` must be in \[0, 1\]. Received: sk_ratio=-0.1"),
+        ({"stem": "tiny"}, "`stem` must be one of"),
+        ({"norm": "layer"}, "`norm` must be one of"),
+        ({"input_shape": (32, 32, None)}, "`input_shape` must be"),
+    ],
+)
+def test_bad_values_are_told(options, message):
+    with pytest.raises(InputError, match=message):
+        ResNet(**options)
