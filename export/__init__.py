@@ -1,6 +1,6 @@
 """From a trained encoder to what others use: one SavedModel, embedding files, search and serving.
 
-Names are imported on first use: a client needs no TensorFlow.
+Names are imported on first use: a REST client needs no TensorFlow.
 """
 
 import importlib
@@ -12,6 +12,7 @@ _HOMES = {
     "EmbeddingFiles": "embedding_files",
     "EmbeddingWriter": "embedding_writer",
     "ServingError": "transport",
+    "check_export": "serve_check",
     "dataset_items": "embed",
     "decode_images": "image_bytes",
     "embed_images": "embed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfcontrastive.augment import ops
+from tfcontrastive.data.images import decode
 from tfcontrastive.export.checks import checked_batch, require
 
 MAX_PIXELS = 2**26
@@ -12,20 +13,18 @@ MAX_PIXELS = 2**26
 
 _HEADER_BYTES = 32
 _GIF_BLOCKS = 2**16
-_BMP_HEADER = 54
-_GRAY_PALETTE = b"".join(bytes([shade, shade, shade, 0]) for shade in range(256))
 
 
 def decode_images(contents: tf.Tensor, *, size: int, channels: int = 3, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """Decodes, crops and resizes image files as evaluation does, to `[B, size, size, channels]` in [0, 1].
 
-    JPEG (CMYK too), PNG (16 bits are cut to 8, transparency is dropped), GIF (the first frame) and BMP are read. The
-    orientation that EXIF data may state is ignored, as in training. The format is told from the content.
+    JPEG (CMYK too), PNG (16 bits are cut to 8, transparency is dropped), GIF (the first frame) and BMP (24 bits) are
+    read; the format is told from the content. The orientation that EXIF data may state is ignored, as in training.
 
     Args:
         contents: `[B]` strings, B >= 1, each a whole file.
         size: height and width of the result, in pixels.
-        channels: 1 (luma) or 3 (RGB).
+        channels: 1 (luma), 3 (RGB) or 4 (RGBA, PNG only).
         max_pixels: the largest height x width that is decoded.
 
     Returns:
@@ -43,11 +42,11 @@ def decode_images(contents: tf.Tensor, *, size: int, channels: int = 3, max_pixe
     """
     contents = checked_batch(contents, "image_bytes")
 
-    def decode(element):
+    def image(element):
         return ops.center_crop_resize(_decode(*element, channels, max_pixels), size)
 
     # Few at a time: an image at the pixel limit takes about a gigabyte while it is resized.
-    return tf.map_fn(decode, (tf.range(tf.size(contents)), contents), parallel_iterations=4,
+    return tf.map_fn(image, (tf.range(tf.size(contents)), contents), parallel_iterations=4,
                      fn_output_signature=tf.TensorSpec([size, size, channels], tf.float32))
 
 
@@ -70,26 +69,10 @@ def _decode(position: tf.Tensor, data: tf.Tensor, channels: int, max_pixels: int
     data = require(height <= max_pixels // tf.maximum(width, 1), data,
                    f"`image_bytes` [{{}}] is {{}} x {{}} pixels, more than the {max_pixels} that are decoded",
                    position, width, height)
-    data = require(~bmp | _readable_bmp(data, header), data,
-                   "`image_bytes` [{}] is a BMP of another kind than uncompressed RGB or 8-bit gray", position)
-    return tf.cond(jpeg | png,
-                   lambda: tf.io.decode_image(data, channels, expand_animations=False),
-                   lambda: _with_channels(tf.io.decode_image(data, expand_animations=False), channels))
-
-
-def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
-    """GIF and BMP decoders do not convert: gray, RGB or RGBA `[H, W, 1|3|4]` -> `[H, W, channels]`."""
-    shape = tf.concat([tf.shape(image)[:2], [3]], axis=0)
-    rgb = tf.broadcast_to(image[..., :3], shape)
-    return tf.image.rgb_to_grayscale(rgb) if channels == 1 else rgb
-
-
-def _readable_bmp(data: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
-    """Whether the decoder reads this BMP rightly: of 8 bits, it takes the indices of any palette for shades of gray."""
-    bits, compression = header[28], header[30]
-    palette = tf.strings.substr(tf.strings.join([data, bytes(_BMP_HEADER)]), _BMP_HEADER, len(_GRAY_PALETTE))
-    gray = (bits == 8) & (header[14] == _BMP_HEADER - 14) & (palette == _GRAY_PALETTE)
-    return tf.where(compression == 0, gray | (bits == 24) | (bits == 32), (compression == 3) & (bits == 32))
+    # Of fewer bits, the decoder would take the indices of a palette for shades of gray.
+    data = require(~bmp | ((header[28] == 24) & (header[30] == 0)), data,
+                   "`image_bytes` [{}] is a BMP of another kind than uncompressed RGB of 24 bits", position)
+    return decode(data, channels)
 
 
 def _first_gif_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

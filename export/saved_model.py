@@ -22,6 +22,7 @@ SALIENT = ("initial_conv", "initial_max_pool", "block_group1", "block_group2", "
 """Encoder layers whose outputs the `features` signature returns, where the encoder has them (SimCLR's names)."""
 
 DEFAULT_IMAGE_SIZE = 224
+SMALL_IMAGE_SIZE = 32
 
 
 def save_model(
@@ -41,7 +42,7 @@ def save_model(
     - `serving_default`: `images` float32 `[B, H, W, C]` in [0, 1] -> `embedding` `[B, F]`, and `embedding_l2`, the same
       at unit length;
     - `image_bytes`: encoded JPEG, PNG, GIF or BMP files `[B]` -> the same; decoding and the evaluation preprocessing
-      are part of the graph (only for 1 and 3 channels and square images);
+      are part of the graph (only for 1, 3 and 4 channels and square images);
     - `features`: `images` -> every salient tensor, the projection head's input and output, the probe's logits;
     - `serve_training`: as `serving_default`, in training mode, for `TFSMLayer(call_training_endpoint=...)`.
 
@@ -51,7 +52,8 @@ def save_model(
         model_or_encoder: a `ContrastiveModel` or any built `keras.Model` `[B, H, W, C]` -> `[B, F]`.
         base: the directory that holds the versions.
         version: a whole number >= 0. None takes the number after the highest in `base`, from 1.
-        image_size: height and width in pixels that `image_bytes` resizes to. None takes the encoder's own size, or 224.
+        image_size: height and width in pixels that `image_bytes` resizes to. None takes the encoder's own size; if it
+            takes any, 32 for a ResNet with the stem for small images, else 224.
         probe: a layer `[B, F]` -> `[B, classes]` for `logits_sup`. None takes `model.probe` if there is one.
         card: more facts for `model_card.json` (recipe, data, metrics, ...), JSON values.
 
@@ -71,7 +73,8 @@ def save_model(
     """
     encoder = getattr(model_or_encoder, "encoder", model_or_encoder)
     height, width, channels = _image_shape(encoder)
-    size = _image_size(image_size, height, width)
+    small = _settings(encoder).get("stem") == "small"
+    size = _image_size(image_size, height, width, default=SMALL_IMAGE_SIZE if small else DEFAULT_IMAGE_SIZE)
     probe = probe if probe is not None else getattr(model_or_encoder, "probe", None)
     head = getattr(model_or_encoder, "projection_head", None)
     base = os.fspath(base)
@@ -146,7 +149,7 @@ class _Servable(tf.Module):
         # An input signature, not a concrete function: else variables made under a strategy cannot be saved.
         functions = {f.__name__: tf.function(f, input_signature=[images])
                      for f in (serving_default, features, serve_training)}
-        if images.shape[-1] in (1, 3) and images.shape[1] == images.shape[2]:
+        if images.shape[-1] in (1, 3, 4) and images.shape[1] == images.shape[2]:
             encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
             functions["image_bytes"] = tf.function(image_bytes, input_signature=[encoded])
         return functions
@@ -197,8 +200,14 @@ def _image_shape(encoder: Any) -> tuple[int | None, int | None, int]:
     return shape[1:]
 
 
-def _image_size(image_size: int | None, height: int | None, width: int | None) -> int:
-    size = image_size if image_size is not None else height or width or DEFAULT_IMAGE_SIZE
+def _settings(encoder: keras.Model) -> dict[str, Any]:
+    """How the encoder was made, where it says so."""
+    config = getattr(encoder, "config", None)
+    return config if isinstance(config, dict) else {}
+
+
+def _image_size(image_size: int | None, height: int | None, width: int | None, default: int) -> int:
+    size = image_size if image_size is not None else height or width or default
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InputError(f"`image_size` must be a whole number >= 1. Received: image_size={image_size!r}.")
     if image_size is not None and any(side not in (None, image_size) for side in (height, width)):

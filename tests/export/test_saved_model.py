@@ -10,24 +10,9 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 from tfcontrastive.export import save_model
+from tfcontrastive.methods.simclr import SimCLR, SimCLRConfig
 
 PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"}
-
-
-class ModelStandIn(keras.Model):
-    """The parts of a contrastive model that export reads."""
-
-    def __init__(self, encoder):
-        super().__init__()
-        self.encoder = encoder
-        self.projection_head = keras.Sequential([keras.layers.Dense(5), keras.layers.BatchNormalization()])
-        self.probe = keras.layers.Dense(4)
-        self.projection_head.build((None, 6))
-        self.probe.build((None, 6))
-        self.built = True
-
-    def call(self, images, training=False):
-        return self.encoder(images, training=training)
 
 
 def graph_ops(path):
@@ -80,18 +65,23 @@ def test_embedding_l2_has_unit_length_and_a_zero_vector_stays_zero(make_encoder,
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-4)
 
 
-def test_features_of_a_contrastive_model(encoder, images, tmp_path):
-    model = ModelStandIn(encoder)
-    loaded = tf.saved_model.load(save_model(model, tmp_path))
+def test_features_of_a_contrastive_model(make_encoder, images, tmp_path):
+    model = SimCLR(make_encoder(), SimCLRConfig(proj_out_dim=5), num_classes=4)
+    path = save_model(model, tmp_path)
+    loaded = tf.saved_model.load(path)
     outputs = loaded.signatures["features"](images=tf.constant(images))
-    features = encoder(images)
+    features = model.encoder(images)
     np.testing.assert_allclose(outputs["final_avg_pool"], features, atol=1e-6)
     np.testing.assert_allclose(outputs["proj_head_input"], features, atol=1e-6)
     np.testing.assert_allclose(outputs["proj_head_output"], model.projection_head(features), atol=1e-6)
     np.testing.assert_allclose(outputs["logits_sup"], model.probe(features), atol=1e-6)
     assert outputs["initial_conv"].shape == (3, 16, 16, 4)
     assert outputs["block_group1"].shape == (3, 8, 8, 6)
-    assert len(loaded.variables) == len(encoder.variables), "fine-tuning must not see the head"
+    assert len(loaded.variables) == len(model.encoder.variables), "fine-tuning must not see the head"
+    with open(os.path.join(path, "model_card.json"), encoding="utf-8") as file:
+        card = json.load(file)
+    assert card["method"] == "SimCLR"
+    assert card["config"]["proj_out_dim"] == 5
 
 
 def test_a_probe_can_be_given(encoder, images, tmp_path):
@@ -128,6 +118,16 @@ def test_made_under_replicas(two_replicas, make_encoder, images, tmp_path):
     path = save_model(encoder, tmp_path)
     np.testing.assert_allclose(tf.saved_model.load(path)(images), encoder(images), atol=1e-6)
     assert not [op for op in graph_ops(path) if op.startswith(("Collective", "Nccl"))]
+
+
+def test_inside_the_scope_is_as_outside(two_replicas, images, tmp_path):
+    with two_replicas.scope():
+        norm = keras.layers.BatchNormalization(synchronized=True)  # a collective of its own
+        inputs = keras.Input((None, None, 3))
+        outputs = keras.layers.GlobalAveragePooling2D()(norm(keras.layers.Conv2D(4, 3)(inputs)))
+        encoder = keras.Model(inputs, outputs)
+        path = save_model(encoder, tmp_path)
+    np.testing.assert_allclose(tf.saved_model.load(path)(images), encoder(images), atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 6])

@@ -1,0 +1,48 @@
+"""The check of an export passes on a good one and finds what is wrong with a bad one."""
+
+import os
+import shutil
+
+import pytest
+import tensorflow as tf
+
+from tfcontrastive.config import InputError
+from tfcontrastive.export import check_export
+
+
+def test_a_good_export_passes(exported):
+    checks = {check.name: check for check in check_export(os.path.dirname(exported))}
+    assert [check for check in checks.values() if check.passed is False] == []
+    assert checks["C++ session"].passed
+    assert "image_bytes" in checks["C++ session"].detail
+    assert checks["no Python in the graph"].passed
+
+
+def test_a_model_that_calls_python_is_found(tmp_path):
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3], name="images")])
+        def serve(self, images):
+            mean = tf.numpy_function(lambda x: x.mean(axis=(1, 2)), [images], tf.float32)
+            return {"embedding": tf.ensure_shape(mean, [None, 3])}
+
+    module = Module()
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures={"serving_default": module.serve})
+    checks = {check.name: check for check in check_export(tmp_path / "model")}
+    assert "the graph calls Python" in checks["no Python in the graph"].detail
+    assert not checks["C++ session"].passed
+    assert "missing: features, serve_training" in checks["signatures"].detail
+    assert "looks for a number" in checks["version directory"].detail
+
+
+def test_damage_fails_every_loader(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "1")
+    data = tmp_path / "1" / "variables" / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:100])
+    checks = {check.name: check for check in check_export(tmp_path)}
+    for name in ("signatures", "C++ session", "keras.layers.TFSMLayer"):
+        assert checks[name].passed is False, name
+
+
+def test_no_model(tmp_path):
+    with pytest.raises(InputError, match="must be a SavedModel"):
+        check_export(tmp_path)
