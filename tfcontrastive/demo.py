@@ -34,7 +34,7 @@ class Measured:
 def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[str, float]]:
     """Trains, measures, exports and reports, into `config.loop.model_dir`.
 
-    Three encoders of the same architecture and first weights are measured by kNN and a linear probe: untrained (but with
+    Raw pixels and three encoders of the same architecture and first weights are measured by kNN and a linear probe: untrained (but with
     batch-norm statistics of the data), trained by the config's method without labels, and trained with labels on as many images.
 
     Returns:
@@ -51,7 +51,11 @@ def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[
     source = result.source
     random = fresh_encoder(config, source)
     settle_statistics(random, result)
-    measured = [measure("random", random, config, source, 0.0)]
+    measured = [
+        measure("raw pixels", keras.Sequential([keras.Input(random.input_shape[1:]), keras.layers.Flatten()]), config,
+                source, 0.0),
+        measure("random", random, config, source, 0.0),
+    ]
     measured.append(measure("trained", result.model.encoder, config, source, seconds))
     supervised_start = time.monotonic()
     supervised = fresh_encoder(config, source)
@@ -66,8 +70,8 @@ def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[
     measured.append(measure("supervised", supervised, config, source, time.monotonic() - supervised_start))
 
     saved = export.save_once(result.model, directory.saved_model, image_size=config.data.image_size)
-    write_projector(directory, source, measured[1])
-    metrics = {one.name: {**one.metrics, "train_seconds": one.seconds} for one in measured}
+    write_projector(directory, source, measured[2])
+    metrics = {one.name.replace(" ", "_"): {**one.metrics, "train_seconds": one.seconds} for one in measured}
     write_page(directory, config, result, measured, saved)
     metrics["seconds"] = time.monotonic() - start
     write_json(os.path.join(directory.path, "metrics.json"), metrics)
@@ -115,7 +119,7 @@ def write_page(
     directory: ModelDir, config: TrainConfig, result: TrainResult, measured: list[Measured], saved: str
 ) -> str:
     """report.html: results, curves, views, neighbours, map."""
-    random, trained, supervised = measured
+    _, random, trained, _ = measured
     return report.write_report(
         os.path.join(directory.path, "report.html"),
         title="SimCLR on 10,000 images without labels",

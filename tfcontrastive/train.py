@@ -34,7 +34,7 @@ class Plan:
     def make(cls, config: TrainConfig, num_examples: int) -> Plan:
         loop, batch = config.loop, config.loop.train_batch_size
         steps = loop.train_steps or optimizers.train_steps(num_examples, batch, loop.train_epochs)
-        warmup = min(optimizers.warmup_steps(num_examples, batch, config.optimizer.warmup_epochs), steps)
+        warmup = optimizers.warmup_steps(num_examples, batch, config.optimizer.warmup_epochs)
         epoch_steps = max(1, round(num_examples / batch))
         peak = optimizers.scaled_learning_rate(
             config.optimizer.learning_rate, batch, config.optimizer.learning_rate_scaling

@@ -41,7 +41,14 @@ def tiny_encoder(channels: int = 3, width: int = 8) -> keras.Model:
     return keras.Model(images, keras.layers.GlobalAveragePooling2D(dtype="float32")(x), name="tiny")
 
 
-def make_model(case: str, *, optimizer: str = "lars", jit_compile: bool = False, seed: int = 1) -> ContrastiveModel:
+def make_model(
+    case: str,
+    *,
+    optimizer: str = "lars",
+    learning_rate: float = 0.05,
+    jit_compile: bool = False,
+    seed: int = 1,
+) -> ContrastiveModel:
     """A compiled model of one case, with the same first weights for the same seed."""
     method, settings = CASES[case]
     keras.utils.set_random_seed(seed)
@@ -53,7 +60,7 @@ def make_model(case: str, *, optimizer: str = "lars", jit_compile: bool = False,
         total_steps=20,
         name="model",
     )
-    made = optimizers.build(optimizer, learning_rate=0.05 if optimizer == "lars" else 0.01, momentum=0.9, weight_decay=1e-4)
+    made = optimizers.build(optimizer, learning_rate, momentum=0.9, weight_decay=1e-4)
     model.compile(optimizer=made, jit_compile=jit_compile)
     return model
 
@@ -63,8 +70,8 @@ def batches(steps: int, *, first: int = 0, fixed: bool = False) -> tf.data.Datas
 
     def batch(step: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(0 if fixed else step)
-        base = rng.random((BATCH, SIZE, SIZE, 3), np.float32) * np.linspace(0.2, 1, BATCH)[:, None, None, None]
-        views = [np.clip(base + 0.1 * rng.standard_normal(base.shape), 0, 1).astype(np.float32) for _ in range(2)]
+        base = np.kron(rng.random((BATCH, 2, 2, 3)), np.ones((1, SIZE // 2, SIZE // 2, 1)))  # patches of clear colors
+        views = [np.clip(base + 0.02 * rng.standard_normal(base.shape), 0, 1).astype(np.float32) for _ in range(2)]
         return {
             "views": tuple(views),
             "seeds": rng.integers(0, 2**31 - 1, (BATCH, 2, 2), dtype=np.int32),

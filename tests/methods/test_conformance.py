@@ -59,14 +59,18 @@ def test_keras_saves_and_loads_it(case, tmp_path):
 
 @pytest.mark.parametrize("case", CASES)
 def test_bfloat16_learns_as_float32_does(case):
-    losses = fit(make_model(case), batches(20))
+    def losses():
+        return fit(make_model(case, optimizer="lars", learning_rate=0.01), batches(20))
+
+    full = losses()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        half = fit(make_model(case), batches(20))
+        half = losses()
     finally:
         keras.config.set_dtype_policy("float32")
     assert np.all(np.isfinite(half))
-    np.testing.assert_allclose(half[-1], losses[-1], rtol=0.02)
+    # Their mean: a single step's loss, on 16 images, is more the batch's than the run's.
+    np.testing.assert_allclose(np.mean(half), np.mean(full), rtol=0.02)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -77,8 +81,7 @@ def test_the_whole_step_compiles_with_xla(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_loss_falls(case):
-    model = make_model(case, optimizer="adam")
-    losses = fit(model, batches(30, fixed=False).take(1).repeat(30))
+    losses = fit(make_model(case, optimizer="adam", learning_rate=0.01), batches(1).repeat(30))
     assert np.mean(losses[-5:]) < np.mean(losses[:3]) - 0.05
 
 

@@ -62,10 +62,10 @@ def show(metrics: dict, output_dir: str) -> None:
     table = Table(title="Frozen features, 2,000 test images")
     for name in ("encoder", "kNN top-1", "linear top-1", "training"):
         table.add_column(name, justify="left" if name == "encoder" else "right")
-    for name in ("random", "trained", "supervised"):
+    for name in ("raw_pixels", "random", "trained", "supervised"):
         row = metrics[name]
         table.add_row(
-            name, f"{row['knn_top1']:.1%}", f"{row['linear_top1']:.1%}", f"{row['train_seconds']:.0f} s"
+            name.replace("_", " "), f"{row['knn_top1']:.1%}", f"{row['linear_top1']:.1%}", f"{row['train_seconds']:.0f} s"
         )
     console = Console()
     console.print(table)

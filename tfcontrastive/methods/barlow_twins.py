@@ -43,7 +43,7 @@ class BarlowTwins(ContrastiveModel):
         self.projection_head = MLP(
             (config.hidden_dim,) * (config.num_proj_layers - 1) + (config.proj_out_dim,),
             use_bias=False,
-            **self.head_norm,
+            **self.head_options,
             name="projection_head",
         )
         self.projection_head.build((None, self.num_features))

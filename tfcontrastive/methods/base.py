@@ -78,7 +78,9 @@ class ContrastiveModel(keras.Model):
         self.augmentation = augmentation or AugmentConfig()
         self.policy = augment.policy_from_config(self.augmentation)
         self.seed = seed
-        self.head_norm = {"global_bn": global_bn, "batch_norm_decay": batch_norm_decay}
+        # Heads compute in float32 under every policy: they cost little, and batch norm after a rounded layer would magnify
+        # the rounding wherever images differ by less than their mean.
+        self.head_options = {"global_bn": global_bn, "batch_norm_decay": batch_norm_decay, "dtype": "float32"}
         self.total_steps = total_steps
         self.num_classes = num_classes
         self.targets: list[tuple[keras.Layer, keras.Layer]] = []
@@ -160,6 +162,9 @@ class ContrastiveModel(keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step on this replica's share of the batch; the same for every method."""
@@ -250,7 +255,8 @@ class ContrastiveModel(keras.Model):
             "num_classes": self.num_classes,
             "augmentation": dataclasses.asdict(self.augmentation),
             "seed": self.seed,
-            **self.head_norm,
+            "global_bn": self.head_options["global_bn"],
+            "batch_norm_decay": self.head_options["batch_norm_decay"],
             "total_steps": self.total_steps,
         }
 

@@ -42,9 +42,9 @@ class BYOL(ContrastiveModel):
 
     def build_parts(self) -> None:
         widths = (self.config.hidden_dim, self.config.proj_out_dim)
-        self.projection_head = MLP(widths, **self.head_norm, name="projection_head")
+        self.projection_head = MLP(widths, **self.head_options, name="projection_head")
         self.projection_head.build((None, self.num_features))
-        self.predictor = MLP(widths, **self.head_norm, name="predictor")
+        self.predictor = MLP(widths, **self.head_options, name="predictor")
         self.predictor.build((None, self.config.proj_out_dim))
         self.target_encoder = self.add_target(self.encoder)
         self.target_head = self.add_target(self.projection_head)

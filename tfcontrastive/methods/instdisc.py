@@ -45,7 +45,7 @@ class InstDisc(ContrastiveModel):
 
     def build_parts(self) -> None:
         config = self.config
-        self.projection_head = MLP((config.proj_out_dim,), **self.head_norm, name="projection_head")
+        self.projection_head = MLP((config.proj_out_dim,), **self.head_options, name="projection_head")
         self.projection_head.build((None, self.num_features))
         self.bank = self.add_weight(
             name="bank",

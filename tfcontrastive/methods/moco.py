@@ -50,7 +50,7 @@ class MoCo(ContrastiveModel):
     def build_parts(self) -> None:
         config = self.config
         widths = (config.proj_out_dim,) if config.moco_head == "linear" else (self.num_features, config.proj_out_dim)
-        self.projection_head = MLP(widths, hidden_norm=False, **self.head_norm, name="projection_head")
+        self.projection_head = MLP(widths, hidden_norm=False, **self.head_options, name="projection_head")
         self.projection_head.build((None, self.num_features))
         self.target_encoder = self.add_target(self.encoder)
         self.target_head = self.add_target(self.projection_head)
@@ -91,7 +91,7 @@ class MoCo(ContrastiveModel):
 
     def _keys(self, images: tf.Tensor, training: bool) -> tf.Tensor:
         shuffles = training and (
-            self.config.bn_splits > 1 or (distribute.replica_count() > 1 and not self.head_norm["global_bn"])
+            self.config.bn_splits > 1 or (distribute.replica_count() > 1 and not self.head_options["global_bn"])
         )
         if not shuffles:
             return self.target_head(self.target_encoder(images, training=training), training=training)

@@ -49,7 +49,7 @@ class MoCoV3(ContrastiveModel):
             hidden * (config.num_proj_layers - 1) + (config.proj_out_dim,),
             use_bias=False,
             last_norm="plain",
-            **self.head_norm,
+            **self.head_options,
             name="projection_head",
         )
         self.projection_head.build((None, self.num_features))
@@ -57,7 +57,7 @@ class MoCoV3(ContrastiveModel):
             (*hidden, config.proj_out_dim),
             use_bias=False,
             last_norm="plain" if config.predictor_last_norm else "none",
-            **self.head_norm,
+            **self.head_options,
             name="predictor",
         )
         self.predictor.build((None, config.proj_out_dim))

@@ -36,7 +36,7 @@ class ReLIC(ContrastiveModel):
     p_lk is the softmax over images m of  g(f(x_i^l)) . g(h(x_m^k)) / T, view l against view k, with h = f, or its moving
     average (ReLIC_T). Negatives are of the other view only.
 
-        loss = CE(p_12) + CE(p_21) + alpha [KL(p_12, p_21) + KL(p_21, p_12)],    as `losses.relic` states it
+        loss = 1/2 [CE(p_12) + CE(p_21)] + alpha/2 [KL(p_21, p_12) + KL(p_12, p_21)],    as `losses.relic` states it
 
     Source: Mitrovic et al., arXiv 2010.07922; heads as in its appendix E.2. The text gives neither normalisation nor
     stop-gradient for the penalty: see `losses.relic` for this project's choice.
@@ -49,12 +49,12 @@ class ReLIC(ContrastiveModel):
         width, out = self.config.critic_hidden_dim, self.config.proj_out_dim
         if not self.config.use_target:
             widths = (width, width // 2, width // 4, width // 8, out)
-            self.projection_head = MLP(widths, last_norm="full", **self.head_norm, name="projection_head")
+            self.projection_head = MLP(widths, last_norm="full", **self.head_options, name="projection_head")
             self.projection_head.build((None, self.num_features))
             return
-        self.projection_head = MLP((width, out), **self.head_norm, name="projection_head")
+        self.projection_head = MLP((width, out), **self.head_options, name="projection_head")
         self.projection_head.build((None, self.num_features))
-        self.predictor = MLP((width, out), **self.head_norm, name="predictor")
+        self.predictor = MLP((width, out), **self.head_options, name="predictor")
         self.predictor.build((None, out))
         self.target_encoder = self.add_target(self.encoder)
         self.target_head = self.add_target(self.projection_head)

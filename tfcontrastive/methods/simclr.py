@@ -40,7 +40,7 @@ class SimCLR(ContrastiveModel):
     Negatives come from every replica, with gradient.
 
     Source: Chen et al., arXiv 2002.05709 (v1) and 2006.10029 (v2). google-research/simclr sums the two directions: its
-    loss and gradient are twice these, which LARS, being blind to the gradient's scale, does not see.
+    loss and gradient are twice these, which LARS sees only against the weight decay.
     """
 
     Config = SimCLRConfig
@@ -52,7 +52,7 @@ class SimCLR(ContrastiveModel):
             mode=config.proj_head_mode,
             num_layers=config.num_proj_layers,
             out_dim=config.proj_out_dim,
-            **self.head_norm,
+            **self.head_options,
             name="projection_head",
         )
         self.projection_head.build((None, self.num_features))

@@ -39,7 +39,7 @@ class SupCon(ContrastiveModel):
 
     def build_parts(self) -> None:
         widths = (self.config.hidden_dim, self.config.proj_out_dim)
-        self.projection_head = MLP(widths, hidden_norm=False, **self.head_norm, name="projection_head")
+        self.projection_head = MLP(widths, hidden_norm=False, **self.head_options, name="projection_head")
         self.projection_head.build((None, self.num_features))
 
     def views_loss(
