@@ -97,6 +97,17 @@ def ours(images: np.ndarray, size: int, strength: float, color_ops: str) -> Call
 
 
 def per_image(images: np.ndarray, size: int, strength: float) -> Callable[[], float]:
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 1
+    batches = per_image_views(tf.data.Dataset.from_tensor_slices(images).repeat(BATCHES), size, strength, len(images))
+    batches = batches.with_options(options)
+    # From start to end, as a running iterator would go on working while the others are timed.
+    return lambda: seconds(lambda: collections.deque(batches, maxlen=0))
+
+
+def per_image_views(images: tf.data.Dataset, size: int, strength: float, batch: int) -> tf.data.Dataset:
+    """Batches of two views, made image by image with TensorFlow's own ops, as google-research/simclr makes them."""
+
     def maybe(probability, op, image):
         return tf.cond(tf.random.uniform([]) < probability, lambda: op(image), lambda: image)
 
@@ -142,12 +153,8 @@ def per_image(images: np.ndarray, size: int, strength: float) -> Callable[[], fl
         image = tf.image.convert_image_dtype(image, tf.float32)
         return view(image), view(image)
 
-    batches = tf.data.Dataset.from_tensor_slices(images).repeat(BATCHES).map(two_views).batch(len(images))
-    options = tf.data.Options()
-    options.threading.private_threadpool_size = 1
-    batches = batches.map(lambda first, second: (blur(first), blur(second))).with_options(options)
-    # From start to end, as a running iterator would go on working while the others are timed.
-    return lambda: seconds(lambda: collections.deque(batches, maxlen=0))
+    batches = images.map(two_views, num_parallel_calls=tf.data.AUTOTUNE).batch(batch)
+    return batches.map(lambda first, second: (blur(first), blur(second)))
 
 
 def lightly(python: str, images: np.ndarray, size: int, strength: float) -> Callable[[], float]:

@@ -2,7 +2,8 @@
 
     python benchmarks/train_step.py --torch_python=/path/to/python
 
-Rows: `bare` is forward, NT-Xent, backward and update on fixed tensors; `torch` is the same network, batch, precision
+Rows: `bare` is forward, NT-Xent, backward and update on fixed tensors; `loop` is training as `tfcontrastive train` does it,
+data, augmentation, probe and metrics included; `per-image` is that loop with views made image by image; `torch` is the same network, batch, precision
 and optimizer in PyTorch (CPU, channels_last, autocast), run by the Python given, which needs only torch. Each row has a
 process of its own, and rounds go from row to row, so that whatever else the machine does falls on all of them. Printed
 are the medians of the rounds, the median over rounds of each row's ratio to the bare step, and the extremes.
@@ -23,16 +24,24 @@ IMAGE_SIZE = 32
 HERE = pathlib.Path(__file__).resolve().parent
 
 
+def network(options):
+    import keras
+
+    from tfcontrastive.encoders import ResNet
+
+    keras.config.set_dtype_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
+    return ResNet(options.depth, options.width, input_shape=(IMAGE_SIZE, IMAGE_SIZE, 3))
+
+
 def bare_step(options):
     """The step of our network on fixed tensors: returns a function that runs one and waits for it."""
     import keras
     import tensorflow as tf
 
-    from tfcontrastive.encoders import ProjectionHead, ResNet
+    from tfcontrastive.encoders import ProjectionHead
 
-    keras.config.set_dtype_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
-    encoder = ResNet(options.depth, options.width, input_shape=(IMAGE_SIZE, IMAGE_SIZE, 3))
-    head = ProjectionHead(num_layers=2)
+    encoder = network(options)
+    head = ProjectionHead(num_layers=2, dtype="float32")
     head.build(encoder.output_shape)
     weights = encoder.trainable_variables + head.trainable_variables
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
@@ -55,8 +64,52 @@ def bare_step(options):
     return lambda: float(step(views))
 
 
-# A row is a function of the options that returns one step as a function; the rows of the whole loop go here.
-ROWS = {"bare": bare_step}
+def images():
+    """Training images as CIFAR-10's: uint8, 32x32, RGB, with labels."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (5000, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8), rng.integers(0, 10, 5000)
+
+
+def fitted(options, batches):
+    """A step of `fit` on batches: the whole method, with its online probe, metrics and LARS."""
+    import tfcontrastive
+
+    config = tfcontrastive.SimCLRConfig(num_proj_layers=2)
+    model = tfcontrastive.SimCLR(network(options), config, num_classes=10)
+    model.compile(optimizer=tfcontrastive.LARS(0.1))
+    model.make_train_function()
+    iterator = iter(batches(model))
+    return lambda: float(model.train_function(iterator)["loss"])
+
+
+def whole_loop(options):
+    """Data in memory, crops, colors and blur, and the step."""
+    from tfcontrastive import data
+
+    pixels, labels = images()
+    source = data.ArraySource({"train": (pixels, labels)})
+    return fitted(
+        options,
+        lambda model: data.train_batches(
+            source, "train", batch_size=options.batch, image_size=IMAGE_SIZE, geometry=model.policy.geometry, seed=0
+        ),
+    )
+
+
+def per_image_loop(options):
+    """The same step fed by views that TensorFlow's single-image ops make, as google-research/simclr makes them."""
+    import augmentation
+    import tensorflow as tf
+
+    pixels = tf.data.Dataset.from_tensor_slices(images()[0]).repeat()
+    views = augmentation.per_image_views(pixels, IMAGE_SIZE, 1.0, options.batch)
+    return fitted(options, lambda model: views.map(lambda one, two: {"views": (one, two)}).prefetch(2))
+
+
+# A row is a function of the options that returns one step as a function.
+ROWS = {"bare": bare_step, "loop": whole_loop, "per-image": per_image_loop}
 
 
 def serve(step):

@@ -25,13 +25,20 @@ def define(config: Checked, flag_values: flags.FlagValues) -> None:
         >>> from_flags(TrainConfig(), values).loop.train_batch_size
         256
     """
-    makers = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+    makers = {
+        bool: flags.DEFINE_boolean,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+    }
     for owner in _owners(config):
         hints = typing.get_type_hints(type(owner))
         for field in dataclasses.fields(owner):
             kinds = [kind for kind in value_types(hints[field.name]) if kind is not type(None)]
             if kinds:  # not a config in the config
-                makers[kinds[0]](field.name, getattr(owner, field.name), field.metadata["help"], flag_values=flag_values)
+                makers[kinds[0]](
+                    field.name, getattr(owner, field.name), field.metadata["help"], flag_values=flag_values
+                )
 
 
 def from_flags(config: Any, flag_values: flags.FlagValues) -> Any:
@@ -44,4 +51,3 @@ def from_flags(config: Any, flag_values: flags.FlagValues) -> Any:
 def _owners(config: Checked) -> list[Checked]:
     nested = [getattr(config, name) for name in typing.get_type_hints(type(config))]
     return [config, *(value for value in nested if isinstance(value, Checked))]
-

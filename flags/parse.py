@@ -104,5 +104,3 @@ def help_text(title: str, groups: dict[str, Checked | flags.FlagValues]) -> str:
 def _meaning(field: Any) -> str:
     choices = field.metadata["choices"]
     return field.metadata["help"] + (f" One of: {', '.join(map(str, choices))}." if choices else "")
-
-

@@ -3,7 +3,8 @@
 import dataclasses
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tfcontrastive import config as config_lib
 from tfcontrastive.config import Checked, InputError, LoopConfig, OptimizerConfig, TrainConfig, option

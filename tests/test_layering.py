@@ -26,11 +26,15 @@ FLOORS = {
     "pretrained": 4,
     "report": 5,
     "export": 5,
+    "demo": 5.5,
     "flags": 6,
     "commands": 6,
 }
 MODULES = sorted(
-    path for room in ("tfcontrastive", "flags", "export") for path in (ROOT / room).rglob("*.py") if "build" not in path.parts
+    path
+    for room in ("tfcontrastive", "flags", "export")
+    for path in (ROOT / room).rglob("*.py")
+    if "build" not in path.parts
 )
 
 

@@ -23,7 +23,9 @@ print(" ".join(names))
 def test_every_module_imports_from_the_installed_wheel(tmp_path):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     source = tmp_path / "source"
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     for name in filter(None, tracked):
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +35,11 @@ def test_every_module_imports_from_the_installed_wheel(tmp_path):
     home = tmp_path / "home"
     subprocess.run([*pip, "install", "--no-deps", "--target", home, wheel], check=True)
     run = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL, home], cwd=tmp_path, env={"PYTHONPATH": str(home)}, capture_output=True, text=True
+        [sys.executable, "-c", IMPORT_ALL, home],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(home)},
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr
     assert {"tfcontrastive.flags", "tfcontrastive.export", "tfcontrastive.commands.main"} <= set(run.stdout.split())

@@ -34,8 +34,9 @@ class Measured:
 def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[str, float]]:
     """Trains, measures, exports and reports, into `config.loop.model_dir`.
 
-    Raw pixels and three encoders of the same architecture and first weights are measured by kNN and a linear probe: untrained (but with
-    batch-norm statistics of the data), trained by the config's method without labels, and trained with labels on as many images.
+    Raw pixels and three encoders of one architecture and the same first weights are measured by kNN and a linear probe:
+    untrained (but with batch-norm statistics of the data), trained by the config's method without labels, and trained
+    with labels on as many images.
 
     Returns:
         what metrics.json holds: `{"random": {"knn_top1", "linear_top1", ...}, "trained": {...}, "supervised": {...},
@@ -52,8 +53,13 @@ def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[
     random = fresh_encoder(config, source)
     settle_statistics(random, result)
     measured = [
-        measure("raw pixels", keras.Sequential([keras.Input(random.input_shape[1:]), keras.layers.Flatten()]), config,
-                source, 0.0),
+        measure(
+            "raw pixels",
+            keras.Sequential([keras.Input(random.input_shape[1:]), keras.layers.Flatten()]),
+            config,
+            source,
+            0.0,
+        ),
         measure("random", random, config, source, 0.0),
     ]
     measured.append(measure("trained", result.model.encoder, config, source, seconds))
@@ -134,7 +140,11 @@ def write_page(
             report.Notes(
                 "What next",
                 ["The encoder is in the SavedModel below; `tensorboard --logdir` shows the run and the projector."],
-                {"SavedModel": os.path.relpath(saved, directory.path), "TensorBoard": "logs", "Numbers": "metrics.json"},
+                {
+                    "SavedModel": os.path.relpath(saved, directory.path),
+                    "TensorBoard": "logs",
+                    "Numbers": "metrics.json",
+                },
             ),
         ],
     )
@@ -224,4 +234,3 @@ def embedding_map(source: data.Source, trained: Measured) -> report.EmbeddingMap
         images=images[:count],
         caption=f"t-SNE of the features of {count} test images, coloured by the class that training never saw.",
     )
-

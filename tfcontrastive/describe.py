@@ -87,7 +87,11 @@ def activations_per_image(encoder: keras.Model, shape: tuple[int, int, int]) -> 
     """
     if not hasattr(encoder, "operations"):
         return _count(encoder.variables)
-    sized = keras.models.clone_model(encoder, input_tensors=keras.Input(shape)) if None in encoder.input_shape[1:] else encoder
+    sized = (
+        keras.models.clone_model(encoder, input_tensors=keras.Input(shape))
+        if None in encoder.input_shape[1:]
+        else encoder
+    )
     tensors = {id(node.outputs[0]): node.outputs[0] for op in sized.operations for node in op._inbound_nodes}
     return sum(int(np.prod(tensor.shape[1:])) for tensor in tensors.values())
 

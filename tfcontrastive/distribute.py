@@ -131,7 +131,9 @@ def _tpu_strategy(name: str | None, zone: str | None, project: str | None) -> tf
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"`strategy=tpu` needs a TPU that can be reached. Received: tpu_name={name!r}: {reason}") from error
+        raise InputError(
+            f"`strategy=tpu` needs a TPU that can be reached. Received: tpu_name={name!r}: {reason}"
+        ) from error
     return tf.distribute.TPUStrategy(resolver)
 
 

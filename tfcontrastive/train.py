@@ -341,6 +341,3 @@ def first_views(model: methods.ContrastiveModel, batches: tf.data.Dataset, count
     batch = next(iter(batches))
     views = zip(model.policy.views, batch["views"], strict=True)
     return [view(images[:count], batch["seeds"][:count, i]) for i, (view, images) in enumerate(views)]
-
-
-

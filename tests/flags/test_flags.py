@@ -1,5 +1,7 @@
 """Command lines: names, recipes, other projects' habits, and errors that help."""
 
+import pathlib
+
 import pytest
 from absl import flags
 
@@ -35,7 +37,11 @@ def test_simclr_readme_cifar10_command_means_the_same():
     assert config.encoder.resnet_depth == 18
     assert config.method_config == SimCLRConfig(temperature=0.5, num_proj_layers=3, proj_out_dim=128)
     assert (config.augmentation.use_blur, config.augmentation.color_jitter_strength) == (False, 0.5)
-    assert (config.optimizer.optimizer, config.optimizer.learning_rate, config.optimizer.weight_decay) == ("lars", 1.0, 1e-4)
+    assert (config.optimizer.optimizer, config.optimizer.learning_rate, config.optimizer.weight_decay) == (
+        "lars",
+        1.0,
+        1e-4,
+    )
     assert (config.optimizer.learning_rate_scaling, config.optimizer.warmup_epochs) == ("linear", 10)
     assert (config.loop.train_batch_size, config.loop.train_epochs, config.loop.use_tpu) == (512, 1000, False)
     assert config.loop.model_dir == "/tmp/simclr_test"
@@ -104,6 +110,6 @@ def test_every_recipe_parses(name):
     command_line.define(base, values)
     command_line.parse(words, values)
     assert command_line.from_flags(base, values).method == method
-    text = open(command_line.recipe_path(name), encoding="utf-8").read()
+    text = pathlib.Path(command_line.recipe_path(name)).read_text(encoding="utf-8")
     assert "Expected:" in text
     assert f"--recipe={name}" in text

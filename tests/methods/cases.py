@@ -22,7 +22,10 @@ CASES = {
     "moco": ("moco", {"queue_size": 48, "proj_out_dim": 8, "target_momentum": 0.9}),
     "moco_v2": ("moco", {"queue_size": 48, "proj_out_dim": 8, "target_momentum": 0.9, "moco_head": "mlp"}),
     "moco_v3": ("moco_v3", {"hidden_dim": 16, "proj_out_dim": 8, "target_momentum": 0.9}),
-    "moco_v3_vit": ("moco_v3", {"hidden_dim": 16, "proj_out_dim": 8, "num_proj_layers": 3, "predictor_last_norm": True}),
+    "moco_v3_vit": (
+        "moco_v3",
+        {"hidden_dim": 16, "proj_out_dim": 8, "num_proj_layers": 3, "predictor_last_norm": True},
+    ),
     "relic": ("relic", {"critic_hidden_dim": 64, "proj_out_dim": 8}),
     "relic_t": ("relic", {"critic_hidden_dim": 16, "proj_out_dim": 8, "use_target": True, "target_momentum": 0.9}),
     "byol": ("byol", {"hidden_dim": 16, "proj_out_dim": 8, "target_momentum": 0.9}),
@@ -31,6 +34,9 @@ CASES = {
     "instdisc": ("instdisc", {"bank_size": 80, "num_negatives": 0, "proj_out_dim": 8}),
     "instdisc_nce": ("instdisc", {"bank_size": 80, "num_negatives": 6, "proj_out_dim": 8}),
 }
+
+# The first case of each method, for what a variant of its settings cannot change.
+ONE_EACH = list({method: case for case, (method, _) in reversed(CASES.items())}.values())[::-1]
 
 
 def tiny_encoder(channels: int = 3, width: int = 8) -> keras.Model:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.methods.cases import CASES, CLASSES, batches, fit, make_model, weights
+from tests.methods.cases import CASES, ONE_EACH, batches, fit, make_model, weights
 from tfcontrastive.callbacks.checkpoints import checkpoint_of, restore
 from tfcontrastive.methods import METHODS
 
@@ -44,7 +44,7 @@ def test_resuming_from_a_checkpoint_changes_nothing(case, tmp_path):
     assert_same_weights(weights(second), weights(straight), 0)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ONE_EACH)
 def test_keras_saves_and_loads_it(case, tmp_path):
     model = make_model(case)
     fit(model, batches(2))
@@ -57,7 +57,7 @@ def test_keras_saves_and_loads_it(case, tmp_path):
     np.testing.assert_array_equal(loaded(images), model(images))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ONE_EACH)
 def test_bfloat16_learns_as_float32_does(case):
     def losses():
         return fit(make_model(case, optimizer="lars", learning_rate=0.01), batches(20))
@@ -73,21 +73,14 @@ def test_bfloat16_learns_as_float32_does(case):
     np.testing.assert_allclose(np.mean(half), np.mean(full), rtol=0.02)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ONE_EACH)
 def test_the_whole_step_compiles_with_xla(case):
     plain = fit(make_model(case), batches(2))
     np.testing.assert_allclose(fit(make_model(case, jit_compile=True), batches(2)), plain, rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_loss_falls(case):
-    losses = fit(make_model(case, optimizer="adam", learning_rate=0.01), batches(1).repeat(30))
-    assert np.mean(losses[-5:]) < np.mean(losses[:3]) - 0.05
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_the_probe_moves_nothing_but_itself(case):
-    with_labels, without = make_model(case), make_model(case)
+def test_the_probe_moves_nothing_but_itself():
+    with_labels, without = make_model("simclr"), make_model("simclr")
     fit(with_labels, batches(2))
     fit(without, batches(2).map(lambda batch: {**batch, "label": -tf.ones_like(batch["label"])}))
     for one, two in zip(with_labels.encoder.variables, without.encoder.variables, strict=True):
@@ -95,10 +88,11 @@ def test_the_probe_moves_nothing_but_itself(case):
     assert np.any(with_labels.probe.kernel != without.probe.kernel)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_every_metric_is_reported(case):
-    model = make_model(case)
-    logs = model.fit(batches(1), verbose=0).history
-    assert set(logs) == {"loss", "probe_loss", "probe_accuracy", *model.metric_names}
-    assert np.all(np.isfinite(list(logs.values())))
-    assert model.probe.units == CLASSES
+@pytest.mark.parametrize("case", ONE_EACH)
+def test_the_loss_falls_and_every_metric_is_reported(case):
+    model = make_model(case, optimizer="adam", learning_rate=0.01)
+    losses = fit(model, batches(1).repeat(30))
+    assert np.mean(losses[-5:]) < np.mean(losses[:3]) - 0.05
+    values = {name: float(tracker.result()) for name, tracker in model.trackers.items()}
+    assert set(values) == {"loss", "probe_loss", "probe_accuracy", *model.metric_names}
+    assert np.all(np.isfinite(list(values.values())))

@@ -1,7 +1,8 @@
 """The numbers of a run: steps, segments of `fit`, learning rates."""
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tfcontrastive.config import LoopConfig, TrainConfig
 from tfcontrastive.train import Plan

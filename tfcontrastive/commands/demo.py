@@ -20,7 +20,11 @@ def run(words: Sequence[str]) -> int:
     """Parses the words and runs the demo."""
     values = demo_flags()
     if any(word in ("--help", "-h", "-help") for word in words):
-        print(command_line.help_text(f"tfcontrastive demo: train with --recipe={RECIPE}, measure, report.", {"Flags": values}))
+        print(
+            command_line.help_text(
+                f"tfcontrastive demo: train with --recipe={RECIPE}, measure, report.", {"Flags": values}
+            )
+        )
         return 0
     command_line.parse(command_line.expand(words), values)
     if values["output_dir"].value is None:
@@ -65,7 +69,10 @@ def show(metrics: dict, output_dir: str) -> None:
     for name in ("raw_pixels", "random", "trained", "supervised"):
         row = metrics[name]
         table.add_row(
-            name.replace("_", " "), f"{row['knn_top1']:.1%}", f"{row['linear_top1']:.1%}", f"{row['train_seconds']:.0f} s"
+            name.replace("_", " "),
+            f"{row['knn_top1']:.1%}",
+            f"{row['linear_top1']:.1%}",
+            f"{row['train_seconds']:.0f} s",
         )
     console = Console()
     console.print(table)
@@ -76,4 +83,6 @@ def show(metrics: dict, output_dir: str) -> None:
         ("SavedModel", os.path.join("saved_model", "1")),
     ):
         console.print(f"{what:>11}  {os.path.join(output_dir, path)}", highlight=False, soft_wrap=True)
-    console.print(f"TensorBoard  tensorboard --logdir {os.path.join(output_dir, 'logs')}", highlight=False, soft_wrap=True)
+    console.print(
+        f"TensorBoard  tensorboard --logdir {os.path.join(output_dir, 'logs')}", highlight=False, soft_wrap=True
+    )

@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from absl import flags as absl_flags, logging
+from absl import flags as absl_flags
+from absl import logging
 
 import tfcontrastive
 
@@ -36,7 +37,7 @@ def quiet_stderr() -> Iterator[None]:
     TensorFlow's libraries print while they are loaded, before any setting of theirs can keep them from it.
     """
     sys.stderr.flush()
-    kept, inside = os.dup(2), tempfile.TemporaryFile()
+    kept, inside = os.dup(2), tempfile.TemporaryFile()  # noqa: SIM115
     os.dup2(inside.fileno(), 2)
     try:
         yield

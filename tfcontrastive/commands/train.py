@@ -42,9 +42,7 @@ def run(words: Sequence[str]) -> int:
     if values["mode"].value == "eval":
         show(evaluate_run(config))
         return 0
-    result = train(
-        config, overwrite=values["overwrite"].value, allow_config_change=values["allow_config_change"].value
-    )
+    result = train(config, overwrite=values["overwrite"].value, allow_config_change=values["allow_config_change"].value)
     if distribute.is_chief():
         directory = ModelDir(config.loop.model_dir)
         path = export.save_once(result.model, directory.saved_model, image_size=config.data.image_size)
@@ -117,5 +115,3 @@ def show(metrics: dict[str, float]) -> None:
     for name, value in metrics.items():
         print(f"{name:>24}  {value:.4f}")
     sys.stdout.flush()
-
-

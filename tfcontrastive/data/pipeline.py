@@ -55,7 +55,8 @@ def train_batches(
 
     Returns:
         A dataset of `{"views": V tensors, float32 [B, S, S, C] in [0, 1], cropped and flipped; "seeds": int32
-        [B, V, 2], for the photometric ops; "label": int32 [B], -1 where there is none}`.
+        [B, V, 2], for the photometric ops; "label": int32 [B], -1 where there is none}`; of images held in memory also
+        "index": int32 [B], their numbers in the split.
 
     Raises:
         InputError: a number out of range, a batch larger than the data, or no such split.
@@ -87,7 +88,7 @@ def train_batches(
             geometric, photometric = seeds_of(step)
             chosen = tf.gather(images, index)
             views = [random_view_geometry(chosen, geometric[:, v], geometry, image_size) for v in range(num_views)]
-            return {"views": tuple(views), "seeds": photometric, "label": tf.gather(labels, index)}
+            return {"views": tuple(views), "seeds": photometric, "label": tf.gather(labels, index), "index": index}
 
         batches = tf.data.Dataset.counter(start_step).map(batch, **_PARALLEL)
     else:

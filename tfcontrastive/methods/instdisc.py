@@ -90,9 +90,7 @@ class InstDisc(ContrastiveModel):
         estimate = tf.math.log(distribute.all_mean(tf.exp(estimate)))
         kept = tf.where(step == 0, estimate, tf.convert_to_tensor(self.log_normalizer))
         distribute.assign_all([self.log_normalizer.value], [kept])
-        return losses.instance_nce(
-            embeddings, bank, rows, noise, temperature=config.temperature, log_normalizer=kept
-        )
+        return losses.instance_nce(embeddings, bank, rows, noise, temperature=config.temperature, log_normalizer=kept)
 
     def _remember(self, bank: tf.Tensor, index: tf.Tensor, embeddings: tf.Tensor) -> None:
         new = tf.math.l2_normalize(tf.stop_gradient(tf.cast(embeddings, tf.float32)), axis=1)

@@ -23,7 +23,9 @@ class ReLICConfig(Checked):
     alpha: float = option(1.0, "Weight of the invariance penalty.", at_least=0)
     use_target: bool = option(False, "ReLIC_T: compare with a momentum network, with BYOL's heads.")
     critic_hidden_dim: int = option(
-        4096, "Width of the critic's first layer, halved from layer to layer; of both heads with use_target.", at_least=8
+        4096,
+        "Width of the critic's first layer, halved from layer to layer; of both heads with use_target.",
+        at_least=8,
     )
     proj_out_dim: int = option(128, "Size of the critic's output (the paper with use_target: 256).", at_least=1)
     target_momentum: float = option(0.996, "EMA momentum of the target at the start.", at_least=0, at_most=1)
