@@ -68,9 +68,9 @@ def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[
     train_supervised(
         supervised,
         source,
-        batch_size=config.loop.train_batch_size,
+        batch_size=len(result.model.policy.views) * config.loop.train_batch_size,  # as many images a step, hence seconds
         image_size=config.data.image_size,
-        steps=len(result.model.policy.views) * result.plan.steps,
+        steps=result.plan.steps,
         seed=config.loop.seed,
     )
     measured.append(measure("supervised", supervised, config, source, time.monotonic() - supervised_start))
@@ -178,9 +178,12 @@ def results(config: TrainConfig, measured: list[Measured]) -> report.Table:
 def curves(directory: ModelDir) -> report.Curves:
     """Loss, and accuracies while training."""
     history = read_history(directory.history)
+    steps = np.diff([0, *(one["step"] for one in history)])
+    # Means over an epoch; a last one of few steps says little.
+    whole = [one for one, count in zip(history, steps, strict=True) if count >= np.median(steps) / 2]
 
     def line(name: str, key: str) -> report.Line:
-        known = [one for one in history if key in one]
+        known = [one for one in (history if key in ("knn_top1", "effective_rank") else whole) if key in one]
         return report.Line(name, [one["step"] for one in known], [one[key] for one in known])
 
     accuracies = [line("online probe, training views", "probe_accuracy"), line("kNN, test images", "knn_top1")]

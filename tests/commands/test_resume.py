@@ -31,7 +31,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
 
     killed = start(words(dataset, tmp_path / "killed", **flags))
     checkpoints = tmp_path / "killed" / "checkpoints"
-    while killed.poll() is None and not list(checkpoints.glob("step-7.index")):
+    while killed.poll() is None and not list(checkpoints.glob("step-14.index")):
         time.sleep(0.002)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
