@@ -1,0 +1,70 @@
+"""The demo, end to end, at a tenth of its length: one run that all tests here look at."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.util import event_pb2
+
+from tfcontrastive import data
+from tfcontrastive.commands.main import main
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("demo") / "run"
+    assert main(["demo", f"--output_dir={path}", "--train_epochs=1"]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def metrics(demo):
+    return json.loads((demo / "metrics.json").read_text())
+
+
+def test_the_trained_encoder_beats_the_random_one(metrics):
+    assert metrics["trained"]["knn_top1"] >= metrics["random"]["knn_top1"] + 0.03
+    assert metrics["trained"]["linear_top1"] >= metrics["random"]["linear_top1"] + 0.03
+
+
+def test_metrics_have_every_encoder_and_the_time(metrics):
+    for name in ("random", "trained", "supervised"):
+        assert {"knn_top1", "linear_top1"} <= set(metrics[name])
+    assert metrics["seconds"] > 0
+
+
+def test_the_report_has_its_sections_and_loads_nothing(demo):
+    page = (demo / "report.html").read_text()
+    for heading in ("Results", "Curves", "Augmented views", "Nearest neighbours", "Map of the embedding"):
+        assert f"<h2>{heading}</h2>" in page
+    assert "src=\"http" not in page
+    assert "href=\"http" not in page
+
+
+def test_tensorboard_has_scalars_pictures_and_the_projector(demo):
+    tags = set()
+    for path in (demo / "logs").glob("events.*"):
+        for record in tf.data.TFRecordDataset(str(path)):
+            tags |= {value.tag for value in event_pb2.Event.FromString(record.numpy()).summary.value}
+    assert {"loss", "learning_rate", "images_per_second", "contrast_acc", "alignment", "uniformity", "embedding_std",
+            "effective_rank", "knn_top1", "augmented_views"} <= tags  # fmt: skip
+    assert {"projector_config.pbtxt", "metadata.tsv", "sprite.png"} <= {path.name for path in (demo / "logs").iterdir()}
+
+
+def test_the_saved_model_gives_the_features_that_were_measured(demo, metrics):
+    model = tf.saved_model.load(str(demo / "saved_model" / "1"))
+    images, labels = data.load("embedded").arrays("test")
+    serve = model.signatures["serving_default"]
+    features = serve(images=tf.cast(images[:200], tf.float32) / 255)["embedding_l2"].numpy()
+    nearest = np.argsort(-features @ features.T, axis=1)[:, 1]
+    assert np.mean(labels[:200][nearest] == labels[:200]) > 0.4
+    assert features.shape == (200, 128)
+
+
+def test_started_again_it_only_measures(demo, metrics):
+    before = (demo / "checkpoints" / "checkpoint").read_bytes()
+    assert main(["demo", f"--output_dir={demo}", "--train_epochs=1"]) == 0
+    assert (demo / "checkpoints" / "checkpoint").read_bytes() == before
+    again = json.loads((demo / "metrics.json").read_text())
+    assert again["trained"]["knn_top1"] == metrics["trained"]["knn_top1"]
