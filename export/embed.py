@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 from tfcontrastive.export.embedding_writer import EmbeddingWriter
+from tfcontrastive.export.model_card import read_card
 
 Items = Callable[[int], Iterable[tuple[str, bytes | np.ndarray]]]
 """From a position on: (id, image). An image is a whole file as bytes, or preprocessed float32 `[S, S, C]` in [0, 1]."""
@@ -109,15 +109,25 @@ def folder_items(folder: str | os.PathLike) -> Items:
     if not names:
         raise InputError(f"`folder` must hold images ({', '.join(IMAGE_SUFFIXES)}). Received: {folder}, without any.")
 
-    def items(start):
-        for name in names[start:]:
+    return _FolderItems(folder, names)
+
+
+class _FolderItems:
+    """Called, gives a folder's files from a position on; knows how many there are."""
+
+    def __init__(self, folder: str, names: list[str]):
+        self._folder, self._names = folder, names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __call__(self, start: int) -> Iterator[tuple[str, bytes]]:
+        for name in self._names[start:]:
             try:
-                with open(os.path.join(folder, name), "rb") as file:
+                with open(os.path.join(self._folder, name), "rb") as file:
                     yield name, file.read()
             except OSError:
                 yield name, b""  # listed as unreadable, like any damaged file
-
-    return items
 
 
 def dataset_items(batches: Callable[[], tf.data.Dataset], prefix: str = "") -> Items:
@@ -133,6 +143,32 @@ def dataset_items(batches: Callable[[], tf.data.Dataset], prefix: str = "") -> I
             yield f"{prefix}{position}", image
 
     return items
+
+
+def embed_files(saved_model: str | os.PathLike, files: Sequence[str | os.PathLike]) -> np.ndarray:
+    """The embeddings of a few image files: float32 `[N, D]`.
+
+    Raises:
+        InputError: if one cannot be read or decoded.
+
+    Example:
+
+    ```python
+    ids, similarities = nearest("vectors", embed_files("exported", ["cat.jpg"]), k=5)
+    ```
+    """
+    encode = _Encoder(latest_version(saved_model), "embedding")
+    vectors = []
+    for name in files:
+        try:
+            with open(name, "rb") as file:
+                vector = next(iter(encode([file.read()])))
+        except OSError as error:
+            raise InputError(f"`files` must be readable images. Received: {name!r} ({error.strerror}).") from error
+        if isinstance(vector, str):
+            raise InputError(f"`files` must be readable images. Received: {name!r}: {vector}.")
+        vectors.append(vector)
+    return np.stack(vectors)
 
 
 def latest_version(saved_model: str | os.PathLike) -> str:
@@ -157,7 +193,7 @@ class _Encoder:
             raise InputError(f"`saved_model` must be written by tfcontrastive. Received: {path} with outputs "
                              f"{', '.join(sorted(outputs))}.")
         self.dim = outputs[output].shape[-1]
-        self.facts = _facts(path)
+        self.facts = model_facts(path)
 
     def __call__(self, images: list[bytes | np.ndarray]) -> Iterable[np.ndarray | str]:
         try:
@@ -176,13 +212,9 @@ class _Encoder:
         return self._model.signatures[name](tensor)[self._output].numpy()
 
 
-def _facts(path: str) -> dict[str, Any]:
+def model_facts(path: str) -> dict[str, Any]:
     """What tells two models apart: version, preprocessing, and a digest of the graph and weights."""
-    card_path = os.path.join(path, "model_card.json")
-    card = {}
-    if os.path.exists(card_path):
-        with open(card_path, encoding="utf-8") as file:
-            card = json.load(file)
+    card = read_card(path)
     digest = hashlib.sha256()
     for folder, _, names in sorted(os.walk(path)):
         for name in sorted(names):

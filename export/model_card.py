@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,19 @@ def model_card(
         "versions": {package.__name__: package.__version__ for package in (tfcontrastive, tf, keras)},
         **more,
     }
+
+
+def read_card(saved_model: str | os.PathLike) -> dict[str, Any]:
+    """The facts of an exported model, {} where it has none.
+
+    Args:
+        saved_model: the directory of a version.
+    """
+    try:
+        with open(os.path.join(saved_model, "model_card.json"), encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {}
 
 
 def preprocessing(size: int, channels: int) -> dict[str, Any]:

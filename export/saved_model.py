@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 from tfcontrastive.export.checks import checked_images
+from tfcontrastive.export.fold import fold_batch_norm
 from tfcontrastive.export.image_bytes import decode_images
 from tfcontrastive.export.model_card import model_card, readme
 from tfcontrastive.export.warmup import write_warmup_requests
@@ -32,6 +33,7 @@ def save_model(
     image_size: int | None = None,
     probe: keras.layers.Layer | None = None,
     *,
+    optimize: bool = False,
     card: dict[str, Any] | None = None,
 ) -> str:
     """Writes the encoder as a SavedModel to `base/<version>/`, whole or not at all.
@@ -55,14 +57,18 @@ def save_model(
         image_size: height and width in pixels that `image_bytes` resizes to. None takes the encoder's own size; if it
             takes any, 32 for a ResNet with the stem for small images, else 224.
         probe: a layer `[B, F]` -> `[B, classes]` for `logits_sup`. None takes `model.probe` if there is one.
+        optimize: `serving_default` and `image_bytes` run a copy of the encoder with batch normalisation folded into the
+            convolutions (see `fold_batch_norm`). They then keep the weights of the export even where a loaded copy is
+            fine-tuned through `__call__` or `serve_training`, which run the encoder itself, as `features` does; the
+            files hold both.
         card: more facts for `model_card.json` (recipe, data, metrics, ...), JSON values.
 
     Returns:
         The path `base/<version>`.
 
     Raises:
-        InputError: if the version exists, the encoder is not built or does not map images to vectors, or the size does
-            not fit.
+        InputError: if the version exists, the encoder is not built or does not map images to vectors, the size does
+            not fit, or `optimize` is asked for and the encoder is not functional.
 
     Example:
 
@@ -80,10 +86,10 @@ def save_model(
     base = os.fspath(base)
     path = _version_path(base, version)
 
-    servable = _Servable(encoder, head, probe)
+    servable = _Servable(encoder, head, probe, fold_batch_norm(encoder) if optimize else None)
     images = tf.TensorSpec([None, height, width, channels], tf.float32, name="images")
     signatures = servable.signatures(images, size)
-    facts = model_card(model_or_encoder, encoder, images, size, signatures, card or {})
+    facts = model_card(model_or_encoder, encoder, images, size, signatures, {"optimized": optimize, **(card or {})})
 
     aside = os.path.join(base, f".{os.path.basename(path)}.{os.getpid()}.tmp")
     os.makedirs(aside)
@@ -113,9 +119,15 @@ class _Servable(tf.Module):
     trainable_variables = None
     regularization_losses = None
 
-    def __init__(self, encoder: keras.Model, head: keras.layers.Layer | None, probe: keras.layers.Layer | None):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        head: keras.layers.Layer | None,
+        probe: keras.layers.Layer | None,
+        folded: keras.Model | None,
+    ):
         super().__init__(name="encoder")
-        self._encoder, self._head, self._probe = encoder, head, probe
+        self._encoder, self._head, self._probe, self._folded = encoder, head, probe, folded
         self._salient = _salient_model(encoder)
         self.variables = [variable.value for variable in encoder.variables]
         self.trainable_variables = [variable.value for variable in encoder.trainable_variables]
@@ -126,6 +138,10 @@ class _Servable(tf.Module):
     def __call__(self, inputs, training=False):
         return tf.cast(self._encoder(inputs, training=training), tf.float32)
 
+    def _embed(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = self(images) if self._folded is None else self._folded(images, training=False)
+        return _embeddings(tf.cast(features, tf.float32))
+
     def signatures(self, images: tf.TensorSpec, size: int) -> dict[str, Callable]:
         """The functions to save, for images of this shape."""
         for training in (False, True):  # Only these two values of `training` have a trace in the SavedModel.
@@ -135,7 +151,7 @@ class _Servable(tf.Module):
                              f"with output shape {output.shape}. Add a global pooling layer.")
 
         def serving_default(images):
-            return _embeddings(self(checked_images(images)))
+            return self._embed(checked_images(images))
 
         def serve_training(images):
             return _embeddings(self(checked_images(images), training=True))
@@ -144,7 +160,7 @@ class _Servable(tf.Module):
             return self._all_features(checked_images(images))
 
         def image_bytes(image_bytes):
-            return _embeddings(self(decode_images(image_bytes, size=size, channels=images.shape[-1])))
+            return self._embed(decode_images(image_bytes, size=size, channels=images.shape[-1]))
 
         # An input signature, not a concrete function: else variables made under a strategy cannot be saved.
         functions = {f.__name__: tf.function(f, input_signature=[images])

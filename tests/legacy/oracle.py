@@ -15,4 +15,7 @@ for i, sigma in enumerate(given["sigmas"]):
 for i, (turns, saturation, value) in enumerate(given["colors"]):
     angle = float(turns * 2 * np.pi)
     results[f"color{i}"] = tfa.image.adjust_hsv_in_yiq(images, angle, float(saturation), float(value))
+results["rotate"] = tfa.image.rotate(images, given["angles"], interpolation="bilinear")
+for i, (height, width) in enumerate(given["sizes"]):
+    results[f"cutout{i}"] = tfa.image.cutout(images, (int(height), int(width)), given["centers"])
 np.savez(folder / "results.npz", **results)

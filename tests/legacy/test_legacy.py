@@ -57,6 +57,9 @@ def oracle(legacy, tmp_path_factory):
         "images": np.random.RandomState(2).rand(4, 20, 24, 3).astype("float32"),
         "sigmas": np.array([0.1, 0.7, 1.3, 2.0]),
         "colors": np.array([[0, 1, 1], [0.1, 1, 1], [-0.2, 1, 1], [0, 0.3, 1], [0, 1.8, 0.5], [0.05, 1.4, 1.2]]),
+        "angles": np.array([0.0, 0.4, -1.2, 2.9], np.float32),
+        "centers": np.array([[0, 0], [10, 12], [19, 23], [5, 20]], np.int32),
+        "sizes": np.array([[6, 6], [4, 10], [30, 2]]),
     }
     np.savez(folder / "given.npz", **given)
     legacy("oracle.py", folder)
@@ -84,3 +87,16 @@ def test_color_matrix(oracle, monkeypatch, yiq, tolerance):
         matrix = jitter._color_matrix(tf.constant([value]), tf.constant([saturation]), tf.constant([-turns]))[0]
         ours = given["images"] @ matrix.numpy()
         np.testing.assert_allclose(ours, results[f"color{i}"], atol=tolerance, err_msg=f"{turns} {saturation} {value}")
+
+
+def test_rotate(oracle):
+    given, results = oracle
+    ours = ops.rotate(tf.constant(given["images"]), tf.constant(given["angles"]))
+    np.testing.assert_allclose(ours, results["rotate"], atol=1e-4)
+
+
+def test_cutout(oracle):
+    given, results = oracle
+    for i, (height, width) in enumerate(given["sizes"].tolist()):
+        ours = ops.cutout(tf.constant(given["images"]), tf.constant(given["centers"]), (height, width))
+        np.testing.assert_array_equal(ours, results[f"cutout{i}"], err_msg=f"{height} x {width}")

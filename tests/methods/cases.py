@@ -26,7 +26,7 @@ CASES = {
         "moco_v3",
         {"hidden_dim": 16, "proj_out_dim": 8, "num_proj_layers": 3, "predictor_last_norm": True},
     ),
-    "relic": ("relic", {"critic_hidden_dim": 64, "proj_out_dim": 8}),
+    "relic": ("relic", {"critic_hidden_dim": 256, "proj_out_dim": 32}),
     "relic_t": ("relic", {"critic_hidden_dim": 16, "proj_out_dim": 8, "use_target": True, "target_momentum": 0.9}),
     "byol": ("byol", {"hidden_dim": 16, "proj_out_dim": 8, "target_momentum": 0.9}),
     "supcon": ("supcon", {"hidden_dim": 16, "proj_out_dim": 8}),

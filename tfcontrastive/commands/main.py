@@ -13,6 +13,10 @@ from tfcontrastive.config import InputError, unknown
 COMMANDS = {
     "demo": "SimCLR on real images that ship inside, with proof and pictures, in a few minutes on a CPU",
     "train": "learn an encoder from unlabelled images",
+    "export": "a trained run as a SavedModel for every consumer, or as a LiteRT or ONNX file",
+    "embed": "a collection of images to files of vectors",
+    "search": "nearest neighbours and near duplicates among them",
+    "serve-check": "load an export in each of its consumers, and compare",
 }
 
 
@@ -38,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words[0] not in COMMANDS:
             raise InputError(f"the command {unknown(words[0], COMMANDS)}")
         import_tensorflow()
-        return importlib.import_module(f"tfcontrastive.commands.{words[0]}").run(words[1:]) or 0
+        return importlib.import_module(f"tfcontrastive.commands.{words[0].replace('-', '_')}").run(words[1:]) or 0
     except InputError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
