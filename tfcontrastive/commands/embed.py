@@ -1,0 +1,121 @@
+"""`tfcontrastive embed`: a collection of images to files of vectors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tfcontrastive import flags as command_line
+from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.config import InputError
+
+MODEL_FILE = "saved_model.txt"  # in the output: where the model was, so that `search` finds it
+TITLE = """tfcontrastive embed: one vector for each image of a collection.
+
+Example: tfcontrastive embed --saved_model=exported --dataset=folder:photos --output=vectors
+A run that was stopped goes on where it was. Images that cannot be read are skipped and listed in bad_files.txt."""
+
+_SHOWN = 5
+
+
+def run(words: Sequence[str]) -> int:
+    """Parses the words and embeds."""
+    values = embed_flags()
+    if any(word in ("--help", "-h", "-help") for word in words):
+        print(command_line.help_text(TITLE, {"Flags": values}))
+        return 0
+    command_line.parse(command_line.expand(words), values)
+    options = {name: values[name].value for name in values}
+    for name in ("saved_model", "dataset", "output"):
+        if options[name] is None:
+            raise InputError(
+                f"`{name}` must be given: tfcontrastive embed --saved_model=exported --dataset=SPEC --output=DIR."
+            )
+    show_own_messages()
+    from tfcontrastive import export
+
+    saved_model = export.latest_version(options["saved_model"])
+    items, source, total = open_items(options, saved_model)
+    columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+    task = bar.add_task("", total=total)
+    with bar:
+        done = export.embed_images(
+            saved_model,
+            items,
+            options["output"],
+            source=source,
+            progress=lambda rows, bad: bar.update(task, completed=rows + bad),
+            **{name: options[name] for name in ("format", "dtype", "normalize", "batch_size", "shard_rows")},
+        )
+    with open(os.path.join(options["output"], MODEL_FILE), "w", encoding="utf-8") as file:
+        file.write(os.path.abspath(saved_model) + "\n")
+    show(done, options["output"])
+    return 0
+
+
+def embed_flags() -> flags.FlagValues:
+    """The command's own flags."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("saved_model", None, "An exported model, or the base of its versions.", values)
+    flags.DEFINE_string(
+        "dataset", None, "folder:PATH (any tree of images), a TFDS name, tfrecord:GLOB, npz:FILE or embedded.", values
+    )
+    flags.DEFINE_string("output", None, "Directory of the vectors.", values)
+    flags.DEFINE_enum("format", "npy", ["npy", "parquet", "tfrecord"], "npy, parquet or tfrecord.", values)
+    flags.DEFINE_enum(
+        "dtype", "float32", ["float32", "float16", "int8"], "float32, float16 or int8 (with a scale a vector).", values
+    )
+    flags.DEFINE_string("split", None, "Split of the data set; default: its only one.", values)
+    flags.DEFINE_string("data_dir", None, "Directory of prepared tensorflow-datasets.", values)
+    flags.DEFINE_boolean("normalize", False, "Vectors of unit length.", values)
+    flags.DEFINE_integer("batch_size", 64, "Images a call.", flag_values=values)
+    flags.DEFINE_integer("shard_rows", 8192, "Vectors a file.", flag_values=values)
+    return values
+
+
+def open_items(options: dict[str, Any], saved_model: str) -> tuple[Any, str, int]:
+    """The images, what they are called in the set's manifest, and how many there are."""
+    from tfcontrastive import data, export
+
+    spec, split = options["dataset"], options["split"]
+    if spec.startswith("folder:"):
+        if split is not None:
+            raise InputError("`split` must be left out with folder:PATH: name the sub-folder, as in folder:photos/test.")
+        folder = os.path.abspath(spec.removeprefix("folder:"))
+        items = export.folder_items(folder)
+        return items, f"folder:{folder}", len(items)
+    rule = export.read_card(saved_model).get("preprocessing")
+    if rule is None:
+        raise InputError(f"`saved_model` must be written by tfcontrastive. Received: {saved_model}.")
+    source = data.load(spec, data_dir=options["data_dir"])
+    if split is None and len(source.splits) != 1:
+        raise InputError(f"`split` must be given: one of {', '.join(source.splits)}.")
+    split = split or source.splits[0]
+    total = source.num_examples(split)
+    if source.channels != rule["channels"]:
+        raise InputError(
+            f"`dataset` must have images of {rule['channels']} channels, as the model. Received: {source.channels}."
+        )
+
+    def batches():
+        return data.eval_batches(source, split, batch_size=options["batch_size"], image_size=rule["image_size"])
+
+    return export.dataset_items(batches, f"{split}/"), f"{spec} {split}", total
+
+
+def show(done: Any, output: str) -> None:
+    """What was done, and which images were left out."""
+    print(f"{done.rows:,} vectors in {output}; {done.images_per_second:,.1f} images/s")
+    if done.skipped:
+        print(f"{len(done.skipped):,} images were left out, listed in {os.path.join(output, 'bad_files.txt')}:")
+        for name, reason in done.skipped[:_SHOWN]:
+            print(f"  {name}: {reason}")
+        if len(done.skipped) > _SHOWN:
+            print("  ...")

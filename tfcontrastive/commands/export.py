@@ -1,0 +1,124 @@
+"""`tfcontrastive export`: a run's encoder as a SavedModel, or as a LiteRT or ONNX file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from tfcontrastive import flags as command_line
+from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.config import InputError
+
+FORMATS = ("saved_model", "tflite", "onnx")
+QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+TITLE = """tfcontrastive export: the encoder of a trained run, for other programs.
+
+Example: tfcontrastive export --model_dir=runs/photos --export_dir=exported
+The run's data set is not needed, except to calibrate int8."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Parses the words and exports."""
+    values = export_flags()
+    if any(word in ("--help", "-h", "-help") for word in words):
+        print(command_line.help_text(TITLE, {"Flags": values}))
+        return 0
+    command_line.parse(command_line.expand(words), values)
+    options = {name: values[name].value for name in values}
+    check(options)
+    show_own_messages()
+    from tfcontrastive import export
+
+    loaded = export.load_run(options["model_dir"], image_size=options["image_size"], channels=options["channels"])
+    if options["format"] == "saved_model":
+        path = export.save_model(
+            loaded.model,
+            options["export_dir"],
+            version=options["version"],
+            image_size=loaded.config.data.image_size,
+            optimize=options["optimize"],
+            card=loaded.card,
+        )
+        print(f"SavedModel of step {loaded.step}: {path}")
+    else:
+        convert(loaded, options)
+    return 0
+
+
+def export_flags() -> flags.FlagValues:
+    """The command's own flags."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("model_dir", None, "Directory of the run, as given to train.", values)
+    flags.DEFINE_string("export_dir", None, "Where to write: the base of the versions, or of the files.", values)
+    flags.DEFINE_enum("format", "saved_model", FORMATS, "saved_model, tflite or onnx.", values)
+    flags.DEFINE_integer("version", None, "Version of the SavedModel; default: the next one.", flag_values=values)
+    flags.DEFINE_boolean(
+        "optimize", False, "Fold batch normalisation into the convolutions of the serving signatures.", values
+    )
+    flags.DEFINE_enum("quantize", "none", QUANTIZATIONS, "With --format=tflite: none, float16, dynamic or int8.", values)
+    flags.DEFINE_string(
+        "calibration", None, "Data set to calibrate int8 and to compare on; default: int8 takes the run's.", values
+    )
+    flags.DEFINE_integer("calibration_images", 128, "How many of its images.", flag_values=values)
+    flags.DEFINE_integer("image_size", None, "Height and width of the images; default: the run's.", flag_values=values)
+    flags.DEFINE_integer("channels", None, "Of the images; default: as the checkpoint says.", flag_values=values)
+    return values
+
+
+def check(options: dict[str, Any]) -> None:
+    """Refuses what is missing, and flags that would have no effect."""
+    for name in ("model_dir", "export_dir"):
+        if options[name] is None:
+            raise InputError(f"`{name}` must be given: tfcontrastive export --model_dir=RUN --export_dir=BASE.")
+    for name in ("image_size", "channels", "calibration_images"):
+        if options[name] is not None and options[name] < 1:
+            raise InputError(f"`{name}` must be >= 1. Received: {name}={options[name]}.")
+    only = {"version": "saved_model", "optimize": "saved_model", "quantize": "tflite"}
+    for name, wanted in only.items():
+        if options[name] not in (None, False, "none") and options["format"] != wanted:
+            raise InputError(
+                f"`{name}` is for --format={wanted}. Received: {name}={options[name]} with format={options['format']}."
+            )
+
+
+def convert(loaded: Any, options: dict[str, Any]) -> None:
+    """Writes the file and says how near its embeddings are to the SavedModel's."""
+    from tfcontrastive import export
+
+    images, compared = samples(loaded.config, options)
+    kind, quantize, size = options["format"], options["quantize"], loaded.config.data.image_size
+    os.makedirs(options["export_dir"], exist_ok=True)
+    suffix = "" if quantize == "none" else f"-{quantize}"
+    path = os.path.join(options["export_dir"], f"encoder{suffix}.{kind}")
+    with tempfile.TemporaryDirectory() as aside:
+        saved = export.save_model(loaded.model, aside, image_size=size, card=loaded.card)
+        if kind == "tflite":
+            done = export.to_tflite(saved, path, image_size=size, quantize=quantize, images=images)
+        else:
+            done = export.to_onnx(saved, path, image_size=size, images=images)
+    print(f"{path}: {done.bytes / 1e6:.2f} MB, of step {loaded.step}")
+    print(
+        f"against the SavedModel, on {compared}: cosine similarity {done.cosine_similarity:.6f}, "
+        f"largest difference {done.max_difference:.2g}"
+    )
+
+
+def samples(config: Any, options: dict[str, Any]) -> tuple[np.ndarray | None, str]:
+    """Images `[N, S, S, C]` to calibrate and compare on, and what they are."""
+    spec = options["calibration"]
+    if spec is None and options["quantize"] != "int8":
+        return None, "noise"
+    from tfcontrastive import data
+
+    source = data.load(spec or config.data.dataset, data_dir=config.data.data_dir)
+    split = source.splits[0] if spec else config.data.train_split
+    batches = data.eval_batches(
+        source, split, batch_size=32, image_size=config.data.image_size, limit=options["calibration_images"]
+    )
+    images = np.concatenate([batch["image"].numpy() for batch in batches])
+    return images, f"{len(images)} images of {source.name}"

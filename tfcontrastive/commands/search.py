@@ -1,0 +1,168 @@
+"""`tfcontrastive search`: the images of an embedded collection that are nearest to given ones, or nearly equal."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+from tfcontrastive import flags as command_line
+from tfcontrastive.commands.embed import MODEL_FILE
+from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.config import InputError
+
+TITLE = """tfcontrastive search: nearest neighbours among the vectors of `tfcontrastive embed`.
+
+Usage: tfcontrastive search --index=vectors [--k=10] [--html=page.html] IMAGE...
+       tfcontrastive search --index=vectors --duplicates=0.98"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Parses the words and searches."""
+    values = search_flags()
+    if any(word in ("--help", "-h", "-help") for word in words):
+        print(command_line.help_text(TITLE, {"Flags": values}))
+        return 0
+    words, images = positional(command_line.expand(words), values)
+    command_line.parse(words, values)
+    options = {name: values[name].value for name in values}
+    if options["index"] is None:
+        raise InputError("`index` must be given: tfcontrastive search --index=vectors IMAGE...")
+    if not images and options["duplicates"] is None:
+        raise InputError("`IMAGE` must be given, one or more image files, or --duplicates=0.98. Received: neither.")
+    if options["html"] is not None and not images:
+        raise InputError("`html` needs at least one IMAGE to search for. Received: none.")
+    show_own_messages()
+    from tfcontrastive.export.embedding_files import EmbeddingFiles
+
+    files = EmbeddingFiles(options["index"])
+    if images:
+        show_neighbours(files, images, options)
+    if options["duplicates"] is not None:
+        show_duplicates(files, options)
+    return 0
+
+
+def search_flags() -> flags.FlagValues:
+    """The command's own flags."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("index", None, "Directory of the vectors.", values)
+    flags.DEFINE_string("saved_model", None, "The model they are from; default: where `embed` found it.", values)
+    flags.DEFINE_integer("k", 10, "Neighbours of each image.", flag_values=values)
+    flags.DEFINE_enum(
+        "backend", "auto", ["auto", "numpy", "faiss"], "auto takes faiss where it is installed; both are exact.", values
+    )
+    flags.DEFINE_string("html", None, "Also write the neighbours as a page of pictures.", values)
+    flags.DEFINE_float("duplicates", None, "List all pairs at least this similar, in (-1, 1].", flag_values=values)
+    flags.DEFINE_integer("most", 1000, "Pairs to list at most.", flag_values=values)
+    return values
+
+
+def positional(words: Sequence[str], values: flags.FlagValues) -> tuple[list[str], list[str]]:
+    """The words that belong to flags, and the others."""
+    kept, others = [], []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        if not word.startswith("-"):
+            others.append(word)
+            continue
+        kept.append(word)
+        name = word.lstrip("-")
+        if name in values and not values[name].boolean and queue:
+            kept.append(queue.pop(0))
+    return kept, others
+
+
+def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any]) -> None:
+    """The table, and the page if it is asked for."""
+    from tfcontrastive import export
+
+    saved_model = find_model(files, options["saved_model"])
+    queries = export.embed_files(saved_model, images)
+    k = min(options["k"], len(files)) if options["k"] > 0 else options["k"]
+    ids, similarities = export.nearest(files, queries, k=k, backend=options["backend"])
+    table = Table(title=f"Nearest of {len(files):,} images, by cosine similarity")
+    table.add_column("image", overflow="fold")
+    table.add_column("similarity", justify="right")
+    table.add_column("neighbour", overflow="fold")
+    for image, row, values in zip(images, ids, similarities, strict=True):
+        for rank, (name, value) in enumerate(zip(row, values, strict=True)):
+            table.add_row(image if rank == 0 else "", f"{value:.4f}", name, end_section=rank == len(row) - 1)
+    Console().print(table)
+    if options["html"] is not None:
+        export.write_gallery(options["html"], images, ids, similarities, pictures(files.facts["source"]), read_bytes)
+        print(f"pictures: {options['html']}")
+
+
+def find_model(files: Any, given: str | None) -> str:
+    """The model that made the vectors; another one is refused."""
+    from tfcontrastive import export
+
+    path = given
+    if path is None:
+        try:
+            with open(os.path.join(files.path, MODEL_FILE), encoding="utf-8") as file:
+                path = file.read().strip()
+        except OSError as error:
+            raise InputError("`saved_model` must be given: the index does not say where its model is.") from error
+        if not os.path.isdir(path):
+            raise InputError(f"`saved_model` must be given: the model is no longer at {path}.")
+    path = export.latest_version(path)
+    if export.model_facts(path)["sha256"] != files.facts["model"]["sha256"]:
+        raise InputError(f"`saved_model` must be the model that made the vectors. Received: {path}, another one.")
+    return path
+
+
+def pictures(source: str) -> Callable[[str], bytes | None]:
+    """The file of an image of the collection by its id; None where it cannot be had again."""
+    if source.startswith("folder:"):
+        return lambda name: read_bytes(os.path.join(source.removeprefix("folder:"), name))
+    spec, _, split = source.rpartition(" ")
+    try:
+        from tfcontrastive import data
+
+        held = data.load(spec).arrays(split)
+    except InputError:  # the images are gone, the vectors are not
+        held = None
+    return lambda name: None if held is None else as_png(held[0][int(name.rpartition("/")[2])])
+
+
+def as_png(pixels: np.ndarray) -> bytes | None:
+    """An image `[H, W, C]` as a file, if it is gray or RGB."""
+    from PIL import Image
+
+    if pixels.shape[-1] not in (1, 3):
+        return None
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def read_bytes(path: str) -> bytes | None:
+    """A file's content, None where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def show_duplicates(files: Any, options: dict[str, Any]) -> None:
+    """The pairs, as they are found."""
+    from tfcontrastive import export
+
+    found = 0
+    pairs = export.near_duplicates(files, options["duplicates"])
+    for first, second, similarity in itertools.islice(pairs, options["most"]):
+        print(f"{similarity:.4f}\t{first}\t{second}")
+        found += 1
+    more = ", the first of them" if next(pairs, None) else ""
+    print(f"{found:,} pairs{more} with similarity >= {options['duplicates']:g}")

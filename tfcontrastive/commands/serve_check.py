@@ -1,0 +1,42 @@
+"""`tfcontrastive serve-check`: does an export work in each of its consumers?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+from tfcontrastive import flags as command_line
+from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.config import InputError
+
+TITLE = """tfcontrastive serve-check BASE: loads an export in every way that is at hand and compares the vectors.
+
+Exit code 2 if a check fails. Checks whose package is not installed are not run, and said to be so."""
+
+WORDS = {True: "[green]pass", False: "[red]FAIL", None: "not run"}
+
+
+def run(words: Sequence[str]) -> int:
+    """Checks one export."""
+    if any(word in ("--help", "-h", "-help") for word in words):
+        print(TITLE)
+        return 0
+    paths = [word for word in words if not word.startswith("-")]
+    command_line.parse([word for word in words if word.startswith("-")], flags.FlagValues())
+    if len(paths) != 1:
+        raise InputError(f"`BASE` must be one export or base of versions. Received: {len(paths)} of them.")
+    show_own_messages()
+    from tfcontrastive import export
+
+    checks = export.check_export(paths[0])
+    table = Table(title=export.latest_version(paths[0]))
+    table.add_column("check")
+    table.add_column("result")
+    table.add_column("detail", overflow="fold")
+    for check in checks:
+        table.add_row(check.name, WORDS[check.passed], check.detail)
+    Console().print(table)
+    return 2 if any(check.passed is False for check in checks) else 0
