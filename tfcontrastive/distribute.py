@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 
+import keras
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
@@ -76,6 +77,16 @@ def as_log(value: tf.Tensor) -> tf.Tensor:
     `fit` concatenates logs of several workers along axis 0, which a scalar does not have.
     """
     return tf.reshape(value, [1]) if replica_count() > 1 else value
+
+
+def step_of(model: keras.Model) -> int:
+    """The number of steps a compiled model has been trained for, whatever it is distributed over."""
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+
+
+def learning_rate_of(model: keras.Model) -> float:
+    """The learning rate of the coming step."""
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
 def is_chief() -> bool:

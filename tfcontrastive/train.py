@@ -148,7 +148,7 @@ def train(
     try:
         for first, last, steps in plan.segments(first_step):
             model.fit(
-                batches(config, model, source, int(model.optimizer.iterations)),
+                batches(config, model, source, distribute.step_of(model)),
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=steps,

@@ -41,7 +41,7 @@ class Checkpoints(keras.callbacks.Callback):
         if newest is None:
             return 0
         restore(newest, model)
-        return int(model.optimizer.iterations)
+        return distribute.step_of(model)
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -52,7 +52,7 @@ class Checkpoints(keras.callbacks.Callback):
             )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        step = int(self.model.optimizer.iterations)
+        step = distribute.step_of(self.model)
         if step % self.every_steps == 0 or step == self.last_step:
             self._manager.save(checkpoint_number=step)
 

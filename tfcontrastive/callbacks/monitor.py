@@ -57,7 +57,7 @@ class Monitor(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         due = self.every_epochs and (epoch + 1) % self.every_epochs == 0
-        if distribute.is_chief() and (due or int(self.model.optimizer.iterations) >= self.last_step):
+        if distribute.is_chief() and (due or distribute.step_of(self.model) >= self.last_step):
             self.latest = self.measure()
             if logs is not None:
                 logs.update(self.latest)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcontrastive import distribute
 from tfcontrastive.config import InputError
 
 
@@ -23,7 +24,7 @@ class NanGuard(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         loss = float(np.mean(logs["loss"]))
         if not math.isfinite(loss):
-            step = int(self.model.optimizer.iterations)
+            step = distribute.step_of(self.model)
             raise InputError(
                 f"the loss must be a finite number. Received: loss={loss} at step {step}. Training stopped; earlier "
                 "checkpoints are kept. Lower --learning_rate, raise --warmup_epochs or --temperature, and start again."

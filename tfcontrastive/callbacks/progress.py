@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from tfcontrastive import distribute
+
 
 class Progress(keras.callbacks.Callback):
     """Shows step, loss, probe accuracy and images per second.
@@ -44,7 +46,7 @@ class Progress(keras.callbacks.Callback):
         self._bar.start()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.step = int(self.model.optimizer.iterations)
+        self.step = distribute.step_of(self.model)
         now = time.monotonic()
         if self._since is None:  # the first step compiles
             self._since, self._shown = (now, self.step), now

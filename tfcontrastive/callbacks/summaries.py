@@ -45,7 +45,7 @@ class Summaries(keras.callbacks.Callback):
         return self._seconds_before + time.monotonic() - self._start
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        step = int(self.model.optimizer.iterations)
+        step = distribute.step_of(self.model)
         if not self._compiled:  # the first step's time is that of tracing
             self._compiled, self._since = True, (time.monotonic(), step)
         elif self.chief and self.every_steps and step % self.every_steps == 0:
@@ -54,7 +54,7 @@ class Summaries(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not self.chief:
             return
-        step = int(self.model.optimizer.iterations)
+        step = distribute.step_of(self.model)
         values = {**_floats(logs), **self._pace(step), "seconds": self.seconds()}
         self._write(step, values)
         with open(self.history, "a", encoding="utf-8") as file:
@@ -76,7 +76,7 @@ class Summaries(keras.callbacks.Callback):
         seconds, steps = now - self._since[0], step - self._since[1]
         self._since = (now, step)
         rate = {"images_per_second": steps * self.batch_size / seconds} if steps and seconds > 0 else {}
-        return {**rate, "learning_rate": float(self.model.optimizer.learning_rate)}
+        return {**rate, "learning_rate": distribute.learning_rate_of(self.model)}
 
     def _write(self, step: int, values: dict[str, float]) -> None:
         with self.writer.as_default(step=step):

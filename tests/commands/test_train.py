@@ -1,0 +1,83 @@
+"""`tfcontrastive train` from its command line: other projects' commands, folders, dry runs, evaluation alone."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from tests.commands.runs import words, write_images
+from tfcontrastive import flags as command_line
+from tfcontrastive.commands.main import main
+
+SMALL = ["--width_multiplier=0.0625", "--train_steps=2", "--train_batch_size=8", "--proj_out_dim=8", "--knn_k=5"]
+
+
+def test_the_cifar10_command_of_simclr_trains(tmp_path):
+    text = """--train_mode=pretrain --train_batch_size=512 --train_epochs=1000 --learning_rate=1.0 --weight_decay=1e-4
+        --temperature=0.5 --dataset=cifar10 --image_size=32 --eval_split=test --resnet_depth=18 --use_blur=False
+        --color_jitter_strength=0.5 --use_tpu=False"""
+    with tfds.testing.mock_data(num_examples=40):
+        assert main(["train", *text.split(), f"--model_dir={tmp_path / 'run'}", *SMALL]) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["step"] == 2
+    assert {"knn_top1", "probe_eval_accuracy", "effective_rank"} <= set(result)
+    assert (tmp_path / "run" / "saved_model" / "1" / "saved_model.pb").exists()
+
+
+def test_a_folder_without_labels_trains_and_lists_bad_files(tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(120):
+        pixels = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        Image.fromarray(pixels).save(folder / f"{i:03d}.jpg")
+    (folder / "broken.jpg").write_bytes((folder / "000.jpg").read_bytes()[:100])
+    assert main(words(f"folder:{folder}", tmp_path / "run", train_steps=2)) == 0
+    assert "broken.jpg" in (tmp_path / "run" / "bad_files.txt").read_text()
+    assert "no labels" in capsys.readouterr().err
+    assert "knn_top1" not in json.loads((tmp_path / "run" / "result.json").read_text())
+
+
+@pytest.mark.parametrize("method", ["simclr", "moco", "byol"])
+def test_a_dry_run_tells_the_run_and_writes_nothing(method, tmp_path, capsys):
+    dataset = write_images(tmp_path / "images.npz")
+    extra = {"queue_size": 32} if method == "moco" else {}
+    assert main([*words(dataset, tmp_path / "run", method=method, **extra), "--dry_run"]) == 0
+    text = capsys.readouterr().out
+    for part in (f"[{method}]", "train_batch_size=16", "64 training images", "parameters", "learning rate", "memory"):
+        assert part in text
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", command_line.recipe_names())
+def test_every_recipe_builds_its_model(name, tmp_path, capsys):
+    ships_inside = name.startswith("embedded")
+    with contextlib.nullcontext() if ships_inside else tfds.testing.mock_data(num_examples=5000):
+        assert main(["train", f"--recipe={name}", f"--model_dir={tmp_path / 'run'}", "--dry_run"]) == 0
+    assert "trainable in all" in capsys.readouterr().out
+
+
+def test_eval_alone_measures_the_newest_checkpoint(tmp_path):
+    dataset = write_images(tmp_path / "images.npz")
+    arguments = words(dataset, tmp_path / "run", train_steps=2, eval_split="train", knn_k=5)
+    assert main(arguments) == 0
+    trained = json.loads((tmp_path / "run" / "result.json").read_text())
+    (tmp_path / "run" / "result.json").unlink()
+    assert main([*arguments, "--mode=eval"]) == 0
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == pytest.approx(trained)
+
+
+def test_replicas_of_one_cpu_train_what_one_does(tmp_path):
+    dataset = write_images(tmp_path / "images.npz")
+    results = []
+    for replicas in (0, 2):
+        run = tmp_path / f"run{replicas}"
+        # A smaller step than the default's: what is compared is rounding, not a tiny network's chaos.
+        flags = {"train_steps": 3, "learning_rate": 0.02, "num_virtual_replicas": replicas, "eval_split": "train"}
+        assert main(words(dataset, run, **flags)) == 0
+        results.append(json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]))
+    for name in ("loss", "probe_loss"):
+        assert results[1][name] == pytest.approx(results[0][name], abs=1e-4)
