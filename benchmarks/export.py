@@ -171,7 +171,10 @@ def main():
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     parser.add_argument("--serve", choices=[*ROWS, "prepare"], help=argparse.SUPPRESS)
     args = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if args.serve and args.serve != "onnx":
+        from tfcontrastive.commands.main import import_tensorflow
+
+        import_tensorflow()  # without its messages
     if args.serve == "prepare":
         prepare(args)
         return

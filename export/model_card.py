@@ -15,6 +15,11 @@ import tensorflow as tf
 import tfcontrastive
 from tfcontrastive.export.image_bytes import MAX_PIXELS
 
+_OPTIMIZED = """
+`serving_default` and `image_bytes` run a copy of the network with batch normalisation folded into the convolutions. They
+do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` does.
+"""
+
 
 def model_card(
     model: keras.Model,
@@ -112,7 +117,7 @@ Images are float32 in [0, 1]. `image_bytes` takes whole JPEG, PNG, GIF or BMP fi
 ({card['preprocessing']['crop']}), resizes to {size} x {size} ({card['preprocessing']['resize']}) and scales to [0, 1],
 as in evaluation.
 One file that cannot be decoded fails its batch with INVALID_ARGUMENT and a message that names it.
-"""
+{_OPTIMIZED if card.get("optimized") else ""}"""
 
 
 def _describe(function: tf.types.experimental.PolymorphicFunction) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfcontrastive.callbacks import checkpoints
+from tfcontrastive.callbacks.checkpoints import newest_step
 from tfcontrastive.config import InputError, TrainConfig, leaves, replace_leaves
 from tfcontrastive.methods import ContrastiveModel, method_class
 from tfcontrastive.model_dir import ModelDir
@@ -59,7 +59,7 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
     newest = tf.train.latest_checkpoint(directory.checkpoints)
     if newest is None:
         raise InputError(f"`model_dir` must hold a checkpoint. Received: {directory.path!r}, without one.")
-    step = checkpoints.newest_step(directory.checkpoints)
+    step = newest_step(directory.checkpoints)
     shapes = _variable_shapes(newest)
     images = types.SimpleNamespace(
         num_classes=shapes.get("model/probe/kernel", [None])[-1],
@@ -68,7 +68,7 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
     # A plan needs a number of images, on which no weight depends.
     plan = Plan.make(config, num_examples=config.loop.train_batch_size)
     model = build_model(config, images, plan)
-    checkpoints.restore(newest, model)
+    _restore(newest, model)
     return Run(config, model, step, _card(config, directory, step))
 
 
@@ -77,6 +77,21 @@ def read_config(stored: dict[str, Any], image_size: int | None = None) -> TrainC
     method = stored.get("method", "simclr")
     config = replace_leaves(TrainConfig(method=method, method_config=method_class(method).Config()), stored)
     return config if image_size is None else replace_leaves(config, {"image_size": image_size})
+
+
+def _restore(checkpoint: str, model: ContrastiveModel) -> None:
+    """Sets what is exported: the weights of the encoder, the projection head and the probe.
+
+    The rest (targets, queues, the optimizer) stays: a name may hold the number of its like in the process.
+    """
+    parts = [model.encoder, getattr(model, "projection_head", None), model.probe]
+    named = {f"model/{v.path}": v.value for part in parts if part is not None for v in part.variables}
+    try:
+        status = tf.train.Checkpoint(**named).restore(checkpoint)
+        status.assert_existing_objects_matched().expect_partial()
+    except (ValueError, AssertionError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the checkpoint must be of this very network. Received: {checkpoint}: {reason}") from error
 
 
 def _card(config: TrainConfig, directory: ModelDir, step: int) -> dict[str, Any]:

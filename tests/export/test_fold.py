@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders import ResNet
-from tfcontrastive.export import fold_batch_norm, save_model
+from tfcontrastive.export import check_export, fold_batch_norm, save_model
 
 layers = keras.layers
 
@@ -129,6 +129,7 @@ def test_an_optimized_export(tmp_path):
     assert "FusedBatchNormV3" in ops["serve_training"]
     assert len(loaded.variables) == len(encoder.variables)
     np.testing.assert_allclose(loaded(images), expected, atol=1e-6 * np.abs(expected).max())
+    assert [check for check in check_export(tmp_path) if check.passed is False] == []
 
 
 def _nodes(signature):

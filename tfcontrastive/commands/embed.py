@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,22 +43,54 @@ def run(words: Sequence[str]) -> int:
 
     saved_model = export.latest_version(options["saved_model"])
     items, source, total = open_items(options, saved_model)
-    columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-    task = bar.add_task("", total=total)
-    with bar:
+    with Meter(total) as meter:
         done = export.embed_images(
             saved_model,
             items,
             options["output"],
             source=source,
-            progress=lambda rows, bad: bar.update(task, completed=rows + bad),
+            progress=meter.update,
             **{name: options[name] for name in ("format", "dtype", "normalize", "batch_size", "shard_rows")},
         )
     with open(os.path.join(options["output"], MODEL_FILE), "w", encoding="utf-8") as file:
         file.write(os.path.abspath(saved_model) + "\n")
     show(done, options["output"])
     return 0
+
+
+class Meter:
+    """How far it is, and images per second: a live line on a terminal, a plain one now and then elsewhere."""
+
+    seconds_between_lines = 30.0
+
+    def __init__(self, total: int):
+        columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        console = Console(stderr=True)
+        self._bar = Progress(
+            *columns, TextColumn("{task.fields[rate]}"), console=console, disable=not sys.stderr.isatty()
+        )
+        self._task = self._bar.add_task("", total=total, rate="")
+        self._total = total
+        self._since: tuple[float, int] | None = None
+        self._shown = time.monotonic()
+
+    def __enter__(self) -> Meter:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, rows: int, bad: int) -> None:
+        """Takes the numbers of vectors written and of images left out so far."""
+        now, done = time.monotonic(), rows + bad
+        if self._since is None:  # the first batch compiles
+            self._since = now, done
+        rate = (done - self._since[1]) / max(now - self._since[0], 1e-9)
+        self._bar.update(self._task, completed=done, rate=f"{rate:,.0f} images/s" if rate else "")
+        if self._bar.disable and now - self._shown >= self.seconds_between_lines:
+            self._shown = now
+            print(f"embedding: {done:,} of {self._total:,}  {rate:,.0f} images/s", file=sys.stderr, flush=True)
 
 
 def embed_flags() -> flags.FlagValues:
@@ -112,7 +145,8 @@ def open_items(options: dict[str, Any], saved_model: str) -> tuple[Any, str, int
 
 def show(done: Any, output: str) -> None:
     """What was done, and which images were left out."""
-    print(f"{done.rows:,} vectors in {output}; {done.images_per_second:,.1f} images/s")
+    speed = f"{done.images_per_second:,.1f} images/s" if done.images_per_second else "all were there already"
+    print(f"{done.rows:,} vectors in {output}; {speed}")
     if done.skipped:
         print(f"{len(done.skipped):,} images were left out, listed in {os.path.join(output, 'bad_files.txt')}:")
         for name, reason in done.skipped[:_SHOWN]:
