@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import keras
-import tensorflow as tf
 from keras import layers, ops
 
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.encoders.batch_norm import BatchNorm
+from tfcontrastive.encoders.conv import FixedPaddingConv2D
 
 # depth: (blocks have a bottleneck, blocks in each group)
 DEPTHS = {
@@ -21,26 +21,6 @@ DEPTHS = {
     200: (True, (3, 24, 36, 3)),
 }
 _SMALL_IMAGE = 32
-
-
-@keras.saving.register_keras_serializable("tfcontrastive")
-class FixedPaddingConv2D(layers.Conv2D):
-    """A convolution that pads by its kernel alone, (k-1)//2 before and k//2 after, whatever the size of the image.
-
-    "same" padding with strides depends on the image's size instead, so that a network would shift between sizes.
-    """
-
-    def convolution_op(self, inputs, kernel):
-        # A padded image, not the convolution's own explicit padding: oneDNN has no gradient for that.
-        pads = [[0, 0]] + [[(size - 1) // 2, size // 2] for size in self.kernel_size] + [[0, 0]]
-        inputs = inputs if max(self.kernel_size) == 1 else tf.pad(inputs, pads)
-        return tf.nn.conv2d(inputs, kernel, strides=list(self.strides), padding="VALID")
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, _ = input_shape
-        stride = self.strides[0]
-        size = [None if s is None else (s - 1) // stride + 1 for s in (height, width)]
-        return (batch, *size, self.filters)
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")
@@ -223,19 +203,16 @@ class _Builder:
         return x * ops.sigmoid(self.conv(hidden, filters, 1, 1, f"{name}_expand", use_bias=True))
 
     def conv(self, x, filters, kernel_size, stride, name, use_bias=False):
-        kind = layers.Conv2D if stride == 1 else FixedPaddingConv2D
-        return self.weighted(
-            kind(
-                filters,
-                kernel_size,
-                stride,
-                "same",
-                use_bias=use_bias,
-                kernel_initializer=keras.initializers.VarianceScaling(),
-                name=name,
-                dtype=self.config["dtype"],
-            )
-        )(x)
+        layer = FixedPaddingConv2D(
+            filters,
+            kernel_size,
+            stride,
+            use_bias=use_bias,
+            kernel_initializer=keras.initializers.VarianceScaling(),
+            name=name,
+            dtype=self.config["dtype"],
+        )
+        return self.weighted(layer)(x)
 
     def norm(self, x, name, gamma="ones"):
         kwargs = {"gamma_initializer": gamma, "name": name, "dtype": self.config["dtype"]}
