@@ -45,6 +45,8 @@ def fold_batch_norm(encoder: keras.Model) -> keras.Model:
         if id(layer) in norms:
             return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy)
         config = layer.get_config()
+        if "name" in config:  # TensorFlow's C++ sessions tell variables apart by their names alone
+            config["name"] = f"folded_{layer.name}"
         if id(layer) in pairs:
             config["use_bias"] = True
         twin = type(layer).from_config(config)

@@ -132,7 +132,8 @@ class _Servable(tf.Module):
         self.variables = [variable.value for variable in encoder.variables]
         self.trainable_variables = [variable.value for variable in encoder.trainable_variables]
         self.regularization_losses = [_penalty(v) for v in encoder.trainable_variables if v.regularizer is not None]
-        self.head_variables = [v.value for part in (head, probe) if part is not None for v in part.variables]
+        # Only variables in a plain list are restored in a C++ session.
+        self.other_variables = [v.value for part in (head, probe, folded) if part is not None for v in part.variables]
 
     @tf.function
     def __call__(self, inputs, training=False):
