@@ -63,22 +63,16 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def checkpoint_of(model: keras.Model) -> tf.train.Checkpoint:
-    """Every variable of a compiled model and its optimizer, by path.
+    """Every variable of a compiled model and its optimizer, by place: `model.0012`.
 
-    TensorFlow's own walk through a Keras 3 model misses variables that lie in lists or directly on a model (a queue), so
-    each is named here.
+    TensorFlow's own walk through a Keras 3 model misses variables that lie in lists or directly on a model (a queue), and
+    the paths of Keras' variables hold numbers that depend on what else the process has made.
     """
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     named: dict[str, tf.Variable] = {}
     for owner, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
-        for variable in variables:
-            if id(variable) in metrics:
-                continue
-            name, number = f"{owner}/{variable.path}", 1
-            while name in named:  # a target network's layers have the names of those they follow
-                number += 1
-                name = f"{owner}/{variable.path}#{number}"
-            named[name] = variable.value
+        kept = [variable for variable in variables if id(variable) not in metrics]
+        named.update({f"{owner}.{place:04d}": variable.value for place, variable in enumerate(kept)})
     return tf.train.Checkpoint(**named)
 
 
