@@ -63,7 +63,7 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def checkpoint_of(model: keras.Model) -> tf.train.Checkpoint:
-    """Every variable of a compiled model and its optimizer, by place: `model.0012`.
+    """Every variable of a compiled model and its optimizer, by place: `model_0012`.
 
     TensorFlow's own walk through a Keras 3 model misses variables that lie in lists or directly on a model (a queue), and
     the paths of Keras' variables hold numbers that depend on what else the process has made.
@@ -72,7 +72,7 @@ def checkpoint_of(model: keras.Model) -> tf.train.Checkpoint:
     named: dict[str, tf.Variable] = {}
     for owner, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
         kept = [variable for variable in variables if id(variable) not in metrics]
-        named.update({f"{owner}.{place:04d}": variable.value for place, variable in enumerate(kept)})
+        named.update({f"{owner}_{place:04d}": variable.value for place, variable in enumerate(kept)})
     return tf.train.Checkpoint(**named)
 
 
