@@ -199,6 +199,7 @@ def main():
         args.width, args.precision = args.width[0], args.precision[0]
         serve(ROWS[args.serve](args))
         return
+    print(f"{os.cpu_count()} cores; load of the machine before: {os.getloadavg()[0]:.1f}")
     names = args.rows or [*ROWS, *(["torch"] if args.torch_python else [])]
     for width in args.width:
         for precision in args.precision:
