@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import types
 from typing import Any
 
 import tensorflow as tf
 
-from tfcontrastive.callbacks.checkpoints import newest_step
+from tfcontrastive.callbacks import checkpoints
 from tfcontrastive.config import InputError, TrainConfig, leaves, replace_leaves
 from tfcontrastive.methods import ContrastiveModel, method_class
 from tfcontrastive.model_dir import ModelDir
-from tfcontrastive.train import Plan, build_encoder, build_model
+from tfcontrastive.train import Plan, build_model
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -59,16 +58,20 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
     newest = tf.train.latest_checkpoint(directory.checkpoints)
     if newest is None:
         raise InputError(f"`model_dir` must hold a checkpoint. Received: {directory.path!r}, without one.")
-    step = newest_step(directory.checkpoints)
-    shapes = _variable_shapes(newest)
-    images = types.SimpleNamespace(
-        num_classes=shapes.get("model/probe/kernel", [None])[-1],
-        channels=channels or _channels(config, shapes),
-    )
+    step = checkpoints.newest_step(directory.checkpoints)
+    shapes = _shapes(newest)
+    if channels is None:  # the first kernel [h, w, C, filters]
+        channels = next((shape[2] for shape in shapes if len(shape) == 4), 3)
     # A plan needs a number of images, on which no weight depends.
     plan = Plan.make(config, num_examples=config.loop.train_batch_size)
-    model = build_model(config, images, plan)
-    _restore(newest, model)
+    bare = replace_leaves(config, {"lineareval_while_pretraining": False})
+    model = build_model(bare, types.SimpleNamespace(num_classes=None, channels=channels), plan)
+    metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
+    variables = [id(variable) for variable in model.variables if id(variable) not in metrics]
+    if len(shapes) > len(variables):
+        probe = shapes[1 + max(variables.index(id(variable)) for variable in model.encoder.variables)]
+        model = build_model(config, types.SimpleNamespace(num_classes=probe[-1], channels=channels), plan)
+    checkpoints.restore(newest, model)
     return Run(config, model, step, _card(config, directory, step))
 
 
@@ -77,21 +80,6 @@ def read_config(stored: dict[str, Any], image_size: int | None = None) -> TrainC
     method = stored.get("method", "simclr")
     config = replace_leaves(TrainConfig(method=method, method_config=method_class(method).Config()), stored)
     return config if image_size is None else replace_leaves(config, {"image_size": image_size})
-
-
-def _restore(checkpoint: str, model: ContrastiveModel) -> None:
-    """Sets what is exported: the weights of the encoder, the projection head and the probe.
-
-    The rest (targets, queues, the optimizer) stays: a name may hold the number of its like in the process.
-    """
-    parts = [model.encoder, getattr(model, "projection_head", None), model.probe]
-    named = {f"model/{v.path}": v.value for part in parts if part is not None for v in part.variables}
-    try:
-        status = tf.train.Checkpoint(**named).restore(checkpoint)
-        status.assert_existing_objects_matched().expect_partial()
-    except (ValueError, AssertionError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"the checkpoint must be of this very network. Received: {checkpoint}: {reason}") from error
 
 
 def _card(config: TrainConfig, directory: ModelDir, step: int) -> dict[str, Any]:
@@ -106,22 +94,7 @@ def _card(config: TrainConfig, directory: ModelDir, step: int) -> dict[str, Any]
     return {"step": step, "data": data, "recipe": values, "metrics": metrics}
 
 
-def _variable_shapes(checkpoint: str) -> dict[str, list[int]]:
-    """{name that `checkpoint_of` gave: shape}."""
+def _shapes(checkpoint: str) -> list[list[int]]:
+    """The shapes of the model's variables, in the order in which `checkpoint_of` counts them."""
     shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
-    return {_unescaped(name.removesuffix(_VALUE)): shape for name, shape in shapes.items() if name.endswith(_VALUE)}
-
-
-def _unescaped(name: str) -> str:
-    """TensorFlow writes `/` in an attribute's name as `.S`, and `.` as `..`."""
-    return re.sub(r"\.(.)", lambda match: "/" if match[1] == "S" else match[1], name)
-
-
-def _channels(config: TrainConfig, shapes: dict[str, list[int]]) -> int:
-    """The images' channels: where the first kernel is not that of a network for RGB, its own."""
-    encoder = build_encoder(config.encoder, image_size=config.data.image_size, channels=3)
-    for variable in encoder.weights:
-        shape, stored = list(variable.shape), shapes.get(f"model/{variable.path}")
-        if stored is not None and len(shape) == 4 and shape[2] == 3 and stored[2] != 3:
-            return stored[2]
-    return 3
+    return [shapes[name] for name in sorted(shapes) if name.startswith("model_") and name.endswith(_VALUE)]
