@@ -2,12 +2,12 @@
 
     python benchmarks/train_step.py --torch_python=/path/to/python
 
-Rows: `bare` is forward, NT-Xent, backward and update on fixed tensors; `loop` is training as `tfcontrastive train` does
-it, data, augmentation, probe and metrics included; `per-image` is that loop with views made image by image; `torch` is
-the same network, batch, precision and optimizer in PyTorch (CPU, channels_last, autocast), run by the Python given,
-which needs only torch. Each row has a process of its own, and rounds go from row to row, so that whatever else the
-machine does falls on all of them. Printed are the medians of the rounds, the median over rounds of each row's ratio to
-the bare step, and the extremes.
+Rows: `bare` is forward, NT-Xent, backward and update on fixed tensors; `loop` is training as `tfcontrastive train`
+does it, data, augmentation, probe and metrics included; `per-image` is that loop with views made image by image;
+`torch` is the same network, batch, precision and optimizer in PyTorch (CPU, channels_last, autocast), run by the
+Python given, which needs only torch. Each row has a process of its own, and rounds go from row to row, so that
+whatever else the machine does falls on all of them. Printed are the medians of the rounds, the median over rounds of
+each row's ratio to the bare step, and the extremes.
 
 Run it on an idle machine: a PyTorch step suffers more than ours from threads that others keep busy.
 """
