@@ -16,8 +16,10 @@ def test_a_new_directory_holds_the_config(tmp_path):
 
 
 def test_the_same_config_claims_it_again(tmp_path):
-    for batch in (2, 2):
-        ModelDir(str(tmp_path / "run")).claim(TrainConfig(loop=LoopConfig(train_batch_size=batch)))
+    directory = ModelDir(str(tmp_path / "run"))
+    for _ in range(2):
+        directory.claim(TrainConfig(loop=LoopConfig(train_batch_size=2)))
+    assert directory.read_config()["train_batch_size"] == 2
 
 
 def test_another_config_is_refused_with_the_difference(tmp_path):
