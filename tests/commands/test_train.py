@@ -8,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tests.commands.runs import words, write_images
+from tests.commands.runs import start, words, write_images
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.main import main
 
@@ -77,7 +77,9 @@ def test_replicas_of_one_cpu_train_what_one_does(tmp_path):
         run = tmp_path / f"run{replicas}"
         # A smaller step than the default's: what is compared is rounding, not a tiny network's chaos.
         flags = {"train_steps": 3, "learning_rate": 0.02, "num_virtual_replicas": replicas, "eval_split": "train"}
-        assert main(words(dataset, run, **flags)) == 0
+        process = start(words(dataset, run, **flags))  # of its own: one process has one set of replicas
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
         results.append(json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]))
     for name in ("loss", "probe_loss"):
         assert results[1][name] == pytest.approx(results[0][name], abs=1e-4)
