@@ -19,8 +19,8 @@ _HOMES = {
     "embed_files": "embed",
     "fold_batch_norm": "fold",
     "folder_items": "embed",
-    "latest_version": "embed",
-    "load_run": "run",
+    "latest_version": "tfcontrastive.trained",
+    "load_run": "tfcontrastive.run",
     "model_facts": "embed",
     "near_duplicates": "search",
     "nearest": "search",
@@ -38,7 +38,8 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str):
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = _HOMES[name]
+    return getattr(importlib.import_module(home if "." in home else f"{__name__}.{home}"), name)
 
 
 def __dir__() -> list[str]:

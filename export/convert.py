@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive.config import InputError, unknown
-from tfcontrastive.export.embed import latest_version
 from tfcontrastive.export.search import unit_length
+from tfcontrastive.trained import latest_version
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfcontrastive.config import InputError
 from tfcontrastive.export.embedding_writer import EmbeddingWriter
 from tfcontrastive.export.model_card import read_card
+from tfcontrastive.trained import latest_version
 
 Items = Callable[[int], Iterable[tuple[str, bytes | np.ndarray]]]
 """From a position on: (id, image). An image is a whole file as bytes, or preprocessed float32 `[S, S, C]` in [0, 1]."""
@@ -169,17 +170,6 @@ def embed_files(saved_model: str | os.PathLike, files: Sequence[str | os.PathLik
             raise InputError(f"`files` must be readable images. Received: {name!r}: {vector}.")
         vectors.append(vector)
     return np.stack(vectors)
-
-
-def latest_version(saved_model: str | os.PathLike) -> str:
-    """The SavedModel's own directory, of a path to it or to the base of its versions."""
-    path = os.fspath(saved_model)
-    versions = [name for name in os.listdir(path) if name.isdecimal()] if os.path.isdir(path) else []
-    if not os.path.exists(os.path.join(path, "saved_model.pb")) and versions:
-        path = os.path.join(path, max(versions, key=int))
-    if not os.path.exists(os.path.join(path, "saved_model.pb")):
-        raise InputError(f"`saved_model` must be a SavedModel or a directory of versions. Received: {path}.")
-    return path
 
 
 class _Encoder:

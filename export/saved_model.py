@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from tfcontrastive.config import InputError
 from tfcontrastive.export.checks import checked_images
@@ -17,6 +18,7 @@ from tfcontrastive.export.fold import fold_batch_norm
 from tfcontrastive.export.image_bytes import decode_images
 from tfcontrastive.export.model_card import model_card, readme
 from tfcontrastive.export.warmup import write_warmup_requests
+from tfcontrastive.trained import ARCHITECTURE
 
 SALIENT = ("initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4",
            "final_avg_pool")
@@ -96,6 +98,7 @@ def save_model(
     try:
         tf.saved_model.save(servable, aside, signatures=signatures)
         write_warmup_requests(aside, size, channels, tuple(signatures))
+        _write_architecture(encoder, os.path.join(aside, ARCHITECTURE))
         _write(os.path.join(aside, "model_card.json"), json.dumps(facts, indent=2, default=str) + "\n")
         _write(os.path.join(aside, "README.md"), readme(facts))
         os.rename(aside, path)
@@ -249,6 +252,16 @@ def _version_path(base: str, version: int | None) -> str:
         raise InputError(f"`version` must be new. Received: version={version}, but {path} exists. "
                          "Leave it out to take the next one.")
     return path
+
+
+def _write_architecture(encoder: keras.Model, path: str) -> None:
+    """What a Keras consumer rebuilds the encoder from, to fine-tune it; left out where its class has no configuration."""
+    try:
+        text = json.dumps(keras.saving.serialize_keras_object(encoder))
+    except (NotImplementedError, TypeError) as error:
+        logging.info("The export leaves out the encoder's Keras configuration: %s", str(error).splitlines()[0])
+        return
+    _write(path, text)
 
 
 def _write(path: str, text: str) -> None:

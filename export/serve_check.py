@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive.export.cpp_session import CppSession
-from tfcontrastive.export.embed import latest_version
 from tfcontrastive.export.warmup import WARMUP
+from tfcontrastive.trained import latest_version
 
 PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"}
 

@@ -31,6 +31,8 @@ _NAMES = {
     "SupCon": "methods",
     "SupConConfig": "methods",
     "LARS": "optimizers",
+    "Trained": "trained",
+    "load_trained": "trained",
     "ResNet": "encoders",
     "AugmentConfig": "config",
     "DataConfig": "config",

@@ -1,0 +1,168 @@
+"""A trained encoder, wherever it comes from: a run, an export, or a network by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from tfcontrastive.config import InputError
+from tfcontrastive.encoders import encoder_from_name
+from tfcontrastive.run import load_run
+
+ARCHITECTURE = os.path.join("assets.extra", "encoder.json")
+"""Where an export keeps the Keras configuration of its encoder, beside the graph."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """An encoder, and the heads that came with it.
+
+    Attributes:
+        encoder: images `[B, H, W, C]` in [0, 1] -> features `[B, F]`, called as `encoder(images, training=False)`. A
+            `keras.Model`, but for a SavedModel that does not tell its architecture: then a `SavedEncoder`.
+        projection_head: features -> projection, None where there is none.
+        supervised_head: features -> logits, None where there is none.
+        image_size: height and width it was made for, None where any will do.
+        channels: of its images.
+        name: where it comes from, for reports.
+    """
+
+    encoder: keras.Model | Callable[..., tf.Tensor]
+    projection_head: keras.layers.Layer | None
+    supervised_head: keras.layers.Layer | None
+    image_size: int | None
+    channels: int
+    name: str
+
+
+class SavedEncoder:
+    """The encoder of a SavedModel whose architecture is not known: it can be called, and nothing else.
+
+    Args:
+        path: the directory of `saved_model.pb`, written by this package or for `hub.KerasLayer`.
+
+    Call arguments:
+        images: `[B, H, W, C]` float32.
+        training: whether batch norm uses the batch's own statistics.
+
+    Raises:
+        InputError: it maps no images to vectors.
+    """
+
+    def __init__(self, path: str):
+        self._loaded = tf.saved_model.load(path)
+        if not callable(self._loaded):
+            raise InputError(f"`saved_model` must be callable on images. Received: {path}, which has signatures only.")
+        self.input_shape = tuple(self._images(path).as_list())
+
+    def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return self._loaded(images, training=training)
+
+    def _images(self, path: str) -> tf.TensorShape:
+        for function in self._loaded.__call__.concrete_functions:
+            for spec in tf.nest.flatten(function.structured_input_signature):
+                if isinstance(spec, tf.TensorSpec) and spec.shape.rank == 4:
+                    return spec.shape
+        raise InputError(f"`saved_model` must take images [B, H, W, C]. Received: {path}.")
+
+
+def load_trained(
+    *,
+    checkpoint: str | None = None,
+    saved_model: str | None = None,
+    encoder: str | None = None,
+    image_size: int | None = None,
+    channels: int = 3,
+) -> Trained:
+    """Loads an encoder from exactly one of three places.
+
+    Args:
+        checkpoint: the `model_dir` of a run.
+        saved_model: an export, or the base of its versions.
+        encoder: a network by name, as `encoder_from_name` takes it; keras_hub presets bring their own weights.
+        image_size: height and width that the encoder is built for; None takes what it was trained on. With `encoder` it
+            may stay None where the network takes any size.
+        channels: of the images, with `encoder` only; the others know theirs.
+
+    Raises:
+        InputError: none or several of the three, nothing there, or another size than the encoder takes.
+
+    Example:
+        >>> trained = load_trained(checkpoint="runs/photos")
+        >>> features = trained.encoder(images, training=False)
+    """
+    given = {"checkpoint": checkpoint, "saved_model": saved_model, "encoder": encoder}
+    chosen = [name for name, value in given.items() if value is not None]
+    if len(chosen) != 1:
+        received = ", ".join(chosen) or "none"
+        raise InputError(f"Give exactly one of checkpoint, saved_model and encoder. Received: {received}.")
+    if checkpoint is not None:
+        return _of_run(checkpoint, image_size)
+    if saved_model is not None:
+        return _of_saved_model(saved_model, image_size)
+    network = encoder_from_name(encoder, (image_size, image_size, channels))
+    return Trained(network, None, None, image_size, channels, encoder)
+
+
+def _of_run(model_dir: str, image_size: int | None) -> Trained:
+    run = load_run(model_dir, image_size=image_size)
+    encoder, size = run.model.encoder, run.config.data.image_size
+    head = getattr(run.model, "projection_head", None)
+    name = f"{run.config.method}, step {run.step} of {model_dir}"
+    return Trained(encoder, head, run.model.probe, size, encoder.input_shape[-1], name)
+
+
+def _of_saved_model(saved_model: str, image_size: int | None) -> Trained:
+    path = latest_version(saved_model)
+    encoder = rebuilt_encoder(path) or SavedEncoder(path)
+    height, channels = encoder.input_shape[1], encoder.input_shape[3]
+    if image_size is not None and height not in (None, image_size):
+        raise InputError(f"`image_size` must be what the encoder takes, {height}. Received: image_size={image_size}.")
+    return Trained(encoder, None, None, image_size or height, channels, path)
+
+
+def rebuilt_encoder(path: str) -> keras.Model | None:
+    """The Keras encoder of an export, with its weights; None where the export does not tell its architecture.
+
+    Args:
+        path: the directory of `saved_model.pb`.
+    """
+    file = os.path.join(path, ARCHITECTURE)
+    if not os.path.exists(file):
+        return None
+    with open(file, encoding="utf-8") as stream:
+        config = json.load(stream)
+    try:
+        encoder: Any = keras.saving.deserialize_keras_object(config)
+    except (TypeError, ValueError) as error:
+        # A class that this process does not know, or code that Keras does not run from a file.
+        logging.info("%s is called as a SavedModel, not rebuilt in Keras: %s", path, str(error).splitlines()[0])
+        return None
+    saved = tf.saved_model.load(path).variables
+    if [tuple(v.shape) for v in saved] != [tuple(v.shape) for v in encoder.variables]:
+        raise InputError(f"`saved_model` must hold the weights of its own {ARCHITECTURE}. Received: {path}.")
+    for variable, value in zip(encoder.variables, saved, strict=True):
+        variable.assign(value)
+    return encoder
+
+
+def latest_version(saved_model: str | os.PathLike) -> str:
+    """The SavedModel's own directory, of a path to it or to the base of its versions.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = os.fspath(saved_model)
+    versions = [name for name in os.listdir(path) if name.isdecimal()] if os.path.isdir(path) else []
+    if not os.path.exists(os.path.join(path, "saved_model.pb")) and versions:
+        path = os.path.join(path, max(versions, key=int))
+    if not os.path.exists(os.path.join(path, "saved_model.pb")):
+        raise InputError(f"`saved_model` must be a SavedModel or a directory of versions. Received: {path}.")
+    return path
