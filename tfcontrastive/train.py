@@ -112,18 +112,16 @@ def train(
     if loop.model_dir is None:
         raise InputError("`model_dir` must be given. Received: model_dir=None.")
     directory = ModelDir(loop.model_dir)
-    keras.utils.set_random_seed(loop.seed)
     if loop.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(config)
     source = load_source(config)
-    make_plan(config, source)
-    directory.claim(config, overwrite=overwrite, allow_config_change=allow_config_change)
-    if hasattr(source, "check"):
-        source.check(directory.bad_files)
     plan = make_plan(config, source)
-    with strategy.scope():
-        model = build_model(config, source, plan)
+    model = first_model(config, source, plan, strategy)  # what cannot work fails here, before anything is written
+    directory.claim(config, overwrite=overwrite, allow_config_change=allow_config_change)
+    if source.check(directory.bad_files):  # fewer images, hence other steps
+        plan = make_plan(config, source)
+        model = first_model(config, source, plan, strategy)
 
     checkpoints = Checkpoints(
         directory.checkpoints, every_steps=plan.checkpoint_steps, last_step=plan.steps, keep=loop.keep_checkpoint_max
@@ -231,7 +229,8 @@ def load_source(config: TrainConfig) -> data.Source:
 
 
 def make_plan(config: TrainConfig, source: data.Source) -> Plan:
-    """The run's numbers; the batch must not be larger than the data."""
+    """The run's numbers; the batch must not be larger than the data, and a held-out split that is named must exist."""
+    eval_split(config, source)
     num_examples = source.num_examples(config.data.train_split)
     if config.loop.train_batch_size > num_examples:
         raise InputError(
@@ -239,6 +238,15 @@ def make_plan(config: TrainConfig, source: data.Source) -> Plan:
             f"Received: train_batch_size={config.loop.train_batch_size}."
         )
     return Plan.make(config, num_examples)
+
+
+def first_model(
+    config: TrainConfig, source: data.Source, plan: Plan, strategy: tf.distribute.Strategy
+) -> methods.ContrastiveModel:
+    """The run's model with its first weights, a function of the config's seed alone."""
+    keras.utils.set_random_seed(config.loop.seed)
+    with strategy.scope():
+        return build_model(config, source, plan)
 
 
 def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:

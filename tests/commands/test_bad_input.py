@@ -43,7 +43,7 @@ def dataset(tmp_path):
 )
 def test_a_wrong_flag(capsys, tmp_path, dataset, flags, parts):
     fails(capsys, words(**{"dataset": dataset, "model_dir": tmp_path / "run", **flags}), *parts)
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_command(capsys):
