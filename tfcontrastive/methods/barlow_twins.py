@@ -51,7 +51,7 @@ class BarlowTwins(ContrastiveModel):
     def views_loss(
         self, views: Sequence[tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
-        features = self.encoder(tf.concat(views, axis=0), training=training)
+        features = self.encode(self.encoder, tf.concat(views, axis=0), training)
         z1, z2 = tf.split(self.projection_head(features, training=training), 2)
         loss = losses.barlow_twins(z1, z2, off_diagonal_weight=self.config.off_diagonal_weight)
         return self.config.loss_scale * loss, view_metrics(z1, z2), features

@@ -154,6 +154,10 @@ class ContrastiveModel(keras.Model):
         """Images `[B, H, W, C]` in [0, 1] -> features `[B, F]`: what probes and exports see."""
         return self.encoder(images, training=training)
 
+    def encode(self, network: keras.Model, images: tf.Tensor, training: bool) -> tf.Tensor:
+        """Features `[B, F]` of images by the encoder or a copy of it: how `views_loss` calls them."""
+        return network(images, training=training)
+
     def compile(self, optimizer: Any = "rmsprop", *, jit_compile: Any = "auto", **kwargs: Any) -> None:
         """As `keras.Model.compile`, with XLA off on the CPU unless asked for: its convolutions are slower there."""
         if jit_compile == "auto":

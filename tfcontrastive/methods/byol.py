@@ -53,9 +53,9 @@ class BYOL(ContrastiveModel):
         self, views: Sequence[tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
         images = tf.concat(views, axis=0)
-        features = self.encoder(images, training=training)
+        features = self.encode(self.encoder, images, training)
         q1, q2 = tf.split(self.predictor(self.projection_head(features, training=training), training=training), 2)
-        targets = self.target_head(self.target_encoder(images, training=training), training=training)
+        targets = self.target_head(self.encode(self.target_encoder, images, training), training=training)
         t1, t2 = tf.split(tf.stop_gradient(targets), 2)
         loss = 4.0 + 2.0 * (losses.negative_cosine(q1, t2) + losses.negative_cosine(q2, t1))
         return loss, view_metrics(q1, q2), features

@@ -62,7 +62,7 @@ class InstDisc(ContrastiveModel):
     def views_loss(
         self, views: Sequence[tf.Tensor], training: bool, index: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
-        features = self.encoder(tf.concat(views, axis=0), training=training)
+        features = self.encode(self.encoder, tf.concat(views, axis=0), training)
         embeddings = self.projection_head(features, training=training)
         rows, bank = tf.tile(index, [len(views)]), tf.convert_to_tensor(self.bank)
         if self.config.num_negatives:

@@ -82,19 +82,19 @@ class MoCo(ContrastiveModel):
     def _in_groups(self, network: keras.Model, images: tf.Tensor, training: bool) -> tf.Tensor:
         splits = self.config.bn_splits
         if splits == 1 or not training:
-            return network(images, training=training)
+            return self.encode(network, images, training)
         if images.shape[0] is not None and images.shape[0] % splits:
             raise InputError(
                 f"`bn_splits` must divide a replica's batch, {images.shape[0]}. Received: bn_splits={splits}."
             )
-        return tf.concat([network(group, training=True) for group in tf.split(images, splits)], axis=0)
+        return tf.concat([self.encode(network, group, True) for group in tf.split(images, splits)], axis=0)
 
     def _keys(self, images: tf.Tensor, training: bool) -> tf.Tensor:
         shuffles = training and (
             self.config.bn_splits > 1 or (distribute.replica_count() > 1 and not self.head_options["global_bn"])
         )
         if not shuffles:
-            return self.target_head(self.target_encoder(images, training=training), training=training)
+            return self.target_head(self.encode(self.target_encoder, images, training), training=training)
         batch = tf.shape(images)[0]
         rows = distribute.replica_id() * batch
         step = tf.cast(self.optimizer.iterations, tf.int32)

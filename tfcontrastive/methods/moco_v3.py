@@ -68,9 +68,9 @@ class MoCoV3(ContrastiveModel):
         self, views: Sequence[tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
         images = tf.concat(views, axis=0)
-        features = self.encoder(images, training=training)
+        features = self.encode(self.encoder, images, training)
         q1, q2 = tf.split(self.predictor(self.projection_head(features, training=training), training=training), 2)
-        keys = self.target_head(self.target_encoder(images, training=training), training=training)
+        keys = self.target_head(self.encode(self.target_encoder, images, training), training=training)
         k1, k2 = tf.split(tf.stop_gradient(keys), 2)
         loss, metrics = losses.symmetric_info_nce(
             q1, q2, k1, k2, temperature=self.config.temperature, with_metrics=True

@@ -65,13 +65,13 @@ class ReLIC(ContrastiveModel):
         self, views: Sequence[tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
         images = tf.concat(views, axis=0)
-        features = self.encoder(images, training=training)
+        features = self.encode(self.encoder, images, training)
         z = self.projection_head(features, training=training)
         targets = z
         if self.config.use_target:
             z = self.predictor(z, training=training)
             targets = tf.stop_gradient(
-                self.target_head(self.target_encoder(images, training=training), training=training)
+                self.target_head(self.encode(self.target_encoder, images, training), training=training)
             )
         (z1, z2), (t1, t2) = tf.split(z, 2), tf.split(targets, 2)
         loss, metrics = losses.relic(

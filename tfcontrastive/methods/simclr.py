@@ -60,7 +60,7 @@ class SimCLR(ContrastiveModel):
     def views_loss(
         self, views: Sequence[tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
-        features = self.encoder(tf.concat(views, axis=0), training=training)
+        features = self.encode(self.encoder, tf.concat(views, axis=0), training)
         z1, z2 = tf.split(self.projection_head(features, training=training), 2)
         loss, metrics = losses.nt_xent(
             z1, z2, temperature=self.config.temperature, normalize=self.config.hidden_norm, with_metrics=True

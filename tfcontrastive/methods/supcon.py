@@ -45,7 +45,7 @@ class SupCon(ContrastiveModel):
     def views_loss(
         self, views: Sequence[tf.Tensor], training: bool, label: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
-        features = self.encoder(tf.concat(views, axis=0), training=training)
+        features = self.encode(self.encoder, tf.concat(views, axis=0), training)
         embeddings = tf.split(self.projection_head(features, training=training), len(views))
         loss = losses.sup_con(tf.stack(embeddings, axis=1), label, temperature=self.config.temperature)
         return loss, view_metrics(*embeddings[:2]), features
