@@ -34,6 +34,7 @@ _NAMES = {
     "Trained": "trained",
     "load_trained": "trained",
     "ResNet": "encoders",
+    "ViT": "encoders",
     "AugmentConfig": "config",
     "DataConfig": "config",
     "EncoderConfig": "config",

@@ -133,11 +133,16 @@ class AugmentConfig(Checked):
 class EncoderConfig(Checked):
     """The network that is learned."""
 
-    encoder: str = option("resnet", "resnet (this package's), or the name of a keras.applications model.")
+    encoder: str = option(
+        "resnet", "resnet; vit_small, vit_base, vit_large, vit_huge; keras.applications/NAME; or keras_hub/PRESET."
+    )
     resnet_depth: int = option(50, "Depth of the ResNet.", choices=(18, 34, 50, 101, 152, 200))
-    width_multiplier: float = option(1.0, "Multiplies the width of the ResNet.", above=0)
+    width_multiplier: float = option(1.0, "Multiplies the width of the ResNet, and the heads of a ViT.", above=0)
     sk_ratio: float = option(0.0, "Selective kernels where > 0 (the paper: 0.0625).", at_least=0, at_most=1)
     se_ratio: float = option(0.0, "Squeeze-and-excitation where > 0.", at_least=0, at_most=1)
+    patch_size: int = option(16, "Height and width of a ViT's patches, in pixels.", at_least=1)
+    vit_depth: int | None = option(None, "Blocks of a ViT; default: those of its name.", at_least=1)
+    stop_grad_conv1: bool = option(True, "Keep a ViT's random patch embedding as it is, as MoCo v3 does.")
     batch_norm_decay: float = option(0.9, "Decay of batch norm's moving statistics.", at_least=0, below=1)
     global_bn: bool = option(True, "Batch norm over all replicas (synchronized), not over each one's own images.")
 

@@ -289,6 +289,13 @@ def build_encoder(config: EncoderConfig, *, image_size: int, channels: int) -> k
         InputError: an unknown name, or images that the network cannot take.
     """
     shape = (image_size, image_size, channels)
+    if config.encoder.startswith("vit_"):
+        options = {"patch_size": config.patch_size, "stop_grad_conv1": config.stop_grad_conv1}
+        if config.vit_depth is not None:
+            options["depth"] = config.vit_depth
+        return encoders.encoder_from_name(
+            config.encoder, input_shape=shape, width_multiplier=config.width_multiplier, **options
+        )
     if config.encoder != "resnet":
         return encoders.encoder_from_name(config.encoder, input_shape=shape)
     return encoders.ResNet(

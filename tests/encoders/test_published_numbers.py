@@ -11,11 +11,12 @@ import zlib
 import numpy as np
 import pytest
 
-from tfcontrastive.encoders import ProjectionHead, ResNet
+from tfcontrastive.encoders import ProjectionHead, ResNet, encoder_from_name
 
 CASES = json.loads((pathlib.Path(__file__).parent / "fixtures" / "published_numbers.json").read_text())["cases"]
 SIMCLR = [case for case in CASES if case["case"].startswith("tf1")]
-MOCO = [case for case in CASES if case["case"].startswith("moco")]
+MOCO = [case for case in CASES if case["case"] in ("moco_v2_r50", "moco_v3_r50")]
+VIT = [case for case in CASES if "vit" in case["case"]]
 
 
 def weight(name, shape, torch=False):
@@ -108,3 +109,30 @@ def test_moco(case):
                 value = weight(name, shape)
             variable.assign(value)
     assert_published(encoder(images(case)), case["outputs"]["final_avg_pool"])
+
+
+def timm_name(variable):
+    """block1_attention/qkv/kernel -> blocks.0.attn.qkv.weight."""
+    layer, *inner, last = variable.split("/")
+    block, _, part = layer.rpartition("_") if layer.startswith("block") else ("", "", layer)
+    places = {"tokens": (), "patch_embed": ("patch_embed", "proj"), "attention": ("attn",), "fc1": ("mlp", "fc1"),
+              "fc2": ("mlp", "fc2")}  # fmt: skip
+    ends = {"class_token": "cls_token", "kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"}
+    head = ("blocks", str(int(block.removeprefix("block")) - 1)) if block else ()
+    return ".".join((*head, *places.get(part, (part,)), *inner, ends[last]))
+
+
+@pytest.mark.parametrize("case", VIT, ids=[case["case"] for case in VIT])
+def test_vit(case):
+    encoder = encoder_from_name(case["encoder"], (case["image_size"], case["image_size"], 3))
+    assert encoder.count_params() == case["parameters"]
+    for variable in encoder.variables:
+        name, shape = timm_name(variable.path), tuple(variable.shape)
+        if name == "cls_token":
+            value = weight(f"module.base_encoder.{name}", (1, 1, *shape), torch=True)[0, 0]
+        elif len(shape) == 4:
+            value = weight(f"module.base_encoder.{name}", (shape[3], shape[2], *shape[:2]), torch=True).transpose(2, 3, 1, 0)
+        else:
+            value = weight(f"module.base_encoder.{name}", shape[::-1], torch=True).T
+        variable.assign(value)
+    assert_published(encoder(images(case)), case["outputs"]["class_token"])

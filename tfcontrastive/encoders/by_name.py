@@ -11,16 +11,26 @@ from keras import layers
 
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.encoders.resnet import DEPTHS, ResNet
+from tfcontrastive.encoders.vit import SIZES, ViT
+
+
+def _vit(size: str, width_multiplier: float = 1.0, **options) -> ViT:
+    """A ViT of a published size; a multiplier takes more or fewer heads, each as wide as it was."""
+    width, depth, heads = SIZES[size]
+    chosen = max(1, round(heads * width_multiplier))
+    return ViT(**{"width": chosen * width // heads, "depth": depth, "num_heads": chosen, "name": size, **options})
+
 
 OWN = {f"resnet{depth}": functools.partial(ResNet, depth) for depth in DEPTHS}
+OWN |= {size: functools.partial(_vit, size) for size in SIZES}
 
 
 def encoder_from_name(name: str, input_shape: tuple = (None, None, 3), **options) -> keras.Model:
     """A new, untrained encoder `[B, H, W, C]` -> `[B, F]` for images in [0, 1].
 
     Args:
-        name: "resnet18" to "resnet200" (ours); "keras.applications/MobileNetV2" and its like; or
-            "keras_hub/PRESET", where the preset of a backbone is one of keras_hub's or a directory holding one.
+        name: "resnet18" to "resnet200", "vit_small" to "vit_huge" (ours); "keras.applications/MobileNetV2" and its
+            like; or "keras_hub/PRESET", where the preset of a backbone is one of keras_hub's or a directory holding one.
         input_shape: (height, width, channels); height and width may be None where the network allows it.
         **options: of the network's own function, such as `width_multiplier` or `alpha`.
 
