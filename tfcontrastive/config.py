@@ -164,7 +164,7 @@ class OptimizerConfig(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class LoopConfig(Checked):
+class RunConfig(Checked):
     """How long to train, what to write, and on which devices."""
 
     model_dir: str | None = option(None, "Directory for checkpoints, logs and the SavedModel.", may_change=True)
@@ -179,13 +179,8 @@ class LoopConfig(Checked):
     train_summary_steps: int = option(
         100, "Steps between TensorBoard summaries of training; 0: none.", at_least=0, may_change=True
     )
-    lineareval_while_pretraining: bool = option(True, "Train a linear probe beside, on stopped gradients.")
     eval_batch_size: int = option(256, "Batch size for evaluation.", at_least=1, may_change=True)
     eval_steps: int = option(0, "Evaluate on this many batches; 0: on the whole split.", at_least=0, may_change=True)
-    knn_epochs: int = option(5, "Epochs between kNN evaluations; 0: never.", at_least=0, may_change=True)
-    knn_k: int = option(200, "Neighbours of the kNN evaluation.", at_least=1, may_change=True)
-    knn_temperature: float = option(0.1, "Temperature of the kNN votes, exp(similarity / T).", above=0, may_change=True)
-    knn_memory: int = option(20_000, "Training images the kNN may look at.", at_least=1, may_change=True)
     seed: int = option(0, "Seed of the weights, the order of the images and the augmentation.", at_least=0)
     deterministic: bool = option(False, "Bit-equal runs: only deterministic kernels.", may_change=True)
     mixed_precision: str = option(
@@ -208,6 +203,17 @@ class LoopConfig(Checked):
     tpu_name: str | None = option(None, "Name or grpc:// address of the Cloud TPU.", may_change=True)
     tpu_zone: str | None = option(None, "Zone of the Cloud TPU.", may_change=True)
     gcp_project: str | None = option(None, "Project of the Cloud TPU.", may_change=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig(RunConfig):
+    """A pre-training run: what is measured beside it, too."""
+
+    lineareval_while_pretraining: bool = option(True, "Train a linear probe beside, on stopped gradients.")
+    knn_epochs: int = option(5, "Epochs between kNN evaluations; 0: never.", at_least=0, may_change=True)
+    knn_k: int = option(200, "Neighbours of the kNN evaluation.", at_least=1, may_change=True)
+    knn_temperature: float = option(0.1, "Temperature of the kNN votes, exp(similarity / T).", above=0, may_change=True)
+    knn_memory: int = option(20_000, "Training images the kNN may look at.", at_least=1, may_change=True)
 
 
 @dataclasses.dataclass(frozen=True)

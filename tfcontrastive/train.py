@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -14,7 +14,14 @@ from absl import logging
 from tfcontrastive import data, distribute, encoders, methods, optimizers
 from tfcontrastive.callbacks import Checkpoints, Monitor, NanGuard, Progress, Summaries
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.config import EncoderConfig, InputError, TrainConfig, differences
+from tfcontrastive.config import (
+    EncoderConfig,
+    InputError,
+    OptimizerConfig,
+    RunConfig,
+    TrainConfig,
+    differences,
+)
 from tfcontrastive.model_dir import ModelDir, write_json
 
 
@@ -123,14 +130,60 @@ def train(
         plan = make_plan(config, source)
         model = first_model(config, source, plan, strategy)
 
+    monitor = make_monitor(config, source, plan)
+    monitor.set_model(model)
+    views = first_views(model, batches(config, model, source, 0))
+    seconds = fit(
+        model,
+        lambda step: batches(config, model, source, step),
+        plan,
+        loop,
+        title=title or config.method,
+        views=views,
+        measure=[monitor],
+        callbacks=callbacks,
+    )
+    metrics = monitor.latest or (monitor.measure() if distribute.is_chief() else {})
+    if distribute.is_chief():
+        write_json(directory.result, {"step": plan.steps, **metrics})
+    return TrainResult(config, model, metrics, source, plan, views, seconds)
+
+
+def fit(
+    model: keras.Model,
+    batches: Callable[[int], tf.data.Dataset],
+    plan: Plan,
+    loop: RunConfig,
+    *,
+    title: str,
+    views: Sequence[tf.Tensor] = (),
+    measure: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> float:
+    """Trains a compiled model to the end of its plan, from the newest checkpoint of its directory if there is one.
+
+    Args:
+        model: at its first weights.
+        batches: the endless batches from a step on.
+        plan, loop: of the run.
+        title: shown beside the progress.
+        views: pictures of what the network sees, for TensorBoard.
+        measure: callbacks that add to the logs of an epoch, called before the logs are written.
+        callbacks: more callbacks, called last.
+
+    Returns:
+        the seconds of training, in this process and those before it.
+
+    Raises:
+        InputError: the newest checkpoint is of another network, or a loss is not finite.
+    """
+    directory = ModelDir(loop.model_dir)
     checkpoints = Checkpoints(
         directory.checkpoints, every_steps=plan.checkpoint_steps, last_step=plan.steps, keep=loop.keep_checkpoint_max
     )
     first_step = checkpoints.restore(model)
     if first_step:
         logging.info("Going on from step %d of %d.", first_step, plan.steps)
-    monitor = make_monitor(config, source, plan)
-    monitor.set_model(model)
     summaries = Summaries(
         directory.logs,
         directory.history,
@@ -138,29 +191,23 @@ def train(
         every_steps=loop.train_summary_steps,
         first_step=first_step,
     )
-    progress = Progress(
-        title or config.method, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size
-    )
-    views = first_views(model, batches(config, model, source, 0))
-    summaries.write_views(views, step=0)
+    if views:
+        summaries.write_views(views, step=0)
+    progress = Progress(title, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size)
     try:
         for first, last, steps in plan.segments(first_step):
             model.fit(
-                batches(config, model, source, distribute.step_of(model)),
+                batches(distribute.step_of(model)),
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=steps,
                 shuffle=False,
                 verbose=0,
-                callbacks=[NanGuard(), monitor, summaries, checkpoints, progress, *callbacks],
+                callbacks=[NanGuard(), *measure, summaries, checkpoints, progress, *callbacks],
             )
     finally:
         progress.close()
-    seconds = read_history(directory.history)[-1]["seconds"] if distribute.is_chief() else summaries.seconds()
-    metrics = monitor.latest or (monitor.measure() if distribute.is_chief() else {})
-    if distribute.is_chief():
-        write_json(directory.result, {"step": plan.steps, **metrics})
-    return TrainResult(config, model, metrics, source, plan, views, seconds)
+    return read_history(directory.history)[-1]["seconds"] if distribute.is_chief() else summaries.seconds()
 
 
 def evaluate_run(config: TrainConfig) -> dict[str, float]:
@@ -266,20 +313,22 @@ def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods
             batch_norm_decay=config.encoder.batch_norm_decay,
             total_steps=plan.steps,
         )
+    compile_model(model, config.optimizer, config.loop, plan)
+    return model
+
+
+def compile_model(model: keras.Model, config: OptimizerConfig, loop: RunConfig, plan: Plan) -> None:
+    """Compiles a model with the run's optimizer."""
     optimizer = optimizers.build(
-        config.optimizer.optimizer,
-        learning_rate=plan.schedule,
-        momentum=config.optimizer.momentum,
-        weight_decay=config.optimizer.weight_decay,
+        config.optimizer, learning_rate=plan.schedule, momentum=config.momentum, weight_decay=config.weight_decay
     )
-    if config.loop.mixed_precision == "float16":
+    if loop.mixed_precision == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
-        jit_compile={"auto": "auto", "on": True, "off": False}[config.loop.jit_compile],
-        steps_per_execution=config.loop.steps_per_execution,
+        jit_compile={"auto": "auto", "on": True, "off": False}[loop.jit_compile],
+        steps_per_execution=loop.steps_per_execution,
     )
-    return model
 
 
 def build_encoder(config: EncoderConfig, *, image_size: int, channels: int) -> keras.Model:
