@@ -68,6 +68,7 @@ def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[
     train_supervised(
         supervised,
         source,
+        split=config.data.train_split,
         batch_size=len(result.model.policy.views) * config.loop.train_batch_size,  # as many images a step, hence seconds
         image_size=config.data.image_size,
         steps=result.plan.steps,
@@ -101,7 +102,11 @@ def settle_statistics(encoder: keras.Model, result: TrainResult, batches_seen: i
 def measure(name: str, encoder: keras.Model, config: TrainConfig, source: data.Source, seconds: float) -> Measured:
     """kNN and linear accuracy of a frozen encoder."""
     features = evaluate.labelled_features(
-        encoder, source, batch_size=config.loop.eval_batch_size, image_size=config.data.image_size
+        encoder,
+        source,
+        train_split=config.data.train_split,
+        batch_size=config.loop.eval_batch_size,
+        image_size=config.data.image_size,
     )
     knn = evaluate.KNN(k=config.loop.knn_k, temperature=config.loop.knn_temperature)
     metrics = {**knn.measure(features), **evaluate.Linear(seed=config.loop.seed).measure(features)}
@@ -128,14 +133,14 @@ def write_page(
     _, random, trained, _ = measured
     return report.write_report(
         os.path.join(directory.path, "report.html"),
-        title="SimCLR on 10,000 images without labels",
+        title=f"SimCLR on {result.plan.num_examples:,} images without labels",
         subtitle="Fashion-MNIST, 28 x 28 pixels. The encoder never saw a label; labels are used here only to measure it.",
         sections=[
             headline(random, trained),
             results(config, measured),
             curves(directory),
             view_pairs(result),
-            neighbours(result.source, trained),
+            neighbours(config, result.source, trained),
             embedding_map(result.source, trained),
             report.Notes(
                 "What next",
@@ -205,9 +210,9 @@ def view_pairs(result: TrainResult) -> report.ViewPairs:
     )
 
 
-def neighbours(source: data.Source, trained: Measured) -> report.Neighbours:
+def neighbours(config: TrainConfig, source: data.Source, trained: Measured) -> report.Neighbours:
     """Test images, one of each of several classes, with the nearest training images."""
-    train_images, train_labels = source.arrays("train")
+    train_images, train_labels = source.arrays(config.data.train_split)
     images, labels = source.arrays("test")
     first = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)][:QUERIES]
     similarities, rows = evaluate.nearest_neighbours(

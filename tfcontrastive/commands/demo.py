@@ -29,7 +29,8 @@ def run(words: Sequence[str]) -> int:
     command_line.parse(command_line.expand(words), values)
     if values["output_dir"].value is None:
         raise InputError("`output_dir` must be given: tfcontrastive demo --output_dir=demo_run.")
-    config = demo_config(values["output_dir"].value, values["train_epochs"].value, values["seed"].value)
+    given = {name: values[name].value for name in ("train_epochs", "train_split") if values[name].value is not None}
+    config = demo_config(values["output_dir"].value, values["seed"].value, **given)
     show_own_messages()
     from tfcontrastive.demo import run_demo
 
@@ -43,18 +44,18 @@ def demo_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_string("output_dir", None, "Where everything goes; a demo that was stopped goes on there.", values)
     flags.DEFINE_integer("train_epochs", None, "Epochs of training; default: the recipe's.", flag_values=values)
+    flags.DEFINE_string("train_split", None, "Part of the images, such as train[:20%]; default: all.", values)
     flags.DEFINE_integer("seed", 0, "Seed of everything.", flag_values=values)
     flags.DEFINE_boolean("overwrite", False, "Move what is in output_dir aside and start anew.", values)
     return values
 
 
-def demo_config(output_dir: str, train_epochs: int | None = None, seed: int = 0) -> TrainConfig:
-    """The recipe's config, into a directory."""
+def demo_config(output_dir: str, seed: int = 0, **changes: object) -> TrainConfig:
+    """The recipe's config, into a directory, with other values where given."""
     from tfcontrastive.methods import SimCLRConfig
 
-    words = command_line.expand([f"--recipe={RECIPE}", f"--model_dir={output_dir}", f"--seed={seed}"])
-    if train_epochs is not None:
-        words.append(f"--train_epochs={train_epochs}")
+    changes = {"model_dir": output_dir, "seed": seed, **changes}
+    words = command_line.expand([f"--recipe={RECIPE}", *(f"--{name}={value}" for name, value in changes.items())])
     base, values = TrainConfig(method_config=SimCLRConfig()), flags.FlagValues()
     command_line.define(base, values)
     command_line.parse(words, values)
