@@ -59,13 +59,20 @@ def peek(words: Sequence[str], name: str, default: str) -> str:
     return values[name].value
 
 
-def parse(words: Sequence[str], values: flags.FlagValues, *, foreign: dict[str, list[str]] | None = None) -> None:
+def parse(
+    words: Sequence[str],
+    values: flags.FlagValues,
+    *,
+    foreign: dict[str, list[str]] | None = None,
+    selector: str = "method",
+) -> None:
     """Parses a command's words into its flags.
 
     Args:
         words: expanded words, without the program's name.
         values: the flags, defined.
         foreign: flags of other methods and the methods that take them, for the error's sake.
+        selector: the flag that chooses the method.
 
     Raises:
         InputError: an unknown flag (with the nearest one), another method's, a bad value, or a stray word.
@@ -75,8 +82,8 @@ def parse(words: Sequence[str], values: flags.FlagValues, *, foreign: dict[str, 
     except flags.UnrecognizedFlagError as error:
         name = error.flagname
         if name in (foreign or {}):
-            takers = ", ".join(f"--method={method}" for method in foreign[name])
-            raise InputError(f"`--{name}` is not a flag of this method. It belongs to {takers}.") from error
+            takers = ", ".join(f"--{selector}={taker}" for taker in foreign[name])
+            raise InputError(f"`--{name}` is not a flag of this {selector}. It belongs to {takers}.") from error
         near = difflib.get_close_matches(name, list(values), n=1)
         guess = f" Did you mean --{near[0]}?" if near else " See --help."
         raise InputError(f"`--{name}` is not a flag of this command.{guess}") from error

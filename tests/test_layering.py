@@ -28,6 +28,7 @@ FLOORS = {
     "trained": 4.2,
     "protocols": 4.7,
     "report": 5,
+    "results": 5.2,
     "export": 5,
     "demo": 5.5,
     "flags": 6,

@@ -164,7 +164,26 @@ class OptimizerConfig(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig(Checked):
+class DeviceConfig(Checked):
+    """Which devices do the work."""
+
+    strategy: str = option(
+        "auto",
+        "auto: GPUs -> mirrored, TF_CONFIG -> multi_worker, else none.",
+        choices=("auto", "none", "mirrored", "multi_worker", "tpu"),
+        may_change=True,
+    )
+    num_virtual_replicas: int = option(
+        0, "Split the CPU into this many devices, to try replicas out.", at_least=0, may_change=True
+    )
+    use_tpu: bool = option(False, "The same as --strategy=tpu.", may_change=True)
+    tpu_name: str | None = option(None, "Name or grpc:// address of the Cloud TPU.", may_change=True)
+    tpu_zone: str | None = option(None, "Zone of the Cloud TPU.", may_change=True)
+    gcp_project: str | None = option(None, "Project of the Cloud TPU.", may_change=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig(DeviceConfig):
     """How long to train, what to write, and on which devices."""
 
     model_dir: str | None = option(None, "Directory for checkpoints, logs and the SavedModel.", may_change=True)
@@ -190,19 +209,6 @@ class RunConfig(Checked):
         "auto", "XLA: auto is off on the CPU, where its convolutions are slower.", choices=("auto", "on", "off")
     )
     steps_per_execution: int = option(1, "Steps per call of the compiled function.", at_least=1, may_change=True)
-    strategy: str = option(
-        "auto",
-        "auto: GPUs -> mirrored, TF_CONFIG -> multi_worker, else none.",
-        choices=("auto", "none", "mirrored", "multi_worker", "tpu"),
-        may_change=True,
-    )
-    num_virtual_replicas: int = option(
-        0, "Split the CPU into this many devices, to try replicas out.", at_least=0, may_change=True
-    )
-    use_tpu: bool = option(False, "The same as --strategy=tpu.", may_change=True)
-    tpu_name: str | None = option(None, "Name or grpc:// address of the Cloud TPU.", may_change=True)
-    tpu_zone: str | None = option(None, "Zone of the Cloud TPU.", may_change=True)
-    gcp_project: str | None = option(None, "Project of the Cloud TPU.", may_change=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
-from tfcontrastive.config import InputError
+from tfcontrastive.config import DeviceConfig, InputError
 
 
 def replica_count() -> int:
@@ -79,6 +79,42 @@ def as_log(value: tf.Tensor) -> tf.Tensor:
     return tf.reshape(value, [1]) if replica_count() > 1 else value
 
 
+def over_replicas(
+    function: Callable[[tf.Tensor], tf.Tensor], row_shape: Sequence[int]
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function of rows whose work the replicas of the current strategy share. Call it outside `strategy.run`.
+
+    With several workers each passes the same rows and gets all the results.
+
+    Args:
+        function: `[b, *row_shape]` -> `[b, ...]`, each row on its own; traced once, whatever b is.
+        row_shape: of a row; float32.
+
+    Returns:
+        The function, of `[B, ...]` rows in order; B need not divide by the number of replicas.
+    """
+    strategy = tf.distribute.get_strategy()
+    count = strategy.num_replicas_in_sync
+    signature = [tf.TensorSpec([None, *row_shape], tf.float32)]
+    if count == 1:
+        return tf.function(function, input_signature=signature)
+
+    def own_part(rows):
+        part = tf.shape(rows)[0] // count
+        return all_gather(function(rows[replica_id() * part :][:part]))
+
+    @tf.function(input_signature=signature)
+    def every_part(rows):
+        return strategy.experimental_local_results(strategy.run(own_part, (rows,)))[0]
+
+    def mapped(rows):
+        size = rows.shape[0]
+        padded = tf.gather(rows, tf.minimum(tf.range(-(-size // count) * count), size - 1))
+        return every_part(padded)[:size]
+
+    return mapped
+
+
 def step_of(model: keras.Model) -> int:
     """The number of steps a compiled model has been trained for, whatever it is distributed over."""
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
@@ -93,6 +129,17 @@ def is_chief() -> bool:
     """Whether this process writes checkpoints and logs: the first worker, or the only one."""
     task = _task()
     return task is None or task == ("chief", 0) or (task == ("worker", 0) and "chief" not in _cluster())
+
+
+def strategy_of(devices: DeviceConfig) -> tf.distribute.Strategy:
+    """The strategy that a config asks for. Call it before anything else uses TensorFlow's devices."""
+    return make_strategy(
+        "tpu" if devices.use_tpu else devices.strategy,
+        num_virtual_replicas=devices.num_virtual_replicas,
+        tpu_name=devices.tpu_name,
+        tpu_zone=devices.tpu_zone,
+        gcp_project=devices.gcp_project,
+    )
 
 
 def make_strategy(

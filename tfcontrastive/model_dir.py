@@ -62,7 +62,7 @@ class ModelDir:
             InputError: another run's directory, one that holds other files, or one that cannot be written to.
         """
         if overwrite and os.path.isdir(self.path) and os.listdir(self.path):
-            os.rename(self.path, _free_name(self.path))
+            os.rename(self.path, free_name(self.path))
         try:
             os.makedirs(self.path, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path) as probe:
@@ -110,7 +110,8 @@ def write_json(path: str, values: dict[str, Any]) -> None:
     os.replace(path + ".tmp", path)
 
 
-def _free_name(path: str) -> str:
+def free_name(path: str) -> str:
+    """The first of `<path>.1`, `<path>.2`, ... that does not exist."""
     path = path.rstrip(os.sep)
     number = 1
     while os.path.exists(f"{path}.{number}"):

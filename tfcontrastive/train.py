@@ -253,19 +253,13 @@ def batches(
 
 def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     """The strategy of a run; the global batch must divide over its replicas."""
-    loop = config.loop
-    strategy = distribute.make_strategy(
-        "tpu" if loop.use_tpu else loop.strategy,
-        num_virtual_replicas=loop.num_virtual_replicas,
-        tpu_name=loop.tpu_name,
-        tpu_zone=loop.tpu_zone,
-        gcp_project=loop.gcp_project,
-    )
+    strategy = distribute.strategy_of(config.loop)
     replicas = strategy.num_replicas_in_sync
-    if loop.train_batch_size % replicas:
+    batch_size = config.loop.train_batch_size
+    if batch_size % replicas:
         raise InputError(
             f"`train_batch_size` must be a multiple of the number of replicas, {replicas}. "
-            f"Received: train_batch_size={loop.train_batch_size}."
+            f"Received: train_batch_size={batch_size}."
         )
     return strategy
 

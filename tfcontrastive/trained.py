@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -32,6 +34,9 @@ class Trained:
         image_size: height and width it was made for, None where any will do.
         channels: of its images.
         name: where it comes from, for reports.
+        step: that it was trained to, 0 where not known.
+
+    It can be called as its encoder can.
     """
 
     encoder: keras.Model | Callable[..., tf.Tensor]
@@ -40,6 +45,22 @@ class Trained:
     image_size: int | None
     channels: int
     name: str
+    step: int = 0
+
+    def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return self.encoder(images, training=training)
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...] | None:
+        """`(None, H, W, C)` that the encoder takes, None in places where any will do."""
+        return getattr(self.encoder, "input_shape", None)
+
+    def fingerprint(self) -> str:
+        """A hash of the encoder's weights: equal for the same encoder, wherever it was loaded from."""
+        digest = hashlib.sha256()
+        for variable in self.encoder.variables:
+            digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+        return digest.hexdigest()[:16]
 
 
 class SavedEncoder:
@@ -61,6 +82,7 @@ class SavedEncoder:
         if not callable(self._loaded):
             raise InputError(f"`saved_model` must be callable on images. Received: {path}, which has signatures only.")
         self.input_shape = tuple(self._images(path).as_list())
+        self.variables = self._loaded.variables
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self._loaded(images, training=training)
@@ -116,7 +138,7 @@ def _of_run(model_dir: str, image_size: int | None) -> Trained:
     encoder, size = run.model.encoder, run.config.data.image_size
     head = getattr(run.model, "projection_head", None)
     name = f"{run.config.method}, step {run.step} of {model_dir}"
-    return Trained(encoder, head, run.model.probe, size, encoder.input_shape[-1], name)
+    return Trained(encoder, head, run.model.probe, size, encoder.input_shape[-1], name, run.step)
 
 
 def _of_saved_model(saved_model: str, image_size: int | None) -> Trained:

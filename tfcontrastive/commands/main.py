@@ -13,6 +13,7 @@ from tfcontrastive.config import InputError, unknown
 COMMANDS = {
     "demo": "SimCLR on real images that ship inside, with proof and pictures, in a few minutes on a CPU",
     "train": "learn an encoder from unlabelled images",
+    "evaluate": "what an encoder is worth: kNN, linear probe, robustness and others",
     "export": "a trained run as a SavedModel for every consumer, or as a LiteRT or ONNX file",
     "embed": "a collection of images to files of vectors",
     "search": "nearest neighbours and near duplicates among them",

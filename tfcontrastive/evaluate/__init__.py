@@ -16,6 +16,7 @@ from tfcontrastive.evaluate.metrics import (
 )
 from tfcontrastive.evaluate.neighbours import nearest_neighbours
 from tfcontrastive.evaluate.projector import write_projector
+from tfcontrastive.evaluate.seeds import evaluate_seeds, mean_and_deviation
 from tfcontrastive.evaluate.thumbnails import displayable, sprite_sheet
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "effective_rank",
     "embedding_std",
     "evaluate",
+    "evaluate_seeds",
     "extract_features",
     "knn",
     "knn_scores",
@@ -39,6 +41,7 @@ __all__ = [
     "linear",
     "linear_scores",
     "map_2d",
+    "mean_and_deviation",
     "mean_per_class_accuracy",
     "nearest_neighbours",
     "sprite_sheet",

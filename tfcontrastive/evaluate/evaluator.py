@@ -13,12 +13,25 @@ from tfcontrastive.config import Checked, InputError, option
 from tfcontrastive.evaluate.features import extract_features, input_shape
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 
+PARTS = ("top1", "top5", "mean_per_class", "low", "high", "accuracy", "error")
+"""Names of values that are parts of one, by their last word."""
+
 
 @runtime_checkable
 class Evaluator(Protocol):
-    """Measures an encoder (`[B, H, W, C]` -> `[B, F]`) on a data source: `{name of the value: value}`."""
+    """Measures an encoder on a data source.
 
-    def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]: ...
+    An encoder is whatever maps images to features, `encoder(images, training=False)`: `[B, H, W, C]` in [0, 1] ->
+    `[B, F]`. What a protocol needs besides, it takes from the attributes that a `Trained` and a `ContrastiveModel`
+    share: `encoder` (the network itself) and `projection_head`.
+
+    An evaluator is a frozen config, whose fields are the flags of its protocol. The first value that it returns is the
+    one to look at first; values between 0 and 1 whose name ends in a word of `PARTS` are shown as percentages.
+    """
+
+    def run(self, encoder: Callable[..., tf.Tensor], source: data.Source | None) -> dict[str, float]:
+        """The values by name, such as `{"knn_top1": 0.81}`. A `/` in a name makes groups: `robustness_error/fog/3`."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,22 +47,29 @@ class FeatureEvaluator(Checked):
     """
 
     train_split: str = option("train", "Split whose features and labels the probe learns from.")
-    eval_split: str = option("test", "Split that the probe is tested on.")
+    eval_split: str | None = option(None, "Split that is tested on; default: test, else validation, if labelled.")
     eval_batch_size: int = option(256, "Images that the encoder takes at a time.", at_least=1)
     image_size: int | None = option(None, "Height and width; else the encoder's or the data's own.", at_least=1)
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
         """Extracts the features of both splits and measures them: `{name: value}`."""
-        return self.measure(
-            labelled_features(
-                encoder,
-                source,
-                train_split=self.train_split,
-                eval_split=self.eval_split,
-                batch_size=self.eval_batch_size,
-                image_size=self.image_size,
-            )
+        return self.measure(self.features(encoder, source))
+
+    def features(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> LabelledFeatures:
+        """The features that `measure` takes."""
+        return labelled_features(
+            encoder,
+            source,
+            train_split=self.train_split,
+            eval_split=self.eval_split,
+            batch_size=self.eval_batch_size,
+            image_size=self.image_size,
         )
+
+    @property
+    def needs_features_only(self) -> bool:
+        """Whether `measure` is all there is to it, so that evaluators may share features."""
+        return True
 
     def measure(self, features: LabelledFeatures) -> dict[str, float]:
         """What a subclass makes of the features: `{name: value}`."""
@@ -61,7 +81,7 @@ def labelled_features(
     source: data.Source,
     *,
     train_split: str = "train",
-    eval_split: str = "test",
+    eval_split: str | None = None,
     batch_size: int = 256,
     image_size: int | None = None,
     train_limit: int | None = None,
@@ -72,7 +92,8 @@ def labelled_features(
     Args:
         encoder: maps `[B, H, W, C]` images in [0, 1] to `[B, F]`.
         source: from `tfcontrastive.data.load`, with labels.
-        train_split, eval_split: splits of the source, or expressions such as `train[:10%]`.
+        train_split, eval_split: splits of the source, or expressions such as `train[:10%]`. None tests on
+            `held_out_split(source)`.
         batch_size: images at a time.
         image_size: height and width; when None, the encoder's fixed input size, else the size of the source's images.
         train_limit, eval_limit: take only the first so many examples.
@@ -82,12 +103,31 @@ def labelled_features(
     """
     if source.num_classes is None:
         raise InputError(f"`source` must be labelled to be evaluated. Received: {source.name} without labels.")
+    eval_split = eval_split or held_out_split(source)
     size = image_size or default_image_size(encoder, source, eval_split)
     parts = []
     for split, limit in ((train_split, train_limit), (eval_split, eval_limit)):
         batches = data.eval_batches(source, split, batch_size=batch_size, image_size=size, limit=limit)
         parts += extract_features(encoder, batches)
     return LabelledFeatures(*parts, num_classes=source.num_classes)
+
+
+def held_out_split(source: data.Source) -> str:
+    """The split that published numbers are of: `test`, or `validation` where there is no test split with labels.
+
+    Raises:
+        InputError: there is neither.
+    """
+    for name in ("test", "validation", "val"):
+        if name in source.splits:
+            first = next(iter(data.eval_batches(source, name, batch_size=1, image_size=1, limit=1)))
+            if first["label"][0] >= 0:
+                return name
+    raise InputError(
+        f"`eval_split` must be given for {source.name}, which has no labelled test or validation split; a part of "
+        f"another split can be held out, as in --train_split=train[:90%] --eval_split=train[90%:]. "
+        f"Received: the splits {', '.join(source.splits)}."
+    )
 
 
 def default_image_size(encoder: Callable[..., tf.Tensor], source: data.Source, split: str) -> int:
@@ -118,12 +158,11 @@ def evaluate(
     """
     results, extracted = {}, {}
     for evaluator in evaluators:
-        if not isinstance(evaluator, FeatureEvaluator):
+        if not isinstance(evaluator, FeatureEvaluator) or not evaluator.needs_features_only:
             results |= evaluator.run(encoder, source)
             continue
         key = (evaluator.train_split, evaluator.eval_split, evaluator.eval_batch_size, evaluator.image_size)
         if key not in extracted:
-            names = ("train_split", "eval_split", "batch_size", "image_size")
-            extracted[key] = labelled_features(encoder, source, **dict(zip(names, key, strict=True)))
+            extracted[key] = evaluator.features(encoder, source)
         results |= evaluator.measure(extracted[key])
     return results

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfcontrastive import distribute
 from tfcontrastive.config import InputError
 
 
@@ -15,6 +16,39 @@ def input_shape(encoder: Callable[..., tf.Tensor]) -> tuple[int | None, ...] | N
     """The `(None, H, W, C)` an encoder was built for, with None where any size will do; None when it does not say."""
     shape = getattr(encoder, "input_shape", None)
     return tuple(shape) if isinstance(shape, tuple | list) and len(shape) == 4 else None
+
+
+class _Rows:
+    """An array that grows by rows; one that was told how many come is never copied: a million features barely fit once.
+
+    Args:
+        expected: at least as many as will come, 0 where not known.
+    """
+
+    def __init__(self, expected: int):
+        self._expected, self._count = expected, 0
+        self._held = np.empty([0, 0], np.float32)
+
+    def append(self, rows: np.ndarray) -> None:
+        needed = self._count + len(rows)
+        if needed > len(self._held):
+            # Room is not memory until it is written to.
+            grown = np.empty([max(needed, self._expected, 2 * len(self._held)), rows.shape[1]], np.float32)
+            if self._count:
+                grown[: self._count] = self._held[: self._count]
+            self._held = grown
+        self._held[self._count : needed] = rows
+        self._count = needed
+
+    def array(self) -> np.ndarray:
+        return self._held[: self._count]
+
+
+def _number_of_batches(dataset: Iterable[Any]) -> int:
+    try:
+        return len(dataset)
+    except TypeError:  # a generator, or a dataset that cannot tell
+        return 0
 
 
 class FeatureExtractor:
@@ -30,8 +64,7 @@ class FeatureExtractor:
 
     def __init__(self, encoder: Callable[..., tf.Tensor]):
         self.encoder = encoder
-        # The encoder may return bfloat16; statistics on it are taken in float32.
-        self._forward = tf.function(lambda images: tf.cast(encoder(images, training=False), tf.float32))
+        self._compiled: dict[tuple[int, ...], Callable[[tf.Tensor], tf.Tensor]] = {}
 
     def __call__(self, dataset: tf.data.Dataset | Iterable[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Runs the encoder in inference mode over `{"image": [b, H, W, C], "label": [b]}` batches.
@@ -42,21 +75,29 @@ class FeatureExtractor:
         Raises:
             InputError: for an empty dataset, images that the encoder cannot take, or an output other than `[B, F]`.
         """
-        features, labels = [], []
+        rows, labels = None, []
         for batch in dataset:
             images = tf.cast(batch["image"], tf.float32)
-            if not features:
+            if rows is None:
                 self._check(images.shape)
-                # Of any batch size, so that the short last batch is not traced anew.
-                forward = self._forward.get_concrete_function(tf.TensorSpec([None, *images.shape[1:]], tf.float32))
+                rows = _Rows(_number_of_batches(dataset) * len(images))
+                forward = self._forward(tuple(images.shape[1:]))
             output = forward(images)
             if output.shape.rank != 2:
                 raise InputError(f"`encoder` must map images to [B, F]. Received: an output of shape {output.shape}.")
-            features.append(output.numpy())
+            rows.append(output.numpy())
             labels.append(np.asarray(batch["label"], np.int32))
-        if not features:
+        if rows is None:
             raise InputError("`dataset` must hold at least one batch. Received: none.")
-        return np.concatenate(features), np.concatenate(labels)
+        return rows.array(), np.concatenate(labels)
+
+    def _forward(self, shape: tuple[int, ...]) -> Callable[[tf.Tensor], tf.Tensor]:
+        if shape not in self._compiled:
+            # The encoder may return bfloat16; statistics on it are taken in float32.
+            self._compiled[shape] = distribute.over_replicas(
+                lambda images: tf.cast(self.encoder(images, training=False), tf.float32), shape
+            )
+        return self._compiled[shape]
 
     def _check(self, images: tf.TensorShape) -> None:
         wanted = input_shape(self.encoder)

@@ -128,7 +128,7 @@ def knn(
 
 @dataclasses.dataclass(frozen=True)
 class KNN(FeatureEvaluator):
-    """The `knn` protocol on an encoder and a data source.
+    """Weighted k-nearest-neighbour classification of frozen features by cosine similarity.
 
     ```python
     KNN(k=20).run(encoder, tfcontrastive.data.load("embedded"))   # {"knn_top1": ..., "knn_top5": ..., ...}

@@ -196,7 +196,7 @@ def _scores(model, features: np.ndarray, num_classes: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Linear(FeatureEvaluator):
-    """The `linear` protocol by L-BFGS on an encoder and a data source.
+    """A linear classifier of frozen features.
 
     ```python
     Linear().run(encoder, tfcontrastive.data.load("embedded"))   # {"linear_top1": ..., "linear_penalty": ..., ...}

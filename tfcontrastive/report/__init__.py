@@ -2,6 +2,7 @@
 
 from tfcontrastive.report.curves import Chart, Curves, Line
 from tfcontrastive.report.embedding_map import EmbeddingMap
+from tfcontrastive.report.evaluation import evaluation_sections
 from tfcontrastive.report.headline import Figure, Headline
 from tfcontrastive.report.neighbours import Neighbours
 from tfcontrastive.report.notes import Notes
@@ -22,5 +23,6 @@ __all__ = [
     "Section",
     "Table",
     "ViewPairs",
+    "evaluation_sections",
     "write_report",
 ]

@@ -1,0 +1,181 @@
+"""`tfcontrastive evaluate`: what an encoder is worth, by one of several protocols."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+
+from absl import flags
+
+from tfcontrastive import flags as command_line
+from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.config import Checked, DeviceConfig, InputError, option
+
+
+@dataclasses.dataclass(frozen=True)
+class SubjectConfig(Checked):
+    """Which encoder, which images, and where the results go."""
+
+    checkpoint: str | None = option(None, "model_dir of a run.")
+    saved_model: str | None = option(None, "An exported model, or the base of its versions.")
+    encoder: str | None = option(None, "A network by name: resnet50, keras.applications/NAME or keras_hub/PRESET.")
+    dataset: str | None = option(
+        None, "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, or embedded (ships inside)."
+    )
+    data_dir: str | None = option(None, "Directory where prepared tensorflow-datasets are stored.")
+    output_dir: str | None = option(None, "Directory for metrics.json, report.html and TensorBoard logs.")
+    seeds: str | None = option(None, "Several seeds, such as 0,1,2: mean and standard deviation of the values.")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig(Checked):
+    """The whole command."""
+
+    protocol: str = option("knn", "What to measure.")
+    evaluator: Checked = option(None, "The protocol's own config.")
+    subject: SubjectConfig = option(SubjectConfig(), "Which encoder, which images, and where the results go.")
+    devices: DeviceConfig = option(DeviceConfig(), "Which devices do the work.")
+
+
+def run(words: Sequence[str]) -> int:
+    """Parses the words, measures, prints and writes."""
+    words = command_line.expand(words)
+    wants_help = any(word in ("--help", "-h", "-help") for word in words)
+    name = command_line.peek([word for word in words if word not in ("--help", "-h", "-help")], "protocol", "knn")
+    from tfcontrastive import protocols
+
+    base = EvaluateConfig(protocol=name, evaluator=protocols.protocol_class(name)())
+    values = flags.FlagValues()
+    flags.DEFINE_string("flagfile", None, "A file of flags, one a line.", values)
+    flags.DEFINE_boolean("overwrite", False, "Move another encoder's output_dir aside and start anew.", values)
+    if wants_help:
+        print(help_text(name, base, values))
+        return 0
+    command_line.define(base, values)
+    command_line.parse(words, values, foreign=foreign_flags(name), selector="protocol")
+    config = command_line.from_flags(base, values)
+    measure(config, overwrite=values["overwrite"].value)
+    return 0
+
+
+def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
+    """Loads the encoder and the images, runs the protocol, prints and writes its values."""
+    subject, evaluator = config.subject, config.evaluator
+    if subject.output_dir is None:
+        raise InputError("`output_dir` must be given: --output_dir=results.")
+    needs_dataset = getattr(evaluator, "needs_dataset", True)
+    if needs_dataset and subject.dataset is None:
+        raise InputError("`dataset` must be given: --dataset=folder:photos, or a name of tensorflow-datasets.")
+    seeds = parsed_seeds(subject.seeds)
+    show_own_messages()
+    import keras
+
+    from tfcontrastive import data, distribute
+    from tfcontrastive.evaluate import evaluate_seeds, mean_and_deviation
+    from tfcontrastive.results import Result, Results, settings_of
+    from tfcontrastive.trained import load_trained
+
+    strategy = distribute.strategy_of(config.devices)
+    source = data.load(subject.dataset, data_dir=subject.data_dir) if subject.dataset is not None else None
+    keras.utils.set_random_seed(0)  # the weights of an untrained network are the same each time
+    with strategy.scope():
+        trained = load_trained(
+            checkpoint=subject.checkpoint,
+            saved_model=subject.saved_model,
+            encoder=subject.encoder,
+            image_size=getattr(evaluator, "image_size", None),
+            channels=source.channels if source is not None else 3,
+        )
+        results = Results(subject.output_dir)
+        results.claim(trained, overwrite=overwrite)
+        start = time.monotonic()
+        runs, deviations = {}, {}
+        if seeds:
+            runs = evaluate_seeds(evaluator, trained, source, seeds)
+            metrics, deviations = mean_and_deviation(runs)
+        else:
+            metrics = evaluator.run(trained, source)
+    if not distribute.is_chief():
+        return
+    settings = settings_of(evaluator)
+    if seeds:
+        settings.pop("seed")
+    result = Result(
+        config.protocol,
+        subject.dataset if needs_dataset else None,
+        settings,
+        metrics,
+        deviations,
+        {str(seed): values for seed, values in runs.items()},
+        round(time.monotonic() - start, 2),
+    )
+    results.add(trained, result)
+    show(result, trained.name)
+    print(f"{results.metrics}  {results.report}")
+
+
+def parsed_seeds(text: str | None) -> list[int]:
+    """`0,1,2` as numbers; none for None."""
+    if text is None:
+        return []
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"`seeds` must be numbers with commas between them. Received: seeds={text!r}.") from error
+
+
+def foreign_flags(protocol: str) -> dict[str, list[str]]:
+    """Flags of the other protocols that this one does not take: {flag: protocols that take it}."""
+    from tfcontrastive.protocols import PROTOCOLS
+
+    own = PROTOCOLS[protocol].__dataclass_fields__
+    found: dict[str, list[str]] = {}
+    for name, kind in PROTOCOLS.items():
+        for field in kind.__dataclass_fields__:
+            if field not in own:
+                found.setdefault(field, []).append(name)
+    return found
+
+
+def help_text(name: str, base: EvaluateConfig, values: flags.FlagValues) -> str:
+    """The help of `evaluate` for one protocol."""
+    from tfcontrastive.protocols import PROTOCOLS
+
+    width = max(map(len, PROTOCOLS))
+    lines = [f"  {protocol:<{width}}  {summary(kind)}" for protocol, kind in PROTOCOLS.items()]
+    title = "\n".join(
+        [
+            f"tfcontrastive evaluate --protocol={name}: {summary(type(base.evaluator))}",
+            "",
+            f"Example: tfcontrastive evaluate --protocol={name} --checkpoint=runs/photos --dataset=folder:photos "
+            "--output_dir=results",
+            "",
+            "Protocols, --protocol:",
+            *lines,
+        ]
+    )
+    groups = {
+        f"Protocol {name}": base.evaluator,
+        "Encoder (one of the first three), images, results": base.subject,
+        "Devices": base.devices,
+        "Command": values,
+    }
+    return command_line.help_text(title, groups)
+
+
+def summary(kind: type) -> str:
+    """The first line of an evaluator's docstring."""
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def show(result, encoder: str) -> None:
+    """A result as lines on stdout: on what, with which settings, the values."""
+    from tfcontrastive.report.evaluation import heading, settings_sentence, shown
+
+    one = dataclasses.asdict(result)
+    print(f"{heading(one)}: {encoder}")
+    print(settings_sentence(one))
+    for name, value in result.metrics.items():
+        deviation = f" ± {shown(name, result.deviations[name])}" if name in result.deviations else ""
+        print(f"{name:>40}  {shown(name, value)}{deviation}")

@@ -1,0 +1,55 @@
+"""The same measurement with several seeds: how much of a number is chance."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfcontrastive import data
+from tfcontrastive.config import InputError
+from tfcontrastive.evaluate.evaluator import Evaluator, FeatureEvaluator
+
+
+def evaluate_seeds(
+    evaluator: Evaluator, encoder: Callable[..., tf.Tensor], source: data.Source | None, seeds: Sequence[int]
+) -> dict[int, dict[str, float]]:
+    """Runs an evaluator once with each seed.
+
+    Args:
+        evaluator: one with a field `seed`.
+        encoder, source: as in `Evaluator.run`.
+        seeds: different integers >= 0.
+
+    Returns:
+        The values by seed.
+
+    Raises:
+        InputError: an evaluator in which nothing is random, or a seed that is given twice.
+
+    ```python
+    mean, deviation = mean_and_deviation(evaluate_seeds(Linear(), encoder, source, seeds=(0, 1, 2)))
+    ```
+    """
+    if "seed" not in evaluator.__dataclass_fields__:
+        raise InputError(f"`seeds` is for protocols with chance in them. Received: {type(evaluator).__name__}.")
+    if len(set(seeds)) != len(seeds) or not seeds:
+        raise InputError(f"`seeds` must be different numbers. Received: seeds={list(seeds)}.")
+    seeded = {seed: dataclasses.replace(evaluator, seed=seed) for seed in seeds}
+    if isinstance(evaluator, FeatureEvaluator) and evaluator.needs_features_only:
+        features = evaluator.features(encoder, source)
+        return {seed: one.measure(features) for seed, one in seeded.items()}
+    return {seed: one.run(encoder, source) for seed, one in seeded.items()}
+
+
+def mean_and_deviation(runs: Mapping[int, Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
+    """The mean of each value over the runs, and its sample standard deviation (n - 1; of two runs or more, else {}).
+
+    >>> mean_and_deviation({0: {"top1": 0.5}, 1: {"top1": 0.7}})[0]
+    {'top1': 0.6}
+    """
+    values = {name: [run[name] for run in runs.values()] for name in next(iter(runs.values()))}
+    mean = {name: float(np.mean(many)) for name, many in values.items()}
+    return mean, {name: float(np.std(many, ddof=1)) for name, many in values.items() if len(many) > 1}
