@@ -143,6 +143,20 @@ class EncoderConfig(Checked):
     patch_size: int = option(16, "Height and width of a ViT's patches, in pixels.", at_least=1)
     vit_depth: int | None = option(None, "Blocks of a ViT; default: those of its name.", at_least=1)
     stop_grad_conv1: bool = option(True, "Keep a ViT's random patch embedding as it is, as MoCo v3 does.")
+    stem: str = option("auto", "auto: small up to 32 pixels, else large.", choices=("auto", "small", "large"))
+    pool_padding: str = option(
+        "same", "Of the first max pool; symmetric: as torchvision's networks.", choices=("same", "symmetric")
+    )
+    first_shortcut: str = option(
+        "projection",
+        "Of the first group; identity: where shapes allow it, as torchvision's networks.",
+        choices=("projection", "identity"),
+    )
+    preprocessing: str = option(
+        "simclr",
+        "Crop, resize and normalisation of the images, by the family that has them; part of the encoder and its exports.",
+        choices=("simclr", "imagenet", "caffe", "symmetric", "pixels"),
+    )
     batch_norm_decay: float = option(0.9, "Decay of batch norm's moving statistics.", at_least=0, below=1)
     global_bn: bool = option(True, "Batch norm over all replicas (synchronized), not over each one's own images.")
 

@@ -325,8 +325,14 @@ def compile_model(model: keras.Model, config: OptimizerConfig, loop: RunConfig, 
     )
 
 
-def build_encoder(config: EncoderConfig, *, image_size: int, channels: int) -> keras.Model:
-    """The encoder of a run, images `[B, image_size, image_size, channels]` -> features `[B, F]`.
+def build_encoder(config: EncoderConfig, *, image_size: int | None, channels: int) -> keras.Model:
+    """The encoder of a run, images `[B, image_size, image_size, channels]` in [0, 1] -> features `[B, F]`."""
+    network = build_network(config, image_size=image_size, channels=channels)
+    return data.Preprocessing.named(config.preprocessing).on_pixels(network)
+
+
+def build_network(config: EncoderConfig, *, image_size: int | None, channels: int) -> keras.Model:
+    """The network of a run alone, for images that are normalised already.
 
     Raises:
         InputError: an unknown name, or images that the network cannot take.
@@ -347,6 +353,9 @@ def build_encoder(config: EncoderConfig, *, image_size: int, channels: int) -> k
         sk_ratio=config.sk_ratio,
         se_ratio=config.se_ratio,
         input_shape=shape,
+        stem=config.stem,
+        pool_padding=config.pool_padding,
+        first_shortcut=config.first_shortcut,
         global_bn=config.global_bn,
         batch_norm_decay=config.batch_norm_decay,
     )

@@ -149,8 +149,10 @@ def random_resized_crop(
     return crop_and_resize(images, boxes, size, sample_flips(seeds, flip_probability) if flip_probability else None)
 
 
-def center_crop_resize(images: tf.Tensor, size: int, fraction: float = 0.875) -> tf.Tensor:
-    """What evaluation and serving see: the central square, resized bicubically.
+def center_crop_resize(
+    images: tf.Tensor, size: int, fraction: float = 0.875, *, method: str = "bicubic", antialias: bool = False
+) -> tf.Tensor:
+    """What evaluation and serving see: the central square, resized.
 
     The square's side is `fraction` of the shorter side of the image. With `size` <= 32 nothing is cropped: such images
     are shown whole.
@@ -159,6 +161,7 @@ def center_crop_resize(images: tf.Tensor, size: int, fraction: float = 0.875) ->
         images: `[H, W, C]` or `[B, H, W, C]`, uint8 or float in [0, 1]; H and W may be dynamic.
         size: output height and width, in pixels, >= 1.
         fraction: in (0, 1].
+        method, antialias: of `tf.image.resize`.
 
     Returns:
         float32 `[size, size, C]` or `[B, size, size, C]`, in [0, 1].
@@ -181,7 +184,7 @@ def center_crop_resize(images: tf.Tensor, size: int, fraction: float = 0.875) ->
         side = tf.cast(tf.math.rint(fraction * tf.cast(tf.minimum(height, width), tf.float32)), tf.int32)
         top, left = (height - side + 1) // 2, (width - side + 1) // 2
         images = images[..., top : top + side, left : left + side, :]
-    return tf.clip_by_value(tf.image.resize(images, [size, size], "bicubic"), 0.0, 1.0)
+    return tf.clip_by_value(tf.image.resize(images, [size, size], method, antialias=antialias), 0.0, 1.0)
 
 
 def _cubic_bands(

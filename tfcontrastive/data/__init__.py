@@ -3,14 +3,17 @@
 from tfcontrastive.data.arrays import ArraySource
 from tfcontrastive.data.folder import FolderSource
 from tfcontrastive.data.pipeline import eval_batches, train_batches
+from tfcontrastive.data.preprocessing import PREPROCESSING, Preprocessing
 from tfcontrastive.data.source import Source
 from tfcontrastive.data.sources import load
 from tfcontrastive.data.tfds import TfdsSource
 from tfcontrastive.data.tfrecord import TfRecordSource
 
 __all__ = [
+    "PREPROCESSING",
     "ArraySource",
     "FolderSource",
+    "Preprocessing",
     "Source",
     "TfRecordSource",
     "TfdsSource",

@@ -47,6 +47,8 @@ class ResNet(keras.Model):
         global_bn: take the statistics of batch normalisation over all replicas.
         batch_norm_decay: momentum of the moving statistics.
         pool_padding: "same", or "symmetric" as in torchvision's networks, whose weights need it.
+        first_shortcut: "projection" at the head of every group, or "identity" in the first one where the shapes allow
+            it, as in torchvision's networks of depth 18 and 34.
         dtype: a Keras dtype policy, the global one if None. Features are at least float32 under each.
         name: of the model.
 
@@ -77,6 +79,7 @@ class ResNet(keras.Model):
         global_bn: bool = True,
         batch_norm_decay: float = 0.9,
         pool_padding: str = "same",
+        first_shortcut: str = "projection",
         dtype=None,
         name: str = "resnet",
     ):
@@ -91,6 +94,7 @@ class ResNet(keras.Model):
             "global_bn": global_bn,
             "batch_norm_decay": batch_norm_decay,
             "pool_padding": pool_padding,
+            "first_shortcut": first_shortcut,
             "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
             "name": name,
         }
@@ -129,10 +133,14 @@ class _Builder:
                 stride = 2 if group > 0 and block == 0 else 1
                 name = f"block_group{group + 1}"
                 out = name if block == blocks - 1 else f"{name}_block{block + 1}_out"
-                x = self.block(x, filters, stride, block == 0, f"{name}_block{block + 1}", out)
+                x = self.block(x, filters, stride, block == 0 and self.projects(group), f"{name}_block{block + 1}", out)
         # The mean of many activations needs float32.
         dtype = "float64" if self.config["dtype"] == "float64" else "float32"
         return layers.GlobalAveragePooling2D(dtype=dtype, name="final_avg_pool")(x)
+
+    def projects(self, group):
+        fits = group == 0 and not self.bottleneck  # as many channels as the stem gives, at the same size
+        return not (fits and self.config["first_shortcut"] == "identity")
 
     def stem(self, x):
         filters = self.width(64)
@@ -244,6 +252,7 @@ def _check(config):
         "stem": ("auto", "small", "large"),
         "norm": ("batch", "group"),
         "pool_padding": ("same", "symmetric"),
+        "first_shortcut": ("projection", "identity"),
     }
     for key, known in choices.items():
         if config[key] not in known:

@@ -1,0 +1,153 @@
+"""Published weights as models of this package."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import struct
+import tarfile
+import zipfile
+
+import keras
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from tfcontrastive.config import EncoderConfig, InputError
+from tfcontrastive.data.preprocessing import Preprocessing
+from tfcontrastive.pretrained.mapping import Recognised, Report, fill
+from tfcontrastive.pretrained.moco_vit import recognise_vit
+from tfcontrastive.pretrained.safetensors_file import read_safetensors
+from tfcontrastive.pretrained.simclr_counted import recognise_counted
+from tfcontrastive.pretrained.simclr_tf2 import recognise_checkpoint
+from tfcontrastive.pretrained.tensorflow_file import checkpoint_in, read_checkpoint, read_saved_model
+from tfcontrastive.pretrained.torch_file import read_torch_legacy, read_torch_zip
+from tfcontrastive.pretrained.torchvision import recognise_torchvision
+from tfcontrastive.pretrained.variables import Variables
+
+FAMILIES = (recognise_counted, recognise_checkpoint, recognise_vit, recognise_torchvision)
+"""Each tells its own files from the names of their variables."""
+
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error,
+           pickle.UnpicklingError, zipfile.BadZipFile, tarfile.TarError, MemoryError, OverflowError,
+           RuntimeError, DecodeError, tf.errors.OpError)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """Published networks, with their weights.
+
+    Attributes:
+        encoder: the network alone: preprocessed images `[B, H, W, 3]` -> features `[B, F]`.
+        projection_head: features -> projections, None where the file has none.
+        supervised_head: features -> logits, None where the file has none.
+        preprocessing: what its images go through.
+        config: the encoder's, as a run would state it.
+        report: what was recognised, and what became of every variable.
+    """
+
+    encoder: keras.Model
+    projection_head: keras.layers.Layer | None
+    supervised_head: keras.layers.Layer | None
+    preprocessing: Preprocessing
+    config: EncoderConfig
+    report: Report
+
+    def on_pixels(self) -> keras.Model:
+        """The encoder of this package's kind, for images in [0, 1]: with its normalisation in it, and these weights."""
+        return self.preprocessing.on_pixels(self.encoder)
+
+
+def load(
+    path: str | os.PathLike, *, image_size: int | None = None, ft_proj_selector: int | None = None
+) -> Pretrained:
+    """Loads published weights, whatever they were written by.
+
+    The format and the architecture are recognised from the variables alone. Every variable of the file is used, or listed
+    in the report with the reason why not; every variable of the networks is filled, or it is an error that names it. No
+    code in the file is run, and torch is not needed.
+
+    Args:
+        path: a checkpoint of TensorFlow (its prefix, or its directory), a hub module, a SavedModel, a file of
+            `torch.save`, safetensors or HDF5.
+        image_size: height and width that the encoder is built for; None: any.
+        ft_proj_selector: for the files of google-research/simclr: how many layers of the projection head the supervised
+            head is on. None tells it from the optimizer's slots, and takes 0 where there are none.
+
+    Raises:
+        InputError: there is no such file, it is damaged, it is none of the known families, or it does not fit.
+
+    Example:
+        >>> pretrained = load("moco_v2_800ep_pretrain.pth.tar")
+        >>> print(pretrained.report)
+        >>> features = pretrained.encoder(pretrained.preprocessing.normalize(images))
+    """
+    path = os.fspath(path)
+    try:
+        variables = read_variables(path)
+        recognised = _recognised(variables, image_size, ft_proj_selector)
+        report = fill(recognised, variables)
+    except InputError as error:
+        raise InputError(f"`{path}` cannot be imported: {error}.") from error
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"`{path}` cannot be read; it may be cut short or of another kind: {reason}.") from error
+    return Pretrained(
+        recognised.encoder,
+        recognised.projection_head,
+        recognised.supervised_head,
+        Preprocessing.named(recognised.config.preprocessing),
+        recognised.config,
+        report,
+    )
+
+
+def _recognised(variables: Variables, image_size: int | None, ft_proj_selector: int | None) -> Recognised:
+    for recognise in FAMILIES:
+        found = recognise(variables, image_size, ft_proj_selector)
+        if found is not None:
+            return found
+    some = ", ".join(list(variables.shapes)[:5]) or "none"
+    raise InputError(f"its variables are those of no family that is known: {some}, ... ({variables.kind})")
+
+
+def read_variables(path: str) -> Variables:
+    """The variables of a file or directory, its kind told from its first bytes.
+
+    Raises:
+        InputError: nothing is there, or it is of no known kind.
+    """
+    if os.path.isdir(path):
+        return _of_directory(path)
+    prefix = path.removesuffix(".index")
+    if os.path.exists(f"{prefix}.index"):
+        return read_checkpoint(prefix)
+    if not os.path.exists(path):
+        raise InputError("there is no such file or directory")
+    if zipfile.is_zipfile(path):
+        return read_torch_zip(path)
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if start[:2] == b"\x80\x02" or start[:2] == b"\x80\x03":
+        return read_torch_legacy(path)
+    if len(start) == 9 and start[8:] == b"{":
+        return read_safetensors(path)
+    if start[:4] == b"PK\x03\x04":
+        raise InputError("it is a zip archive that is cut short")
+    if tarfile.is_tarfile(path):
+        raise InputError("it is a tar archive of torch before 0.1.10; write it anew with torch: "
+                         "pip install torch, then torch.save(torch.load(old), new)")  # fmt: skip
+    if tf.io.gfile.exists(path) and start[:4] != b"\x89HDF":
+        return read_checkpoint(path)
+    raise InputError("it is of no kind that is known")
+
+
+def _of_directory(path: str) -> Variables:
+    """A SavedModel or hub module, or the newest checkpoint; published directories keep the former under saved_model."""
+    for place in (path, os.path.join(path, "saved_model")):
+        if os.path.exists(os.path.join(place, "saved_model.pb")):
+            return read_saved_model(place)
+    prefix = checkpoint_in(path)
+    if prefix is None:
+        raise InputError("the directory holds no checkpoint and no SavedModel")
+    return read_checkpoint(prefix)
