@@ -16,8 +16,8 @@ from tfcontrastive.config import InputError, TrainConfig, differences, leaves
 class ModelDir:
     """The paths of one run.
 
-    config.json, checkpoints/, logs/ (TensorBoard), metrics.jsonl (a line an epoch), result.json, bad_files.txt and
-    saved_model/<version>/.
+    config.json, checkpoints/, logs/ (TensorBoard), metrics.jsonl (a line an epoch), bad_files.txt, saved_model/<version>/,
+    and what came out: result.json of a pre-training, metrics.json of a classifier, whose architecture is in network.json.
     """
 
     path: str
@@ -41,6 +41,14 @@ class ModelDir:
     @property
     def result(self) -> str:
         return os.path.join(self.path, "result.json")
+
+    @property
+    def metrics(self) -> str:
+        return os.path.join(self.path, "metrics.json")
+
+    @property
+    def network(self) -> str:
+        return os.path.join(self.path, "network.json")
 
     @property
     def bad_files(self) -> str:

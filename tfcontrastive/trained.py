@@ -14,8 +14,12 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tfcontrastive.callbacks import checkpoints
+from tfcontrastive.classifier import Classifier
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders import encoder_from_name
+from tfcontrastive.encoders.rebuild import rebuild
+from tfcontrastive.model_dir import ModelDir
 from tfcontrastive.run import load_run
 
 ARCHITECTURE = os.path.join("assets.extra", "encoder.json")
@@ -35,6 +39,7 @@ class Trained:
         channels: of its images.
         name: where it comes from, for reports.
         step: that it was trained to, 0 where not known.
+        ft_proj_selector: the layer of the projection head that it was pre-trained to be fine-tuned from.
 
     It can be called as its encoder can.
     """
@@ -46,6 +51,7 @@ class Trained:
     channels: int
     name: str
     step: int = 0
+    ft_proj_selector: int = 0
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.encoder(images, training=training)
@@ -106,7 +112,7 @@ def load_trained(
     """Loads an encoder from exactly one of three places.
 
     Args:
-        checkpoint: the `model_dir` of a run.
+        checkpoint: the `model_dir` of a run, of pre-training, fine-tuning or distillation.
         saved_model: an export, or the base of its versions.
         encoder: a network by name, as `encoder_from_name` takes it; keras_hub presets bring their own weights.
         image_size: height and width that the encoder is built for; None takes what it was trained on. With `encoder` it
@@ -134,11 +140,39 @@ def load_trained(
 
 
 def _of_run(model_dir: str, image_size: int | None) -> Trained:
+    stored = ModelDir(model_dir).read_config()
+    if "train_mode" in stored:
+        return _of_classifier(model_dir, stored, image_size)
     run = load_run(model_dir, image_size=image_size)
     encoder, size = run.model.encoder, run.config.data.image_size
     head = getattr(run.model, "projection_head", None)
+    selector = getattr(run.config.method_config, "ft_proj_selector", 0)
     name = f"{run.config.method}, step {run.step} of {model_dir}"
-    return Trained(encoder, head, run.model.probe, size, encoder.input_shape[-1], name, run.step)
+    return Trained(encoder, head, run.model.probe, size, encoder.input_shape[-1], name, run.step, selector)
+
+
+def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | None) -> Trained:
+    directory = ModelDir(model_dir)
+    newest = tf.train.latest_checkpoint(directory.checkpoints)
+    if newest is None:
+        raise InputError(f"`checkpoint` must hold a checkpoint. Received: {model_dir}, without one.")
+    with open(directory.network, encoding="utf-8") as file:
+        network = json.load(file)
+    model = Classifier(
+        keras.saving.deserialize_keras_object(network["trunk"]),
+        network["num_classes"],
+        fine_tune_after_block=stored["fine_tune_after_block"],
+        ema_decay=stored["ema_decay"],
+    )
+    checkpoints.restore_weights(newest, model)
+    for weight, average in zip(model.learned() if model.averages else [], model.averages, strict=True):
+        weight.assign(average)
+    trunk, size = model.trunk, image_size or stored["image_size"]
+    if size != stored["image_size"]:
+        trunk = rebuild(trunk, image_size=size)
+    step = checkpoints.newest_step(directory.checkpoints)
+    name = f"{stored['train_mode']}, step {step} of {model_dir}"
+    return Trained(trunk, None, model.head, size, trunk.input_shape[-1], name, step)
 
 
 def _of_saved_model(saved_model: str, image_size: int | None) -> Trained:

@@ -62,7 +62,7 @@ class Checkpoints(keras.callbacks.Callback):
         return tf.train.latest_checkpoint(self.directory)
 
 
-def checkpoint_of(model: keras.Model) -> tf.train.Checkpoint:
+def checkpoint_of(model: keras.Model, *, optimizer: bool = True) -> tf.train.Checkpoint:
     """Every variable of a compiled model and its optimizer, by place: `model_0012`.
 
     TensorFlow's own walk through a Keras 3 model misses variables that lie in lists or directly on a model (a queue), and
@@ -70,7 +70,8 @@ def checkpoint_of(model: keras.Model) -> tf.train.Checkpoint:
     """
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     named: dict[str, tf.Variable] = {}
-    for owner, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
+    owners = {"model": model.variables, **({"optimizer": model.optimizer.variables} if optimizer else {})}
+    for owner, variables in owners.items():
         kept = [variable for variable in variables if id(variable) not in metrics]
         named.update({f"{owner}_{place:04d}": variable.value for place, variable in enumerate(kept)})
     return tf.train.Checkpoint(**named)
@@ -82,9 +83,18 @@ def restore(path: str, model: keras.Model) -> None:
     Raises:
         InputError: the checkpoint is of another network, or not whole.
     """
+    _restore(path, checkpoint_of(model), whole=True)
+
+
+def restore_weights(path: str, model: keras.Model) -> None:
+    """As `restore`, but for the model alone, which need not be compiled."""
+    _restore(path, checkpoint_of(model, optimizer=False), whole=False)
+
+
+def _restore(path: str, checkpoint: tf.train.Checkpoint, *, whole: bool) -> None:
     try:
-        status = checkpoint_of(model).restore(path)
-        status.assert_consumed()
+        status = checkpoint.restore(path)
+        status.assert_consumed() if whole else status.expect_partial().assert_existing_objects_matched()
     except (ValueError, AssertionError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"the checkpoint must be of this very network. Received: {path}: {reason}") from error

@@ -14,6 +14,8 @@ COMMANDS = {
     "demo": "SimCLR on real images that ship inside, with proof and pictures, in a few minutes on a CPU",
     "train": "learn an encoder from unlabelled images",
     "evaluate": "what an encoder is worth: kNN, linear probe, robustness and others",
+    "finetune": "a trained encoder and labels become a classifier",
+    "distill": "a student learns from a classifier's answers on unlabelled images",
     "export": "a trained run as a SavedModel for every consumer, or as a LiteRT or ONNX file",
     "embed": "a collection of images to files of vectors",
     "search": "nearest neighbours and near duplicates among them",

@@ -6,6 +6,7 @@ from tfcontrastive.data.pipeline import eval_batches, train_batches
 from tfcontrastive.data.preprocessing import PREPROCESSING, Preprocessing
 from tfcontrastive.data.source import Source
 from tfcontrastive.data.sources import load
+from tfcontrastive.data.subset import Subset, balanced_rows, labels_of
 from tfcontrastive.data.tfds import TfdsSource
 from tfcontrastive.data.tfrecord import TfRecordSource
 
@@ -15,9 +16,12 @@ __all__ = [
     "FolderSource",
     "Preprocessing",
     "Source",
+    "Subset",
     "TfRecordSource",
     "TfdsSource",
+    "balanced_rows",
     "eval_batches",
+    "labels_of",
     "load",
     "train_batches",
 ]

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from tfcontrastive import augment, distribute
 from tfcontrastive.config import AugmentConfig, Checked, InputError
+from tfcontrastive.methods.replicated_model import ReplicatedModel
 
 
-class ContrastiveModel(keras.Model):
+class ContrastiveModel(ReplicatedModel):
     """An encoder that learns from random views of unlabelled images.
 
     A method writes `views_loss`, and `on_weights_updated` where it keeps an average of its weights or a queue. This class
@@ -158,18 +159,6 @@ class ContrastiveModel(keras.Model):
         """Features `[B, F]` of images by the encoder or a copy of it: how `views_loss` calls them."""
         return network(images, training=training)
 
-    def compile(self, optimizer: Any = "rmsprop", *, jit_compile: Any = "auto", **kwargs: Any) -> None:
-        """As `keras.Model.compile`, with XLA off on the CPU unless asked for: its convolutions are slower there."""
-        if jit_compile == "auto":
-            jit_compile = bool(tf.config.list_logical_devices("TPU") or tf.config.list_logical_devices("GPU"))
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        if self.optimizer is not None and not self.optimizer.built:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
-
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step on this replica's share of the batch; the same for every method."""
         views, batch = self.make_views(data)
@@ -199,13 +188,6 @@ class ContrastiveModel(keras.Model):
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(labels, 0), logits=logits)
         right = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
         return tf.reduce_sum(weight * entropy), tf.reduce_sum(weight * right)
-
-    def track(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Means over the epoch so far of values averaged over the replicas."""
-        means = distribute.all_mean(tf.stack([tf.cast(values[name], tf.float32) for name in self.trackers]))
-        for tracker, value in zip(self.trackers.values(), tf.unstack(means), strict=True):
-            tracker.update_state(value)
-        return {name: distribute.as_log(tracker.result()) for name, tracker in self.trackers.items()}
 
     def make_views(self, data: Any) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         """The views `[B, H, W, C]` of one element of the data, and the rest of it: "label" `[B]` (-1: none), ..."""
@@ -242,14 +224,6 @@ class ContrastiveModel(keras.Model):
             cropped = augment.random_view_geometry(images, seeds[:, i], self.policy.geometry, images.shape[1:3])
             views.append(view(cropped, seeds[:, i]))
         return views
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return list(self.trackers.values()) if hasattr(self, "trackers") else []
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        # Every part is built in `__init__`; Keras' own symbolic build cannot reduce the views of several workers.
-        return
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,181 @@
+"""What `tfcontrastive finetune` and `tfcontrastive distill` share: flags, result, SavedModel, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+
+from tfcontrastive import flags as command_line
+from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.config import EncoderConfig, leaves, replace_leaves
+
+
+def run_classifier(
+    words: Sequence[str],
+    base: Any,
+    *,
+    title: str,
+    train: Callable[..., Any],
+    evaluate: Callable[[Any], dict[str, float]],
+) -> int:
+    """Parses the words into a config like `base`, and trains or evaluates it."""
+    values = command_flags()
+    command_line.define(dataclasses.replace(base, encoder=EncoderConfig()), values)
+    flags.DEFINE_alias("output_dir", "model_dir", flag_values=values)
+    if any(word in ("--help", "-h", "-help") for word in words):
+        print(help_text(title, base, values))
+        return 0
+    command_line.parse(command_line.expand(words), values)
+    config = with_encoder(base, values)
+    show_own_messages()
+    if values["mode"].value == "eval":
+        show(evaluate(config))
+        return 0
+    result = train(config, overwrite=values["overwrite"].value, allow_config_change=values["allow_config_change"].value)
+    finish(result)
+    return 0
+
+
+def command_flags() -> flags.FlagValues:
+    """The flags that belong to the command, not to the run's config."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("recipe", None, "A packaged flag file; flags on the command line override it.", values)
+    flags.DEFINE_string("flagfile", None, "A file of flags, one a line.", values)
+    flags.DEFINE_boolean("overwrite", False, "Move another run's output_dir aside and start anew.", values)
+    flags.DEFINE_boolean("allow_config_change", False, "Go on from a checkpoint with another configuration.", values)
+    flags.DEFINE_enum(
+        "mode",
+        "train",
+        ["train", "eval", "train_then_eval"],
+        "train (which ends with an evaluation), or eval: evaluate the newest checkpoint.",
+        values,
+    )
+    flags.DEFINE_string(
+        "variable_schema",
+        None,
+        "Of google-research/simclr: which weights to restore. Here all of the network's but the linear head's, always.",
+        values,
+    )
+    return values
+
+
+def with_encoder(base: Any, values: flags.FlagValues) -> Any:
+    """The config with what was given. The flags of the encoder change the architecture of what is started from, which is
+    taken as it is where none is given."""
+    config = command_line.from_flags(dataclasses.replace(base, encoder=EncoderConfig()), values)
+    given = {name: values[name].value for name in leaves(EncoderConfig()) if values[name].present}
+    start = config.checkpoint or config.saved_model
+    if not given:
+        return dataclasses.replace(config, encoder=None if start else base.encoder)
+    return dataclasses.replace(config, encoder=replace_leaves(_encoder_of(config.checkpoint), given))
+
+
+def _encoder_of(checkpoint: str | None) -> EncoderConfig:
+    """The encoder's configuration in a run's directory; the default one where it is not a run's."""
+    from tfcontrastive.model_dir import ModelDir
+
+    directory = ModelDir(checkpoint or "")
+    if not os.path.exists(directory.config):
+        return EncoderConfig()
+    stored = directory.read_config()
+    known = {name: stored[name] for name in leaves(EncoderConfig()) if stored.get(name) is not None}
+    return replace_leaves(EncoderConfig(), known)
+
+
+def help_text(title: str, base: Any, values: flags.FlagValues) -> str:
+    """The flags of the command, by group."""
+    nested = {
+        "Data": base.data,
+        "Augmentation": base.augmentation,
+        "Encoder": EncoderConfig(),
+        "Optimizer": base.optimizer,
+        "Run": base.loop,
+    }
+    own, inside = flags.FlagValues(), {name for group in nested.values() for name in leaves(group)}
+    for name in leaves(base):
+        if name not in inside:
+            own[name] = values[name]
+    return command_line.help_text(title, {"What and how": own, **nested, "Command": command_flags()})
+
+
+def finish(result: Any) -> None:
+    """Writes the SavedModel and the report of a finished run, and shows what came out."""
+    from tfcontrastive import distribute, export
+    from tfcontrastive.model_dir import ModelDir
+
+    if not distribute.is_chief():
+        return
+    config, directory = result.config, ModelDir(result.config.loop.model_dir)
+    with result.model.averaged():
+        path = export.save_once(
+            result.model.trunk,
+            directory.saved_model,
+            image_size=config.data.image_size,
+            probe=result.model.head,
+            card={
+                "recipe": {name: value for name, (field, value) in leaves(config).items() if not field.metadata["may_change"]},
+                "metrics": result.metrics,
+                "class_names": result.source.class_names,
+            },
+        )
+    write_page(result, directory, path)
+    show(result.metrics)
+    print(f"SavedModel: {path}")
+    print(f"Report: {os.path.join(directory.path, 'report.html')}")
+
+
+def write_page(result: Any, directory: Any, saved_model: str) -> str:
+    """report.html: the accuracies, the curves, where things are."""
+    from tfcontrastive import report
+    from tfcontrastive.callbacks.summaries import read_history
+
+    config, metrics = result.config, result.metrics
+    history = read_history(directory.history)
+    keys = {"Loss": ("loss", "distillation_loss"), "Accuracy": ("accuracy", "teacher_agreement", "eval_top1")}
+    charts = []
+    for name, wanted in keys.items():
+        lines = [
+            report.Line(key.replace("_", " "), [one["step"] for one in history if key in one], [one[key] for one in history if key in one])
+            for key in wanted
+            if any(key in one for one in history)
+        ]
+        charts += [report.Chart(name, lines, format=".0%" if name == "Accuracy" else "g")] if lines else []
+    shown = [(label, metrics.get(key)) for label, key in FIGURES]
+    figures = [report.Figure(label, f"{value:.1%}", remark(label, metrics)) for label, value in shown if value is not None]
+    facts = {"SavedModel": os.path.relpath(saved_model, directory.path), "TensorBoard": "logs", "Numbers": "metrics.json"}
+    started = config.checkpoint or config.saved_model or "first weights"
+    return report.write_report(
+        os.path.join(directory.path, "report.html"),
+        title={"finetune": "Fine-tuning", "distill": "Distillation"}[config.train_mode],
+        subtitle=f"{result.source.name}, from {started}. Accuracies are those after the last step.",
+        sections=[
+            *([report.Headline(figures)] if figures else []),
+            report.Curves("Curves", charts),
+            report.Notes("Where things are", [], facts),
+        ],
+    )
+
+
+FIGURES = (
+    ("Top-1", "eval_top1"),
+    ("Top-5", "eval_top5"),
+    ("Mean per class", "eval_mean_per_class"),
+    ("Teacher, top-1", "teacher_top1"),
+)
+
+
+def remark(label: str, metrics: dict[str, float]) -> str:
+    """How sure the number is, where that is known."""
+    if label != "Top-1":
+        return "held-out images"
+    return f"95% interval {metrics['eval_top1_low']:.1%} to {metrics['eval_top1_high']:.1%}"
+
+
+def show(metrics: dict[str, float]) -> None:
+    """Metrics as lines on stdout."""
+    for name, value in metrics.items():
+        print(f"{name:>24}  {value:.4f}")

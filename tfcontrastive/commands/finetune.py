@@ -1,0 +1,19 @@
+"""`tfcontrastive finetune`: a trained encoder and labels become a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tfcontrastive.commands.classifier import run_classifier
+
+TITLE = """tfcontrastive finetune: train a classifier from an encoder and labels.
+
+Example: tfcontrastive finetune --checkpoint=runs/photos --dataset=folder:labelled --image_size=96 --output_dir=runs/classes
+Without --checkpoint and --saved_model it trains from scratch: the supervised baseline."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Parses the words and fine-tunes."""
+    from tfcontrastive.finetune import FinetuneConfig, evaluate_classifier_run, finetune
+
+    return run_classifier(words, FinetuneConfig(), title=TITLE, train=finetune, evaluate=evaluate_classifier_run)

@@ -1,0 +1,109 @@
+"""A few of a source's images: the labelled ones of semi-supervised learning."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tfcontrastive.config import InputError
+from tfcontrastive.data.encoded import forget_global_seed
+from tfcontrastive.data.source import Source
+
+_SHUFFLE_RECORDS = 2048
+
+
+def labels_of(source: Source, split: str) -> np.ndarray:
+    """The labels of a split, int32 `[N]` in its order, -1 where there is none. No image is decoded."""
+    held = source.arrays(split)
+    if held is not None:
+        images, labels = held
+        return np.full(len(images), -1, np.int32) if labels is None else labels
+    return np.fromiter(source.references(split).map(lambda _, label: label).as_numpy_iterator(), np.int32)
+
+
+def balanced_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """A random part of the labelled examples with equally many of each class.
+
+    Each class gives `fraction * N / C` of its examples, rounded, at least one, and all where it has fewer.
+
+    Args:
+        labels: `[N]` integers, -1 where there is none.
+        fraction: of all examples, in (0, 1].
+        seed: of the choice.
+
+    Returns:
+        int64 `[M]`, positions in `labels`, ascending.
+
+    Raises:
+        InputError: a fraction out of range, or no labels.
+
+    Example:
+        >>> balanced_rows(np.array([0, 0, 0, 1, 1, 1]), 1 / 3, seed=0).shape
+        (2,)
+
+    Source: the class-balanced 1% and 10% of ImageNet, arXiv 2002.05709, section 4.
+    """
+    if not 0 < fraction <= 1:
+        raise InputError(f"`label_fraction` must lie in (0, 1]. Received: label_fraction={fraction}.")
+    classes = np.unique(labels[labels >= 0])
+    if not classes.size:
+        raise InputError("`label_fraction` needs images with labels. Received: none.")
+    count = max(1, round(fraction * len(labels) / len(classes)))
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(np.flatnonzero(labels == label))[:count] for label in classes]
+    return np.sort(np.concatenate(chosen))
+
+
+class Subset(Source):
+    """A source of which one split holds only some of its examples; the other splits are as they were.
+
+    Of records, every one is read in each epoch and those not chosen are dropped undecoded.
+
+    Args:
+        source: the whole.
+        split: name or expression.
+        rows: int `[M]`, the positions of the chosen examples in the order of `eval_batches`.
+
+    Example:
+        >>> source = load("embedded")
+        >>> few = Subset(source, "train", balanced_rows(labels_of(source, "train"), 0.01, seed=0))
+        >>> few.num_examples("train"), few.num_examples("test")
+        (100, 2000)
+    """
+
+    def __init__(self, source: Source, split: str, rows: np.ndarray):
+        self._source, self._split, self._rows = source, split, np.asarray(rows)
+        self.name = f"{len(rows)} images of {source.name}"
+        self.splits, self.channels = source.splits, source.channels
+        self.num_classes, self.class_names = source.num_classes, source.class_names
+
+    def num_examples(self, split: str) -> int:
+        return len(self._rows) if split == self._split else self._source.num_examples(split)
+
+    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray | None] | None:
+        held = self._source.arrays(split)
+        if held is None or split != self._split:
+            return held
+        images, labels = held
+        return images[self._rows], None if labels is None else labels[self._rows]
+
+    @tf.autograph.experimental.do_not_convert
+    def references(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
+        """As `EncodedSource.references`."""
+        if split != self._split:
+            return self._source.references(split, seeds)
+        with tf.init_scope():
+            chosen = np.zeros(self._source.num_examples(split), bool)
+            chosen[self._rows] = True
+            chosen = tf.constant(chosen)
+        numbered = self._source.references(split).enumerate().filter(lambda row, _: chosen[row])
+        few = numbered.map(lambda _, example: example)
+        if seeds is None:
+            return few
+        forget_global_seed()
+        buffer = min(len(self._rows), _SHUFFLE_RECORDS)
+        return few.shuffle(buffer, seed=seeds[1], reshuffle_each_iteration=False)
+
+    def read(self, reference: tf.Tensor) -> tf.Tensor:
+        """As `EncodedSource.read`."""
+        return self._source.read(reference)

@@ -1,0 +1,355 @@
+"""Fine-tuning: a trained encoder and few labels become a classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tfcontrastive import augment, data, distribute, evaluate
+from tfcontrastive.callbacks import Accuracy, Checkpoints
+from tfcontrastive.classifier import BLOCKS, Classifier, Objective
+from tfcontrastive.config import (
+    AugmentConfig,
+    Checked,
+    DataConfig,
+    EncoderConfig,
+    InputError,
+    OptimizerConfig,
+    RunConfig,
+    differences,
+    option,
+)
+from tfcontrastive.encoders.rebuild import copy_weights, head_start, rebuild
+from tfcontrastive.evaluate.checks import check_classes, checked_labels
+from tfcontrastive.model_dir import ModelDir, write_json
+from tfcontrastive.objectives import CrossEntropy
+from tfcontrastive.train import (
+    Plan,
+    build_encoder,
+    compile_model,
+    eval_split,
+    fit,
+    load_source,
+    make_plan,
+    make_strategy,
+    precision,
+)
+from tfcontrastive.trained import Trained, load_trained
+
+SUBSET = "label_subset.json"
+"""Where a run keeps which images it took with labels."""
+
+_DATA = DataConfig()
+_CROPS = AugmentConfig(augmentation="crop")
+_PUBLISHED = OptimizerConfig(learning_rate=0.005, learning_rate_scaling="sqrt", warmup_epochs=0.0, weight_decay=0.0)
+"""Of SimCLRv2: LARS, 0.16 at a batch of 1,024, no warm-up, no decay; 60 epochs with 1% of the labels, 30 with more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneConfig(Checked):
+    """One fine-tuning. The defaults are SimCLRv2's for 1% of ImageNet's labels (arXiv 2006.10029, section 4.1)."""
+
+    train_mode: str = option("finetune", "The kind of run.", choices=("finetune",))
+    checkpoint: str | None = option(None, "model_dir of the run whose encoder is fine-tuned; without: from scratch.")
+    saved_model: str | None = option(None, "An export whose encoder is fine-tuned, instead of a checkpoint.")
+    fine_tune_after_block: int = option(
+        -1, "Train what follows this group of blocks: -1 all, 0 after the stem, 4 the linear head alone.", choices=BLOCKS
+    )
+    ft_proj_selector: int | None = option(
+        None, "Start from this layer of the projection head: 0 none of it, -1 its end; default: as pre-trained for.", at_least=-1
+    )
+    zero_init_logits_layer: bool = option(False, "Start the linear head at zero.")
+    label_smoothing: float = option(0.0, "Share of each label that is spread over all classes.", at_least=0, below=1)
+    label_fraction: float | None = option(
+        None, "Use the labels of this part of the images, equally many of each class.", above=0, at_most=1
+    )
+    ema_decay: float = option(0.0, "Where > 0, weights are averaged with this decay, for the result.", at_least=0, below=1)
+    eval_epochs: int = option(
+        0, "Epochs between evaluations; 0: only at the end. The end is what is reported.", at_least=0, may_change=True
+    )
+    data: DataConfig = option(_DATA, "Where the images come from.")
+    augmentation: AugmentConfig = option(_CROPS, "How an image becomes a view.")
+    encoder: EncoderConfig | None = option(EncoderConfig(), "The network; None: the checkpoint's or export's own.")
+    optimizer: OptimizerConfig = option(_PUBLISHED, "How weights follow gradients.")
+    loop: RunConfig = option(RunConfig(train_batch_size=1024, train_epochs=60), "How long, where to, which devices.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetuned:
+    """A trained classifier, its accuracies after the last step (`top1`, `top5`, `mean_per_class`, ...), its data."""
+
+    config: Checked
+    model: Classifier
+    metrics: dict[str, float]
+    source: data.Source
+    seconds: float
+
+
+def finetune(
+    config: FinetuneConfig,
+    *,
+    overwrite: bool = False,
+    allow_config_change: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    source: data.Source | None = None,
+) -> Finetuned:
+    """Fine-tunes an encoder on labels, or goes on where a run in the same `model_dir` stopped.
+
+    The loss is `CrossEntropy`; see `Classifier` and `freeze` for what is trained. Writes metrics.json: the accuracies on
+    the held-out split after the last step, never the best of several.
+
+    Args:
+        config: the run; `loop.model_dir` is needed.
+        overwrite, allow_config_change: what to do with another run's directory, see `ModelDir.claim`.
+        callbacks: more Keras callbacks, called last.
+        source: labelled images; default: the config's.
+
+    Raises:
+        InputError: anything in the config, the weights, the data or the directory that cannot work (weights that do not
+            fit the network are listed), and a loss that is not finite.
+
+    Example:
+        >>> config = FinetuneConfig(checkpoint="runs/a", encoder=None, label_fraction=0.1,
+        ...                         data=DataConfig(dataset="embedded", image_size=28),
+        ...                         loop=RunConfig(model_dir="runs/a_10pct", train_batch_size=128, train_epochs=30))
+        >>> finetune(config).metrics["top1"]
+
+    Source: Chen et al., arXiv 2006.10029, section 3; arXiv 2002.05709, section 4 and appendix B.5.
+    """
+    job = Job(config, source=source, objective=lambda _: CrossEntropy(config.label_smoothing))
+    return job.run(overwrite=overwrite, allow_config_change=allow_config_change, callbacks=callbacks)
+
+
+def evaluate_classifier_run(config: FinetuneConfig) -> dict[str, float]:
+    """Metrics of the newest checkpoint of a run, without training; written to its metrics.json.
+
+    Raises:
+        InputError: where `model_dir` holds no run of this config, or no checkpoint.
+    """
+    return Job(config, objective=lambda _: CrossEntropy(config.label_smoothing)).evaluate()
+
+
+class Job:
+    """What `finetune` and `distill` share: data, network, loop, measurement. One run of either.
+
+    Args:
+        config: a `FinetuneConfig`, or one with its fields.
+        objective: from the run's labelled source, what is trained for; made in the strategy's scope.
+        source: images; default: the config's.
+        needs_labels: refuse images without labels.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        objective: Callable[[data.Source], Objective],
+        source: data.Source | None = None,
+        needs_labels: bool = True,
+        num_classes: int | None = None,
+    ):
+        self.config, self.objective, self.needs_labels = config, objective, needs_labels
+        if config.loop.model_dir is None:
+            raise InputError("`output_dir` must be given. Received: output_dir=None.")
+        self.directory = ModelDir(config.loop.model_dir)
+        if config.loop.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        self.strategy = make_strategy(config)
+        self.whole = source or load_source(config)
+        self.num_classes = num_classes or self.whole.num_classes
+        self.rows: np.ndarray | None = None
+        self._extract: evaluate.FeatureExtractor | None = None
+
+    def run(
+        self,
+        *,
+        overwrite: bool = False,
+        allow_config_change: bool = False,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> Finetuned:
+        """Trains to the end, measures, and writes metrics.json."""
+        config, directory = self.config, self.directory
+        self.prepare()
+        directory.claim(config, overwrite=overwrite, allow_config_change=allow_config_change)
+        if self.whole.check(directory.bad_files):
+            self.prepare()
+        self.write_parts()
+        accuracy = Accuracy(self.measure, every_epochs=config.eval_epochs, last_step=self.plan.steps)
+        seconds = fit(
+            self.model,
+            self.batches,
+            self.plan,
+            config.loop,
+            title=config.train_mode,
+            views=self.first_views(),
+            measure=[accuracy],
+            callbacks=callbacks,
+        )
+        metrics = accuracy.latest or (self.measure() if distribute.is_chief() else {})
+        self.write_result(self.plan.steps, metrics)
+        return Finetuned(config, self.model, metrics, self.source, seconds)
+
+    def evaluate(self) -> dict[str, float]:
+        """Measures the newest checkpoint, and writes metrics.json."""
+        changed = differences(self.directory.read_config(), self.config)
+        if changed:
+            raise InputError(f"`output_dir` {self.directory.path!r} has another configuration: {sorted(changed)}.")
+        self.prepare()
+        checkpoints = Checkpoints(self.directory.checkpoints, every_steps=self.plan.steps, last_step=self.plan.steps)
+        step = checkpoints.restore(self.model)
+        if not step:
+            raise InputError(f"`output_dir` must hold a checkpoint. Received: {self.directory.path!r}.")
+        metrics = self.measure()
+        self.write_result(step, metrics)
+        return metrics
+
+    def prepare(self) -> None:
+        """Everything that can fail before a file is written: data, plan and network."""
+        config = self.config
+        self.source = self.labelled_source()
+        self.plan = make_plan(config, self.source)
+        self.split = eval_split(config, self.source)
+        self.check_labels()
+        self._extract = None
+        keras.utils.set_random_seed(config.loop.seed)
+        start = self.starting_point()
+        with self.strategy.scope(), precision(config.loop.mixed_precision):
+            trunk = self.build_trunk(start)
+            self.model = Classifier(
+                trunk,
+                self.num_classes,
+                self.objective(self.source),
+                view=augment.policy_from_config(config.augmentation).views[0],
+                zero_init=config.zero_init_logits_layer,
+                fine_tune_after_block=config.fine_tune_after_block,
+                ema_decay=config.ema_decay,
+            )
+            compile_model(self.model, config.optimizer, config.loop, self.plan)
+
+    def labelled_source(self) -> data.Source:
+        """The images to train on: all, or a balanced part of them."""
+        if self.needs_labels and self.whole.num_classes is None:
+            raise InputError(f"`dataset` must have labels. Received: {self.whole.name}, which has none.")
+        if self.config.label_fraction is None:
+            return self.whole
+        split = self.config.data.train_split
+        labels = data.labels_of(self.whole, split)
+        self.rows = data.balanced_rows(labels, self.config.label_fraction, self.config.loop.seed)
+        return data.Subset(self.whole, split, self.rows)
+
+    def check_labels(self) -> None:
+        """Held-out images that cannot be measured are refused before the training, not after it."""
+        if self.split is None:
+            logging.info("%s has no held-out split: no accuracy. Name one, such as --eval_split=train[90%%:].", self.source.name)
+        elif self.source.num_classes is not None:
+            labels = data.labels_of(self.source, self.split)
+            checked_labels(f"labels of {self.split}", labels, len(labels), self.num_classes)
+            held = self.source.arrays(self.config.data.train_split)
+            if self.needs_labels and held is not None and held[1] is not None:
+                check_classes(held[1][held[1] >= 0], labels)
+
+    def starting_point(self) -> Trained | None:
+        """The trained encoder to start from; None where the run starts from scratch."""
+        config = self.config
+        if config.checkpoint is None and config.saved_model is None:
+            if config.encoder is None:
+                raise InputError("Give a `checkpoint`, a `saved_model` or the flags of an encoder. Received: none.")
+            return None
+        start = load_trained(checkpoint=config.checkpoint, saved_model=config.saved_model)
+        if not isinstance(start.encoder, keras.Model):
+            raise InputError(
+                f"`saved_model` must tell its architecture to be fine-tuned, as this package's exports do. Received: {start.name}. "
+                "Its features can be measured as they are: tfcontrastive evaluate --protocol=linear."
+            )
+        if start.channels != self.source.channels:
+            raise InputError(
+                f"`dataset` must have images of {start.channels} channels, as {start.name}. Received: {self.source.channels} "
+                f"channels in {self.source.name}."
+            )
+        return start
+
+    def build_trunk(self, start: Trained | None) -> keras.Model:
+        """The network under the logits: the encoder, and what is kept of the projection head."""
+        config = self.config
+        size, channels = config.data.image_size, self.source.channels
+        if start is None:
+            return build_encoder(config.encoder, image_size=size, channels=channels)
+        if config.encoder is None:
+            encoder = rebuild(start.encoder, image_size=size)
+        else:
+            encoder = build_encoder(config.encoder, image_size=size, channels=channels)
+            copy_weights(start.encoder, encoder, start.name)
+        selector = start.ft_proj_selector if config.ft_proj_selector is None else config.ft_proj_selector
+        if not selector:
+            return encoder
+        features = encoder(encoder.inputs[0])
+        for layer in head_start(start.projection_head, selector, encoder.output_shape[-1]):
+            features = layer(features)
+        return keras.Model(encoder.inputs, features, name=f"{encoder.name}_with_head")
+
+    def batches(self, start_step: int) -> tf.data.Dataset:
+        """The run's batches, of one view each, from a step on."""
+        config = self.config
+        return data.train_batches(
+            self.source,
+            config.data.train_split,
+            batch_size=config.loop.train_batch_size,
+            image_size=config.data.image_size,
+            geometry=augment.policy_from_config(config.augmentation).geometry,
+            num_views=1,
+            seed=config.loop.seed,
+            start_step=start_step,
+        )
+
+    def first_views(self, count: int = 8) -> list[tf.Tensor]:
+        """The first training images as the network will see them."""
+        batch = next(iter(self.batches(0)))
+        return [self.model.view(batch["views"][0][:count], batch["seeds"][:count, 0])]
+
+    def measure(self) -> dict[str, float]:
+        """Accuracies on the held-out split, of the averaged weights where there are any."""
+        if self.split is None or self.source.num_classes is None:
+            return {}
+        scores, labels = self.scores(self.split)
+        return evaluate.accuracies("eval", scores, labels)
+
+    def scores(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Logits `[N, C]` and labels `[N]` of a split, as evaluation sees its images."""
+        if self._extract is None:
+            self._extract = evaluate.FeatureExtractor(self.model)
+        with self.model.averaged():
+            return self._extract(self.eval_batches(split))
+
+    def eval_batches(self, split: str) -> tf.data.Dataset:
+        """The images of a split once, in order."""
+        loop = self.config.loop
+        return data.eval_batches(
+            self.source,
+            split,
+            batch_size=loop.eval_batch_size,
+            image_size=self.config.data.image_size,
+            limit=loop.eval_steps * loop.eval_batch_size or None,
+        )
+
+    def write_parts(self) -> None:
+        """What the directory needs to be read without its data or the encoder it started from."""
+        if not distribute.is_chief():
+            return
+        names = self.source.class_names
+        network = keras.saving.serialize_keras_object(self.model.trunk)
+        write_json(self.directory.network, {"num_classes": self.num_classes, "class_names": names, "trunk": network})
+        if self.rows is not None:
+            split, fraction = self.config.data.train_split, self.config.label_fraction
+            facts = {"dataset": self.whole.name, "split": split, "label_fraction": fraction, "seed": self.config.loop.seed}
+            write_json(os.path.join(self.directory.path, SUBSET), {**facts, "rows": self.rows.tolist()})
+
+    def write_result(self, step: int, metrics: dict[str, float]) -> None:
+        if distribute.is_chief():
+            write_json(self.directory.metrics, {"step": step, **metrics})

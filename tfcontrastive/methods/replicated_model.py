@@ -1,0 +1,51 @@
+"""What a `train_step` of this package needs to run alike on any number of replicas and devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfcontrastive import distribute
+
+
+class ReplicatedModel(keras.Model):
+    """A `keras.Model` with a `train_step` of its own: a subclass builds every part in `__init__` and sets `trackers`.
+
+    Example:
+        >>> class Mine(ReplicatedModel):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.trackers = {"loss": keras.metrics.Mean("loss")}
+        ...         self.built = True
+    """
+
+    trackers: dict[str, keras.metrics.Mean]
+
+    def compile(self, optimizer: Any = "rmsprop", *, jit_compile: Any = "auto", **kwargs: Any) -> None:
+        """As `keras.Model.compile`, with XLA off on the CPU unless asked for: its convolutions are slower there."""
+        if jit_compile == "auto":
+            jit_compile = bool(tf.config.list_logical_devices("TPU") or tf.config.list_logical_devices("GPU"))
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def track(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Means over the epoch so far of values averaged over the replicas."""
+        means = distribute.all_mean(tf.stack([tf.cast(values[name], tf.float32) for name in self.trackers]))
+        for tracker, value in zip(self.trackers.values(), tf.unstack(means), strict=True):
+            tracker.update_state(value)
+        return {name: distribute.as_log(tracker.result()) for name, tracker in self.trackers.items()}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return list(self.trackers.values()) if hasattr(self, "trackers") else []
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Every part is built in `__init__`; Keras' own symbolic build cannot reduce the views of several workers.
+        return
