@@ -103,8 +103,8 @@ class Classifier(ReplicatedModel):
         return self.track({"loss": loss, **metrics})
 
     def _average_of(self, variable: keras.Variable) -> keras.Variable:
-        copy = keras.Variable(variable, trainable=False, dtype=variable.dtype, name="average")
-        return copy
+        first = keras.ops.convert_to_numpy(variable)
+        return keras.Variable(first, trainable=False, dtype=variable.dtype, name="average")
 
     def _follow(self) -> None:
         """average = d * average + (1 - d) * weight, with d = min(ema_decay, (1 + k) / (10 + k)) at step k, so that an

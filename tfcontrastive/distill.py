@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfcontrastive import data, distribute, evaluate, losses
 from tfcontrastive.config import EncoderConfig, InputError, OptimizerConfig, RunConfig, option
 from tfcontrastive.encoders.rebuild import rebuild
-from tfcontrastive.finetune import Finetuned, FinetuneConfig, Job
+from tfcontrastive.finetune import FinetuneConfig, Finetuned, Job
 from tfcontrastive.objectives import CrossEntropy
 from tfcontrastive.teacher import Teacher
 from tfcontrastive.trained import Trained
@@ -173,7 +173,8 @@ class DistillJob(Job):
         if by_index and source.arrays(config.data.train_split) is None:
             name = "teacher_logits=cached" if config.teacher_logits == "cached" else "label_fraction"
             raise InputError(
-                f"`{name}` needs images of one size that are held in memory. Received: {source.name}. --cache_dataset holds them."
+                f"`{name}` needs images of one size that are held in memory, as --cache_dataset holds them. "
+                f"Received: {source.name}."
             )
         labelled = None if self.rows is None else tf.constant(np.isin(np.arange(count), self.rows))
         cached = tf.constant(self.cached_logits(source, count)) if config.teacher_logits == "cached" else None

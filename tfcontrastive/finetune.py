@@ -31,7 +31,6 @@ from tfcontrastive.evaluate.checks import check_classes, checked_labels
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.objectives import CrossEntropy
 from tfcontrastive.train import (
-    Plan,
     build_encoder,
     compile_model,
     eval_split,
@@ -63,7 +62,9 @@ class FinetuneConfig(Checked):
         -1, "Train what follows this group of blocks: -1 all, 0 after the stem, 4 the linear head alone.", choices=BLOCKS
     )
     ft_proj_selector: int | None = option(
-        None, "Start from this layer of the projection head: 0 none of it, -1 its end; default: as pre-trained for.", at_least=-1
+        None,
+        "Start from this layer of the projection head: 0 none of it, -1 its end; default: as pre-trained for.",
+        at_least=-1,
     )
     zero_init_logits_layer: bool = option(False, "Start the linear head at zero.")
     label_smoothing: float = option(0.0, "Share of each label that is spread over all classes.", at_least=0, below=1)
@@ -247,7 +248,8 @@ class Job:
     def check_labels(self) -> None:
         """Held-out images that cannot be measured are refused before the training, not after it."""
         if self.split is None:
-            logging.info("%s has no held-out split: no accuracy. Name one, such as --eval_split=train[90%%:].", self.source.name)
+            name = self.source.name
+            logging.info("%s has no held-out split: no accuracy. Name one, such as --eval_split=train[90%%:].", name)
         elif self.source.num_classes is not None:
             labels = data.labels_of(self.source, self.split)
             checked_labels(f"labels of {self.split}", labels, len(labels), self.num_classes)
@@ -265,13 +267,13 @@ class Job:
         start = load_trained(checkpoint=config.checkpoint, saved_model=config.saved_model)
         if not isinstance(start.encoder, keras.Model):
             raise InputError(
-                f"`saved_model` must tell its architecture to be fine-tuned, as this package's exports do. Received: {start.name}. "
-                "Its features can be measured as they are: tfcontrastive evaluate --protocol=linear."
+                "`saved_model` must tell its architecture to be fine-tuned, as this package's exports do. Received: "
+                f"{start.name}. Its features can be measured as they are: tfcontrastive evaluate --protocol=linear."
             )
         if start.channels != self.source.channels:
             raise InputError(
-                f"`dataset` must have images of {start.channels} channels, as {start.name}. Received: {self.source.channels} "
-                f"channels in {self.source.name}."
+                f"`dataset` must have images of {start.channels} channels, as {start.name}. "
+                f"Received: {self.source.channels} channels in {self.source.name}."
             )
         return start
 
@@ -289,10 +291,11 @@ class Job:
         selector = start.ft_proj_selector if config.ft_proj_selector is None else config.ft_proj_selector
         if not selector:
             return encoder
-        features = encoder(encoder.inputs[0])
+        images = encoder.inputs[0]
+        features = encoder(images)
         for layer in head_start(start.projection_head, selector, encoder.output_shape[-1]):
             features = layer(features)
-        return keras.Model(encoder.inputs, features, name=f"{encoder.name}_with_head")
+        return keras.Model(images, features, name=f"{encoder.name}_with_head")
 
     def batches(self, start_step: int) -> tf.data.Dataset:
         """The run's batches, of one view each, from a step on."""

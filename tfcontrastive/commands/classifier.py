@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
-from tfcontrastive.config import EncoderConfig, leaves, replace_leaves
+from tfcontrastive.config import Checked, EncoderConfig, leaves, replace_leaves
 
 
 def run_classifier(
@@ -21,17 +21,35 @@ def run_classifier(
     title: str,
     train: Callable[..., Any],
     evaluate: Callable[[Any], dict[str, float]],
+    ignored: Checked | None = None,
 ) -> int:
-    """Parses the words into a config like `base`, and trains or evaluates it."""
+    """Parses the words into a config like `base`, and trains or evaluates it.
+
+    Args:
+        words: of the command line.
+        base: the defaults.
+        title: of the help.
+        train, evaluate: what to do with the config.
+        ignored: a config whose other flags are taken and have no effect.
+    """
     values = command_flags()
     command_line.define(dataclasses.replace(base, encoder=EncoderConfig()), values)
     flags.DEFINE_alias("output_dir", "model_dir", flag_values=values)
+    others = flags.FlagValues()
+    if ignored is not None:
+        command_line.define(ignored, others)
+        for name in others:
+            if name not in values:
+                values[name] = others[name]
     if any(word in ("--help", "-h", "-help") for word in words):
         print(help_text(title, base, values))
         return 0
     command_line.parse(command_line.expand(words), values)
     config = with_encoder(base, values)
     show_own_messages()
+    idle = [name for name in ("variable_schema", *others) if name not in leaves(base) and values[name].present]
+    if idle:
+        logging.info("Without effect in a fine-tuning: %s.", ", ".join(f"--{name}" for name in idle))
     if values["mode"].value == "eval":
         show(evaluate(config))
         return 0
@@ -110,6 +128,7 @@ def finish(result: Any) -> None:
     if not distribute.is_chief():
         return
     config, directory = result.config, ModelDir(result.config.loop.model_dir)
+    recipe = {name: value for name, (field, value) in leaves(config).items() if not field.metadata["may_change"]}
     with result.model.averaged():
         path = export.save_once(
             result.model.trunk,
@@ -117,7 +136,7 @@ def finish(result: Any) -> None:
             image_size=config.data.image_size,
             probe=result.model.head,
             card={
-                "recipe": {name: value for name, (field, value) in leaves(config).items() if not field.metadata["may_change"]},
+                "recipe": recipe,
                 "metrics": result.metrics,
                 "class_names": result.source.class_names,
             },
@@ -138,11 +157,10 @@ def write_page(result: Any, directory: Any, saved_model: str) -> str:
     keys = {"Loss": ("loss", "distillation_loss"), "Accuracy": ("accuracy", "teacher_agreement", "eval_top1")}
     charts = []
     for name, wanted in keys.items():
-        lines = [
-            report.Line(key.replace("_", " "), [one["step"] for one in history if key in one], [one[key] for one in history if key in one])
-            for key in wanted
-            if any(key in one for one in history)
-        ]
+        lines = []
+        for key in wanted:
+            known = [(one["step"], one[key]) for one in history if key in one]
+            lines += [report.Line(key.replace("_", " "), *zip(*known, strict=True))] if known else []
         charts += [report.Chart(name, lines, format=".0%" if name == "Accuracy" else "g")] if lines else []
     shown = [(label, metrics.get(key)) for label, key in FIGURES]
     figures = [report.Figure(label, f"{value:.1%}", remark(label, metrics)) for label, value in shown if value is not None]

@@ -8,7 +8,7 @@ from tfcontrastive.commands.classifier import run_classifier
 
 TITLE = """tfcontrastive distill: train a student on what a teacher says of images without labels.
 
-Example: tfcontrastive distill --teacher=runs/classes --resnet_depth=18 --dataset=folder:photos --image_size=96 --output_dir=runs/student
+Example: tfcontrastive distill --teacher=runs/classes --resnet_depth=18 --dataset=folder:photos --output_dir=runs/student
 Without flags of an encoder the student has the teacher's architecture (self-distillation; the paper: --temperature=0.1)."""
 
 

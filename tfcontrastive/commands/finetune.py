@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tfcontrastive.commands.classifier import run_classifier
+from tfcontrastive.config import RunConfig, TrainConfig
 
 TITLE = """tfcontrastive finetune: train a classifier from an encoder and labels.
 
@@ -17,3 +18,13 @@ def run(words: Sequence[str]) -> int:
     from tfcontrastive.finetune import FinetuneConfig, evaluate_classifier_run, finetune
 
     return run_classifier(words, FinetuneConfig(), title=TITLE, train=finetune, evaluate=evaluate_classifier_run)
+
+
+def run_as_train(words: Sequence[str], pretraining: TrainConfig) -> int:
+    """`tfcontrastive train --train_mode=finetune`, with google-research/simclr's defaults and all of its flags."""
+    from tfcontrastive.finetune import FinetuneConfig, evaluate_classifier_run, finetune
+
+    base = FinetuneConfig(ft_proj_selector=0, optimizer=pretraining.optimizer, loop=RunConfig())
+    return run_classifier(
+        words, base, title=TITLE, train=finetune, evaluate=evaluate_classifier_run, ignored=pretraining
+    )

@@ -20,6 +20,10 @@ def run(words: Sequence[str]) -> int:
     from tfcontrastive import methods
 
     base = TrainConfig(method=name, method_config=methods.method_class(name).Config())
+    if command_line.peek(words, "train_mode", "pretrain") == "finetune":
+        from tfcontrastive.commands.finetune import run_as_train
+
+        return run_as_train(words, base)
     values = command_flags()
     if wants_help:
         print(help_text(name, base, values))
@@ -66,14 +70,14 @@ def command_flags() -> flags.FlagValues:
         "train (which ends with an evaluation), or eval: evaluate the newest checkpoint.",
         values,
     )
-    flags.DEFINE_string("train_mode", "pretrain", "pretrain.", values)
+    flags.DEFINE_string("train_mode", "pretrain", "pretrain; or finetune: as `tfcontrastive finetune`.", values)
     return values
 
 
 def check_modes(values: flags.FlagValues) -> None:
     """Refuses what google-research/simclr does under the same flags and this command does not."""
     if values["train_mode"].value != "pretrain":
-        raise InputError(f"`train_mode` must be pretrain. Received: train_mode={values['train_mode'].value!r}.")
+        raise InputError(f"`train_mode` must be pretrain or finetune. Received: train_mode={values['train_mode'].value!r}.")
 
 
 def foreign_flags(method: str) -> dict[str, list[str]]:

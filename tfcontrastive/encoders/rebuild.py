@@ -86,16 +86,11 @@ def copy_weights(source: keras.Layer, target: keras.Layer, name: str) -> None:
 def differing(source: list[keras.Variable], target: list[keras.Variable]) -> list[str]:
     """What does not fit between two lists of weights, a line each: by position, or by name where one list is longer."""
     if len(source) == len(target):
-        pairs = [(_name(new), tuple(new.shape), tuple(old.shape)) for old, new in zip(source, target, strict=True)]
+        pairs = [(new.path, tuple(new.shape), tuple(old.shape)) for old, new in zip(source, target, strict=True)]
     else:
-        old, new = ({_name(v): tuple(v.shape) for v in variables} for variables in (source, target))
+        old, new = ({v.path: tuple(v.shape) for v in variables} for variables in (source, target))
         pairs = [(name, new.get(name), old.get(name)) for name in dict.fromkeys(itertools.chain(new, old))]
     return [f"{name} {_shown(here)} here, {_shown(there)} there" for name, here, there in pairs if here != there]
-
-
-def _name(variable: keras.Variable) -> str:
-    """The path of a weight without its network's own name, which may carry a counter."""
-    return variable.path.partition("/")[2] or variable.path
 
 
 def _shown(shape: tuple[int, ...] | None) -> str:

@@ -1,0 +1,160 @@
+"""`tfcontrastive finetune` from its command line, and what it leaves behind."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.commands.runs import write_images
+from tfcontrastive import data
+from tfcontrastive.commands.main import main
+from tfcontrastive.config import DataConfig, RunConfig
+from tfcontrastive.finetune import FinetuneConfig, Job
+from tfcontrastive.objectives import CrossEntropy
+from tfcontrastive.run import load_run
+from tfcontrastive.trained import load_trained
+
+IMAGES = np.random.RandomState(0).rand(5, 8, 8, 3).astype("float32")
+
+
+def words(command="finetune", **flags):
+    chosen = {"image_size": 8, "train_batch_size": 8, "train_steps": 2, **flags}
+    return [command, *(f"--{name}={value}" for name, value in chosen.items())]
+
+
+@pytest.fixture(scope="module")
+def finetuned(tmp_path_factory, dataset, pretrained):
+    path = tmp_path_factory.mktemp("finetuned") / "run"
+    flags = {"checkpoint": pretrained, "dataset": dataset, "output_dir": path, "label_fraction": 0.25, "ema_decay": 0.9}
+    assert main(words(**flags)) == 0
+    return path
+
+
+def test_it_reports_the_last_step_with_an_interval(finetuned):
+    metrics = json.loads((finetuned / "metrics.json").read_text())
+    assert metrics["step"] == 2
+    assert metrics["eval_top1_low"] <= metrics["eval_top1"] <= metrics["eval_top1_high"]
+    assert {"eval_top5", "eval_mean_per_class"} <= set(metrics)
+    last = json.loads((finetuned / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["eval_top1"] == pytest.approx(metrics["eval_top1"])
+    assert "Fine-tuning" in (finetuned / "report.html").read_text()
+
+
+def test_the_labels_used_are_balanced_and_told(finetuned, dataset):
+    subset = json.loads((finetuned / "label_subset.json").read_text())
+    labels = data.labels_of(data.load(dataset), "train")
+    assert np.bincount(labels[subset["rows"]]).tolist() == [6, 6, 6, 6]
+
+
+def test_the_run_its_export_and_its_averages_are_one_classifier(finetuned):
+    trained = load_trained(checkpoint=str(finetuned))
+    logits = trained.supervised_head(trained(IMAGES))
+    exported = tf.saved_model.load(str(finetuned / "saved_model" / "1")).signatures["features"](images=tf.constant(IMAGES))
+    np.testing.assert_allclose(exported["logits_sup"], logits, atol=1e-5)
+
+
+def test_evaluating_alone_repeats_the_result(finetuned, dataset, pretrained):
+    trained = json.loads((finetuned / "metrics.json").read_text())
+    (finetuned / "metrics.json").unlink()
+    flags = {"checkpoint": pretrained, "dataset": dataset, "output_dir": finetuned, "label_fraction": 0.25, "ema_decay": 0.9}
+    assert main(words(**flags, mode="eval")) == 0
+    assert json.loads((finetuned / "metrics.json").read_text()) == pytest.approx(trained)
+
+
+@pytest.mark.parametrize("selector", [0, 1, 3, -1, None])
+def test_it_starts_from_any_layer_of_the_projection_head(selector, dataset, pretrained):
+    config = FinetuneConfig(
+        checkpoint=pretrained,
+        encoder=None,
+        ft_proj_selector=selector,
+        data=DataConfig(dataset=dataset, image_size=8),
+        loop=RunConfig(model_dir="never written", train_batch_size=8, train_steps=1),
+    )
+    job = Job(config, objective=lambda _: CrossEntropy())
+    job.prepare()
+    run = load_run(pretrained)
+    hiddens = run.model.projection_head.hiddens(run.model.encoder(IMAGES))
+    expected = hiddens[1 if selector is None else selector]  # the run was pre-trained with ft_proj_selector=1
+    np.testing.assert_allclose(job.model.trunk(IMAGES), expected, atol=1e-6)
+
+
+def test_the_command_of_simclr_fine_tunes_a_linear_head(tmp_path, dataset, pretrained, capsys):
+    text = f"""--mode=train_then_eval --train_mode=finetune --fine_tune_after_block=4 --zero_init_logits_layer=True
+        --variable_schema=(?!global_step|(?:.*/|^)Momentum|head) --global_bn=False --optimizer=momentum --learning_rate=0.1
+        --weight_decay=0.0 --train_epochs=100 --train_batch_size=512 --warmup_epochs=0 --dataset=cifar10 --image_size=32
+        --eval_split=test --resnet_depth=18 --checkpoint={pretrained} --model_dir={tmp_path / "run"} --use_tpu=False"""
+    small = [f"--dataset={dataset}", "--image_size=8", "--train_batch_size=8", "--train_steps=2", "--temperature=0.5"]
+    assert main(["train", *text.split(), *small]) == 0
+    assert "--temperature" in capsys.readouterr().err
+    before, after = load_trained(checkpoint=pretrained).encoder, load_trained(checkpoint=str(tmp_path / "run")).encoder
+    for old, new in zip(before.variables, after.variables, strict=True):
+        np.testing.assert_array_equal(old.numpy(), new.numpy(), err_msg=old.path)
+
+
+def fails(capsys, arguments, *parts):
+    assert main([str(word) for word in arguments]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tfcontrastive: ")]
+    assert len(error) == 1
+    for part in parts:
+        assert part in error[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ({"resnet_depth": 34}, ["must fit the network", "block_group1_block3_conv1/kernel", "none there"]),
+        ({"width_multiplier": 0.125}, ["must fit the network", "initial_conv/kernel [3, 3, 3, 8] here, [3, 3, 3, 4] there"]),
+        ({"ft_proj_selector": 4}, ["`ft_proj_selector` must be -1 to 3", "4"]),
+        ({"checkpoint": "/no/run"}, ["/no/run"]),
+        ({"label_fraction": 1.5}, ["`label_fraction` must be <= 1", "1.5"]),
+        ({"label_fraction": 0.01}, ["`train_batch_size` must be at most the number of training images, 4"]),
+        ({"temperature": 0.1}, ["`--temperature`"]),
+        ({"fine_tune_after_block": 5}, ["`fine_tune_after_block` must be one of"]),
+    ],
+)
+def test_a_wrong_flag(capsys, tmp_path, dataset, pretrained, flags, parts):
+    fails(capsys, words(**{"checkpoint": pretrained, "dataset": dataset, "output_dir": tmp_path / "run", **flags}), *parts)
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_that_cannot_be_learned_from(capsys, tmp_path, pretrained):
+    flags = {"checkpoint": pretrained, "output_dir": tmp_path / "run"}
+    unlabelled = write_images(tmp_path / "unlabelled.npz", labels=False)
+    fails(capsys, words(dataset=unlabelled, **flags), "`dataset` must have labels")
+    gray = write_images(tmp_path / "gray.npz", channels=1)
+    fails(capsys, words(dataset=gray, **flags), "images of 3 channels", "1 channels")
+    images = np.zeros((16, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "other.npz", x_train=images, y_train=np.arange(16) % 2, x_test=images, y_test=np.arange(16) % 3)
+    fails(capsys, words(dataset=f"npz:{tmp_path / 'other.npz'}", **flags), "classes of `train_labels` only", "2")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_that_the_test_split_lacks_does_no_harm(tmp_path):
+    images = np.random.RandomState(0).randint(0, 256, (24, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "few.npz", x_train=images, y_train=np.arange(24) % 3, x_test=images[:4], y_test=np.zeros(4, int))
+    flags = {"dataset": f"npz:{tmp_path / 'few.npz'}", "output_dir": tmp_path / "run", "width_multiplier": 0.0625}
+    assert main(words(**flags, resnet_depth=18, fine_tune_after_block=4)) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["eval_mean_per_class"] == metrics["eval_top1"]
+
+
+def test_an_export_is_fine_tuned_like_its_run(dataset, pretrained):
+    starts = [{"checkpoint": pretrained}, {"saved_model": f"{pretrained}/saved_model"}]
+    trunks = []
+    for start in starts:
+        config = FinetuneConfig(
+            **start,
+            encoder=None,
+            ft_proj_selector=0,
+            data=DataConfig(dataset=dataset, image_size=16),
+            loop=RunConfig(model_dir="never written", train_batch_size=8, train_steps=1, mixed_precision="bfloat16"),
+        )
+        job = Job(config, objective=lambda _: CrossEntropy())
+        job.prepare()
+        trunks.append(job.model.trunk)
+    images = np.random.RandomState(0).rand(2, 16, 16, 3).astype("float32")
+    np.testing.assert_array_equal(trunks[0](images), trunks[1](images))
+    assert trunks[0].get_layer("initial_conv").compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32"
