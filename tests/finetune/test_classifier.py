@@ -47,7 +47,7 @@ def test_blocks_are_for_this_packages_resnets():
     images = keras.Input((8, 8, 3))
     other = keras.Model(images, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images)))
     freeze(other, 4)
-    with pytest.raises(InputError, match="must be -1 .* or 4"):
+    with pytest.raises(InputError, match=r"must be -1 .* or 4"):
         freeze(other, 2)
 
 
