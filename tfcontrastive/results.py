@@ -44,8 +44,10 @@ class Result:
 
 
 def settings_of(evaluator: Checked) -> dict[str, Any]:
-    """The plain fields of an evaluator."""
-    return {name: value for name, (_, value) in leaves(evaluator).items()}
+    """What the values of an evaluator depend on: its `settings`, where it tells them, else its plain fields."""
+    if hasattr(evaluator, "settings"):
+        return evaluator.settings
+    return {name: value for name, (field, value) in leaves(evaluator).items() if not field.metadata["may_change"]}
 
 
 class Results:

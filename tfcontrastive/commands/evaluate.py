@@ -23,7 +23,6 @@ class SubjectConfig(Checked):
     dataset: str | None = option(
         None, "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, or embedded (ships inside)."
     )
-    data_dir: str | None = option(None, "Directory where prepared tensorflow-datasets are stored.")
     output_dir: str | None = option(None, "Directory for metrics.json, report.html and TensorBoard logs.")
     seeds: str | None = option(None, "Several seeds, such as 0,1,2: mean and standard deviation of the values.")
 
@@ -77,7 +76,9 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
     from tfcontrastive.trained import load_trained
 
     strategy = distribute.strategy_of(config.devices)
-    source = data.load(subject.dataset, data_dir=subject.data_dir) if subject.dataset is not None else None
+    source = None
+    if subject.dataset is not None:
+        source = data.load(subject.dataset, data_dir=getattr(evaluator, "data_dir", None))
     keras.utils.set_random_seed(0)  # the weights of an untrained network are the same each time
     with strategy.scope():
         trained = load_trained(

@@ -6,7 +6,9 @@ from tfcontrastive.evaluate.features import FeatureExtractor, extract_features
 from tfcontrastive.evaluate.geometry import effective_rank, embedding_std
 from tfcontrastive.evaluate.knn import KNN, knn, knn_scores
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
-from tfcontrastive.evaluate.linear import PENALTIES, Linear, linear, linear_scores
+from tfcontrastive.evaluate.linear import PENALTIES, LinearClassifier, fit_linear, linear, linear_scores
+from tfcontrastive.evaluate.linear_evaluator import Linear
+from tfcontrastive.evaluate.linear_sgd import RECIPES, SGDRecipe, linear_sgd, linear_sgd_on_images
 from tfcontrastive.evaluate.metrics import (
     accuracies,
     bootstrap_interval,
@@ -27,6 +29,9 @@ __all__ = [
     "FeatureExtractor",
     "LabelledFeatures",
     "Linear",
+    "LinearClassifier",
+    "RECIPES",
+    "SGDRecipe",
     "accuracies",
     "bootstrap_interval",
     "displayable",
@@ -35,11 +40,14 @@ __all__ = [
     "evaluate",
     "evaluate_seeds",
     "extract_features",
+    "fit_linear",
     "knn",
     "knn_scores",
     "labelled_features",
     "linear",
     "linear_scores",
+    "linear_sgd",
+    "linear_sgd_on_images",
     "map_2d",
     "mean_and_deviation",
     "mean_per_class_accuracy",

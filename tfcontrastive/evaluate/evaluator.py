@@ -48,7 +48,8 @@ class FeatureEvaluator(Checked):
 
     train_split: str = option("train", "Split whose features and labels the probe learns from.")
     eval_split: str | None = option(None, "Split that is tested on; default: test, else validation, if labelled.")
-    eval_batch_size: int = option(256, "Images that the encoder takes at a time.", at_least=1)
+    data_dir: str | None = option(None, "Directory where prepared tensorflow-datasets are stored.", may_change=True)
+    eval_batch_size: int = option(256, "Images that the encoder takes at a time.", at_least=1, may_change=True)
     image_size: int | None = option(None, "Height and width; else the encoder's or the data's own.", at_least=1)
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
 
-from tfcontrastive.config import InputError, option
-from tfcontrastive.evaluate.checks import checked_splits
-from tfcontrastive.evaluate.evaluator import FeatureEvaluator
-from tfcontrastive.evaluate.labelled_features import LabelledFeatures
+from tfcontrastive.config import InputError
+from tfcontrastive.evaluate.checks import checked_features, checked_labels, checked_splits
 from tfcontrastive.evaluate.metrics import accuracies, top_k_accuracy
 
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
@@ -20,18 +18,35 @@ _PATIENCE = 3  # penalties in a row that may do no better than the best
 _SMALL = 1e10  # examples x features x classes
 
 
-def linear_scores(
+class LinearClassifier:
+    """A fitted logistic regression on standardised features; made by `fit_linear`.
+
+    Attributes:
+        penalty: the one that was chosen.
+        num_classes: C.
+    """
+
+    def __init__(self, model, mean: np.ndarray, std: np.ndarray, penalty: float, num_classes: int):
+        self.penalty, self.num_classes = penalty, num_classes
+        self._model, self._mean, self._std = model, mean, std
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """Logits of features `[M, F]`: float32 `[M, C]`, -inf for classes that training lacked."""
+        features = checked_features("features", features, width=len(self._mean))
+        return _scores(self._model, (features - self._mean) / self._std, self.num_classes)
+
+
+def fit_linear(
     train_features: np.ndarray,
     train_labels: np.ndarray,
-    features: np.ndarray,
     *,
     num_classes: int,
     penalties: Sequence[float] = PENALTIES,
     validation_fraction: float = 0.2,
     max_iter: int = 100,
     seed: int = 0,
-) -> tuple[np.ndarray, float]:
-    """The class scores of a logistic regression whose penalty was chosen on a part of the training split.
+) -> LinearClassifier:
+    """A logistic regression whose penalty is chosen on a part of the training split.
 
     It minimises mean_i CE(W x_i + b, y_i) + penalty / 2 |W|^2 by L-BFGS, where x are the features standardised by the
     training split's mean and standard deviation. The penalty that does best on the held-out part is taken for a fit on
@@ -41,32 +56,30 @@ def linear_scores(
     Args:
         train_features: `[N, F]` float.
         train_labels: `[N]` integers in `[0, num_classes)`, at least two classes.
-        features: `[M, F]` float.
         num_classes: C.
         penalties: the ones to try, > 0 each; with a single one nothing is held out.
         validation_fraction: the part of each class held out for the sweep, in (0, 1).
         max_iter: L-BFGS iterations for each fit, at least 1.
         seed: of the choice of what is held out.
 
-    Returns:
-        Scores, float `[M, C]` (-inf for classes that `train_labels` lacks), and the penalty.
-
     Raises:
         InputError: for bad numbers, features that are not finite, labels out of range, fewer than two classes.
+
+    >>> fit_linear([[0.0], [0.1], [0.9], [1.0]], [0, 0, 1, 1], num_classes=2).scores([[0.2]]).argmax()
+    0
 
     Source: the transfer protocol of SimCLR, https://arxiv.org/abs/2002.05709, appendix B.8.1, there without
     standardisation and with 45 penalties.
     """
-    train_features, train_labels, features, _ = checked_splits(
-        train_features, train_labels, features, None, num_classes
-    )
+    train_features = checked_features("train_features", train_features)
+    train_labels = checked_labels("train_labels", train_labels, len(train_features), num_classes)
     _check_numbers(penalties, validation_fraction, max_iter)
     classes = np.unique(train_labels)
     if len(classes) < 2:
         raise InputError(f"`train_labels` must hold at least two classes. Received: only class {classes[0]}.")
     mean, std = train_features.mean(axis=0), train_features.std(axis=0)
     std = np.where(std > 0, std, 1)
-    train_features, features = (train_features - mean) / std, (features - mean) / std
+    train_features = (train_features - mean) / std
 
     penalty, weights = penalties[0], None
     if len(penalties) > 1:
@@ -75,7 +88,25 @@ def linear_scores(
     model = _fit(train_features, train_labels, penalty, max_iter, start=weights)
     if model.n_iter_[0] >= max_iter:
         logging.info("linear: L-BFGS stopped after %d iterations, before it converged.", max_iter)
-    return _scores(model, features, num_classes), float(penalty)
+    return LinearClassifier(model, mean, std, float(penalty), num_classes)
+
+
+def linear_scores(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    features: np.ndarray,
+    *,
+    num_classes: int,
+    **options: Any,
+) -> tuple[np.ndarray, float]:
+    """The class scores of `fit_linear`'s classifier, float32 `[M, C]`, and its penalty.
+
+    Args:
+        train_features, train_labels, num_classes, **options: of `fit_linear`.
+        features: `[M, F]` float.
+    """
+    classifier = fit_linear(train_features, train_labels, num_classes=num_classes, **options)
+    return classifier.scores(features), classifier.penalty
 
 
 def linear(
@@ -98,7 +129,7 @@ def linear(
         features: `[M, F]` float, of the test examples.
         labels: `[M]` integers; only classes that `train_labels` holds. Not every class needs to occur.
         num_classes: C.
-        penalties, validation_fraction, max_iter, seed: see `linear_scores`.
+        penalties, validation_fraction, max_iter, seed: see `fit_linear`.
 
     Returns:
         `linear_top1`, `linear_top5`, `linear_mean_per_class`, `linear_top1_low`, `linear_top1_high` (see `accuracies`)
@@ -192,26 +223,3 @@ def _scores(model, features: np.ndarray, num_classes: int) -> np.ndarray:
         decision = np.stack([-decision, decision], axis=1)
     scores[:, model.classes_] = decision
     return scores
-
-
-@dataclasses.dataclass(frozen=True)
-class Linear(FeatureEvaluator):
-    """A linear classifier of frozen features.
-
-    ```python
-    Linear().run(encoder, tfcontrastive.data.load("embedded"))   # {"linear_top1": ..., "linear_penalty": ..., ...}
-    ```
-    """
-
-    max_iter: int = option(100, "L-BFGS iterations for each fit of the linear probe.", at_least=1)
-    validation_fraction: float = option(0.2, "Part of train on which the penalty is chosen.", above=0, below=1)
-    seed: int = option(0, "Seed of the validation split.", at_least=0)
-
-    def measure(self, features: LabelledFeatures) -> dict[str, float]:
-        return linear(
-            *features.arrays(),
-            num_classes=features.num_classes,
-            validation_fraction=self.validation_fraction,
-            max_iter=self.max_iter,
-            seed=self.seed,
-        )

@@ -1,0 +1,96 @@
+"""The `linear` protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfcontrastive import data
+from tfcontrastive.config import option
+from tfcontrastive.evaluate.evaluator import FeatureEvaluator
+from tfcontrastive.evaluate.labelled_features import LabelledFeatures
+from tfcontrastive.evaluate.linear import linear
+from tfcontrastive.evaluate.linear_sgd import RECIPES, SGDRecipe, linear_sgd, linear_sgd_on_images
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear(FeatureEvaluator):
+    """A linear classifier of frozen features: L-BFGS, or SGD as in SimCLR or MoCo.
+
+    ```python
+    Linear().run(encoder, tfcontrastive.data.load("embedded"))   # {"linear_top1": ..., "linear_penalty": ..., ...}
+    ```
+    """
+
+    linear_optimizer: str = option(
+        "lbfgs",
+        "lbfgs: to convergence, penalty swept on a part of train; simclr, moco: SGD with the published constants.",
+        choices=("lbfgs", *RECIPES),
+    )
+    linear_augmentation: bool = option(
+        True,
+        "SGD: random crops and flips, the frozen encoder running at each step; false: on features taken once, quicker.",
+    )
+    linear_epochs: int | None = option(None, "SGD: epochs; default: the published.", at_least=1)
+    linear_batch_size: int | None = option(None, "SGD: batch size; default: the published.", at_least=1)
+    linear_learning_rate: float | None = option(
+        None, "SGD: learning rate for a batch of 256, scaled linearly; default: the published.", above=0
+    )
+    max_iter: int = option(100, "L-BFGS: iterations for each fit.", at_least=1)
+    validation_fraction: float = option(0.2, "L-BFGS: part of train on which the penalty is chosen.", above=0, below=1)
+    seed: int = option(0, "Seed of the validation split; SGD: of weights, order and crops.", at_least=0)
+
+    @property
+    def needs_features_only(self) -> bool:
+        return self.linear_optimizer == "lbfgs" or not self.linear_augmentation
+
+    def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
+        if self.needs_features_only:
+            return super().run(encoder, source)
+        return linear_sgd_on_images(
+            encoder,
+            source,
+            recipe=self.recipe,
+            train_split=self.train_split,
+            eval_split=self.eval_split,
+            eval_batch_size=self.eval_batch_size,
+            image_size=self.image_size,
+            seed=self.seed,
+        )
+
+    def measure(self, features: LabelledFeatures) -> dict[str, float]:
+        if self.linear_optimizer != "lbfgs":
+            return linear_sgd(
+                *features.arrays(), num_classes=features.num_classes, recipe=self.recipe, seed=self.seed
+            )
+        return linear(
+            *features.arrays(),
+            num_classes=features.num_classes,
+            validation_fraction=self.validation_fraction,
+            max_iter=self.max_iter,
+            seed=self.seed,
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the values depend on: the published constants too, and not the other optimizer's."""
+        shared = {name: getattr(self, name) for name in ("train_split", "eval_split", "image_size", "linear_optimizer")}
+        if self.linear_optimizer == "lbfgs":
+            own = {name: getattr(self, name) for name in ("max_iter", "validation_fraction")}
+        else:
+            own = {"linear_augmentation": self.linear_augmentation, **dataclasses.asdict(self.recipe)}
+        return {**shared, **own, "seed": self.seed}
+
+    @property
+    def recipe(self) -> SGDRecipe:
+        """The published constants, with what was asked for in their place."""
+        asked = {
+            "epochs": self.linear_epochs,
+            "batch_size": self.linear_batch_size,
+            "learning_rate": self.linear_learning_rate,
+        }
+        changes = {name: value for name, value in asked.items() if value is not None}
+        return dataclasses.replace(RECIPES[self.linear_optimizer], **changes)
