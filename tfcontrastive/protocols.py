@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from tfcontrastive.config import InputError, unknown
-from tfcontrastive.evaluate import KNN, Evaluator, Linear
+from tfcontrastive.evaluate import (
+    KNN,
+    ContentStyle,
+    Evaluator,
+    Geometry,
+    Invariances,
+    Linear,
+    OutOfDistribution,
+    Robustness,
+)
 
 PROTOCOLS: dict[str, type[Evaluator]] = {
     "knn": KNN,
     "linear": Linear,
+    "robustness": Robustness,
+    "ood": OutOfDistribution,
+    "invariances": Invariances,
+    "content_style": ContentStyle,
+    "geometry": Geometry,
 }
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tfcontrastive.config import InputError
-from tfcontrastive.evaluate import effective_rank, embedding_std, map_2d
+from tfcontrastive.evaluate import class_separation, effective_rank, map_2d
 
 
 def slow_effective_rank(features):
@@ -34,15 +34,28 @@ def test_effective_rank_keeps_its_range(features):
     assert rank == 0 or 1 - 1e-6 <= rank <= 4 + 1e-6
 
 
-def test_embedding_std_ends():
-    corners = np.concatenate([np.eye(8), -np.eye(8)])
-    assert embedding_std(corners) == pytest.approx(1 / np.sqrt(8))
-    assert embedding_std(np.ones([5, 8])) == pytest.approx(0, abs=1e-7)
-    assert embedding_std(np.outer([1, 2, 3], np.ones(8))) == pytest.approx(0, abs=1e-7)
+def test_class_separation_is_that_of_all_pairs():
+    rng = np.random.default_rng(0)
+    labels = np.array([0] * 5 + [1] * 3 + [2] * 7)
+    features = rng.normal(size=(15, 4)) + 2 * np.eye(3, 4)[labels]
+    unit = [row / np.linalg.norm(row) for row in features]
+
+    def distance(k, m):
+        pairs = [1 - unit[i] @ unit[j] for i in range(15) for j in range(15) if (labels[i], labels[j]) == (k, m)]
+        return np.mean(pairs)
+
+    within = np.mean([distance(k, k) for k in range(3)])
+    overall = np.mean([distance(k, m) for k in range(3) for m in range(3)])
+    assert class_separation(features, labels) == pytest.approx(1 - within / overall, rel=1e-5)
+
+
+def test_class_separation_needs_two_directions():
+    with pytest.raises(InputError, match="one direction"):
+        class_separation(np.ones([4, 3]), [0, 0, 1, 1])
 
 
 def test_features_must_be_finite():
-    for statistic in (effective_rank, embedding_std, map_2d):
+    for statistic in (effective_rank, map_2d):
         with pytest.raises(InputError, match="`features` must be finite"):
             statistic([[np.nan, 1.0]])
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import distribute, evaluate
+from tfcontrastive import distribute, evaluate, losses
 
 
 class Monitor(keras.callbacks.Callback):
@@ -70,7 +70,7 @@ class Monitor(keras.callbacks.Callback):
             held_out, labels = self._extract(self.queries())
         values = {
             "effective_rank": evaluate.effective_rank(held_out),
-            "feature_std": evaluate.embedding_std(held_out),
+            "feature_std": losses.embedding_std(held_out),
         }
         if values["effective_rank"] < self.smallest_rank:
             logging.warning(

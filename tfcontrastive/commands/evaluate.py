@@ -178,5 +178,7 @@ def show(result, encoder: str) -> None:
     print(f"{heading(one)}: {encoder}")
     print(settings_sentence(one))
     for name, value in result.metrics.items():
+        if "/" in name:  # one of many: in metrics.json and in the report
+            continue
         deviation = f" ± {shown(name, result.deviations[name])}" if name in result.deviations else ""
         print(f"{name:>40}  {shown(name, value)}{deviation}")

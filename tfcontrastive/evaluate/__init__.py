@@ -1,9 +1,14 @@
 """What an encoder is worth: probes on its frozen features, and the shape of its embedding."""
 
+from tfcontrastive.evaluate.class_map import mapped_classes, read_class_map
+from tfcontrastive.evaluate.content_style import ContentStyle
+from tfcontrastive.evaluate.corruptions import CORRUPTIONS, corrupt
 from tfcontrastive.evaluate.embedding_map import map_2d
 from tfcontrastive.evaluate.evaluator import Evaluator, FeatureEvaluator, evaluate, labelled_features
 from tfcontrastive.evaluate.features import FeatureExtractor, extract_features
-from tfcontrastive.evaluate.geometry import effective_rank, embedding_std
+from tfcontrastive.evaluate.geometry import class_separation, effective_rank
+from tfcontrastive.evaluate.geometry_evaluator import Geometry
+from tfcontrastive.evaluate.invariances import Invariances
 from tfcontrastive.evaluate.knn import KNN, knn, knn_scores
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.linear import PENALTIES, LinearClassifier, fit_linear, linear, linear_scores
@@ -17,11 +22,23 @@ from tfcontrastive.evaluate.metrics import (
     top_k_hits,
 )
 from tfcontrastive.evaluate.neighbours import nearest_neighbours
+from tfcontrastive.evaluate.ood import OutOfDistribution
 from tfcontrastive.evaluate.projector import write_projector
+from tfcontrastive.evaluate.robustness import Robustness
 from tfcontrastive.evaluate.seeds import evaluate_seeds, mean_and_deviation
 from tfcontrastive.evaluate.thumbnails import displayable, sprite_sheet
 
 __all__ = [
+    "ContentStyle",
+    "Invariances",
+    "CORRUPTIONS",
+    "Geometry",
+    "OutOfDistribution",
+    "Robustness",
+    "class_separation",
+    "corrupt",
+    "mapped_classes",
+    "read_class_map",
     "KNN",
     "PENALTIES",
     "Evaluator",
@@ -36,7 +53,6 @@ __all__ = [
     "bootstrap_interval",
     "displayable",
     "effective_rank",
-    "embedding_std",
     "evaluate",
     "evaluate_seeds",
     "extract_features",

@@ -13,7 +13,7 @@ from tfcontrastive.config import Checked, InputError, option
 from tfcontrastive.evaluate.features import extract_features, input_shape
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 
-PARTS = ("top1", "top5", "mean_per_class", "low", "high", "accuracy", "error")
+PARTS = ("top1", "top5", "class", "map", "low", "high", "accuracy", "error", "ce", "mce")
 """Names of values that are parts of one, by their last word."""
 
 

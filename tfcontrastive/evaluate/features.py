@@ -109,6 +109,12 @@ class FeatureExtractor:
             raise InputError(f"The images must fit the encoder's input, {shape}. Received: images of {got}.")
 
 
+def projected(head: Callable[..., tf.Tensor], features: np.ndarray, rows_at_a_time: int = 4096) -> np.ndarray:
+    """What a head makes of features `[N, F]` in inference mode: float32 `[N, D]`."""
+    pieces = [features[start : start + rows_at_a_time] for start in range(0, len(features), rows_at_a_time)]
+    return np.concatenate([tf.cast(head(tf.constant(piece), training=False), tf.float32).numpy() for piece in pieces])
+
+
 def extract_features(
     encoder: Callable[..., tf.Tensor], dataset: tf.data.Dataset | Iterable[dict[str, Any]]
 ) -> tuple[np.ndarray, np.ndarray]:

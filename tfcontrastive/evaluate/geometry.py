@@ -1,9 +1,10 @@
-"""What the cloud of embeddings looks like: alarms for collapse."""
+"""What the cloud of embeddings looks like: how many directions it fills, how its classes lie in it."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.checks import checked_features
 
 
@@ -39,25 +40,34 @@ def effective_rank(features: np.ndarray) -> float:
     return float(np.exp(-np.sum(p * np.log(p))))
 
 
-def embedding_std(features: np.ndarray) -> float:
-    """The standard deviation of the unit-length features, averaged over their dimensions.
+def class_separation(features: np.ndarray, labels: np.ndarray) -> float:
+    """How far the classes lie apart: 1 - mean cosine distance within classes / mean cosine distance overall.
 
-    It is 1 / sqrt(F) for features spread evenly over the sphere, and 0 when all have collapsed into one point.
+    Every class counts alike: with d the mean of 1 - cos over all pairs of a class k and a class l (a row and itself
+    included), R^2 = 1 - mean_k d(k, k) / mean_{k, l} d(k, l).
 
     Args:
         features: `[N, F]` float.
+        labels: `[N]` integers.
 
     Returns:
-        A number in [0, 1 / sqrt(F)].
+        A number <= 1: 1 where every class is one point, about 0 where classes make no difference.
 
     Raises:
-        InputError: for features that are not finite.
+        InputError: for features that are not finite, or all in one direction.
 
-    >>> embedding_std([[1.0, 0.0], [2.0, 0.0]])
-    0.0
+    >>> class_separation([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]], [0, 0, 1])
+    1.0
 
-    Source: Chen and He, "Exploring Simple Siamese Representation Learning", section 4.1, https://arxiv.org/abs/2011.10566.
+    Source: Kornblith et al., "Why Do Better Loss Functions Lead to Less Transferable Features?",
+    https://arxiv.org/abs/2010.16402, section 3.3.
     """
     features = checked_features("features", features).astype(np.float64)
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return float(np.mean(np.std(features / np.maximum(lengths, 1e-12), axis=0)))
+    features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    # The mean cosine between two groups of unit vectors is the product of their means.
+    means = np.stack([features[np.asarray(labels) == label].mean(axis=0) for label in np.unique(labels)])
+    within = 1 - np.mean(np.sum(means**2, axis=1))
+    overall = 1 - np.sum(means.mean(axis=0) ** 2)
+    if overall < 1e-9:
+        raise InputError("`features` must not all point in one direction: there is nothing to separate.")
+    return float(1 - within / overall)

@@ -74,7 +74,7 @@ def spoken(name: str, protocol: str) -> str:
 
 def shown(name: str, value: float) -> str:
     """A value as it should read: parts of one as percentages."""
-    if any(name.split("/")[0].endswith(part) for part in PARTS):
+    if name.split("/")[0].rpartition("_")[2] in PARTS:
         return f"{value:.1%}"
     return f"{value:.4g}"
 
