@@ -121,7 +121,8 @@ class EmbeddingClient:
 
     def _retried(self, call: Callable[[float], Any]) -> Any:
         deadline = time.monotonic() + self._timeout
-        for attempt in range(self._retries + 1):
+        attempt = 0
+        while True:
             try:
                 return call(deadline - time.monotonic())
             except ServingError as error:
@@ -129,7 +130,7 @@ class EmbeddingClient:
                 if error.code not in _TRANSIENT or attempt == self._retries or time.monotonic() + pause >= deadline:
                     raise
             time.sleep(pause)
-        raise AssertionError("unreachable")
+            attempt += 1
 
     def _batches(self, items: list) -> Iterator[list]:
         batch, size = [], 0

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive.config import InputError, unknown
+from tfcontrastive.export.extras import from_extra
 from tfcontrastive.export.search import unit_length
 from tfcontrastive.trained import latest_version
 
@@ -95,7 +96,7 @@ def to_onnx(
     Raises:
         InputError: for a wrong argument, or where tf2onnx or onnxruntime is not installed.
     """
-    tf2onnx, onnxruntime = _module("tf2onnx"), _module("onnxruntime")
+    tf2onnx, onnxruntime = (from_extra("onnx", name, "`to_onnx`") for name in ("tf2onnx", "onnxruntime"))
     model = _Model(saved_model, image_size)
     samples = model.samples(images)
     proto, _ = tf2onnx.convert.from_function(model.function, input_signature=[model.spec], opset=opset)
@@ -154,11 +155,3 @@ def _write(path: str | os.PathLike, content: bytes) -> None:
     with open(aside, "wb") as file:
         file.write(content)
     os.replace(aside, path)
-
-
-def _module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"`format` needs the package {name}. "
-                         "Install it with: pip install 'tfcontrastive[onnx]'") from error

@@ -6,12 +6,14 @@ imports `tensorflow`, so a signature that needs Python cannot work by accident. 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -51,8 +53,8 @@ class CppSession:
 
     def __init__(self, path: str | os.PathLike, tags: tuple[str, ...] = ("serve",)):
         command = [sys.executable, os.path.abspath(__file__), os.fspath(path), *tags]
-        environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-        self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  what its libraries print, until `close`
+        self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log)
         try:
             self.signatures = self._receive()
         except BaseException:
@@ -65,21 +67,27 @@ class CppSession:
         Raises:
             CppError: with the code and message of the runtime.
         """
-        pickle.dump((signature, inputs), self._worker.stdin)
-        self._worker.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # a worker that has died: `_receive` says so
+            pickle.dump((signature, inputs), self._worker.stdin)
+            self._worker.stdin.flush()
         return self._receive()
 
     def close(self) -> None:
         """Ends the worker."""
-        self._worker.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._worker.stdin.close()
         self._worker.stdout.close()
         self._worker.wait()
+        self._log.close()
 
     def _receive(self) -> Any:
         try:
             error, answer = pickle.load(self._worker.stdout)
         except EOFError:
-            raise CppError("ABORTED", f"the worker ended with code {self._worker.wait()}") from None
+            code = self._worker.wait()
+            self._log.seek(0)
+            last = self._log.read().decode(errors="replace").strip().rpartition("\n")[2]
+            raise CppError("ABORTED", f"the worker ended with code {code}: {last}") from None
         if error:
             raise CppError(*error)
         return answer

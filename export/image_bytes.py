@@ -15,6 +15,7 @@ _HEADER_BYTES = 32
 _GIF_BLOCKS = 2**16
 
 
+@tf.autograph.experimental.do_not_convert
 def decode_images(contents: tf.Tensor, *, size: int, channels: int = 3, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """Decodes, crops and resizes image files as evaluation does, to `[B, size, size, channels]` in [0, 1].
 

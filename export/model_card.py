@@ -6,11 +6,12 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 import tfcontrastive
 from tfcontrastive.export.image_bytes import MAX_PIXELS
@@ -24,22 +25,25 @@ do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` do
 def model_card(
     model: keras.Model,
     encoder: keras.Model,
-    images: tf.TensorSpec,
+    saved_model: str,
     size: int,
-    signatures: dict[str, Callable],
     more: dict[str, Any],
 ) -> dict[str, Any]:
     """Everything known about the model, as JSON values; `more` comes from whoever trained it."""
     config = getattr(model, "config", None)
-    described = {name: _describe(function) for name, function in sorted(signatures.items())}
+    signatures = {
+        name: {"inputs": _describe(signature.inputs), "outputs": _describe(signature.outputs)}
+        for name, signature in sorted(meta_graph(saved_model).signature_def.items()) if not name.startswith("__")
+    }
+    served = signatures["serving_default"]
     return {
         "name": encoder.name,
         "method": type(model).__name__ if model is not encoder else None,
         "config": dataclasses.asdict(config) if dataclasses.is_dataclass(config) else None,
-        "embedding_dim": described["serving_default"]["outputs"]["embedding"]["shape"][-1],
+        "embedding_dim": served["outputs"]["embedding"]["shape"][-1],
         "parameters": int(encoder.count_params()),
-        "preprocessing": preprocessing(size, images.shape[-1]),
-        "signatures": described,
+        "preprocessing": preprocessing(size, served["inputs"]["images"]["shape"][-1]),
+        "signatures": signatures,
         "versions": {package.__name__: package.__version__ for package in (tfcontrastive, tf, keras)},
         **more,
     }
@@ -98,6 +102,7 @@ An image encoder {trained}: images in, vectors of {card['embedding_dim']} number
 
 ```python
 import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 model = tf.saved_model.load(path)  # keep this object while its signatures are in use
 outputs = model.signatures["serving_default"](images=tf.zeros([1, {size}, {size}, {channels}]))
@@ -120,13 +125,19 @@ One file that cannot be decoded fails its batch with INVALID_ARGUMENT and a mess
 {_OPTIMIZED if card.get("optimized") else ""}"""
 
 
-def _describe(function: tf.types.experimental.PolymorphicFunction) -> dict[str, dict[str, Any]]:
-    def describe(specs):
-        return {spec_name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
-                for spec_name, spec in sorted(specs.items())}
+def meta_graph(saved_model: str | os.PathLike) -> meta_graph_pb2.MetaGraphDef:
+    """The graph and the signatures of a SavedModel, as its file has them.
 
-    inputs = {spec.name: spec for spec in function.input_signature}
-    return {"inputs": describe(inputs), "outputs": describe(function.get_concrete_function().structured_outputs)}
+    Args:
+        saved_model: the directory of `saved_model.pb`.
+    """
+    with open(os.path.join(saved_model, "saved_model.pb"), "rb") as file:
+        return saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0]
+
+
+def _describe(tensors: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, dict[str, Any]]:
+    return {name: {"dtype": tf.dtypes.as_dtype(info.dtype).name, "shape": tf.TensorShape(info.tensor_shape).as_list()}
+            for name, info in sorted(tensors.items())}
 
 
 def _list(tensors: dict[str, dict[str, Any]]) -> str:

@@ -91,12 +91,12 @@ def save_model(
     servable = _Servable(encoder, head, probe, fold_batch_norm(encoder) if optimize else None)
     images = tf.TensorSpec([None, height, width, channels], tf.float32, name="images")
     signatures = servable.signatures(images, size)
-    facts = model_card(model_or_encoder, encoder, images, size, signatures, {"optimized": optimize, **(card or {})})
 
     aside = os.path.join(base, f".{os.path.basename(path)}.{os.getpid()}.tmp")
     os.makedirs(aside)
     try:
         tf.saved_model.save(servable, aside, signatures=signatures)
+        facts = model_card(model_or_encoder, encoder, aside, size, {"optimized": optimize, **(card or {})})
         write_warmup_requests(aside, size, channels, tuple(signatures))
         _write_architecture(encoder, os.path.join(aside, ARCHITECTURE))
         _write(os.path.join(aside, "model_card.json"), json.dumps(facts, indent=2, default=str) + "\n")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.export.embedding_files import EmbeddingFiles
+from tfcontrastive.export.extras import from_extra
 
 BACKENDS = ("auto", "numpy", "faiss")
 
@@ -63,7 +63,7 @@ def nearest(
         similarity, position = top(queries, unit_length(vectors), min(k, len(ids)))
         best = np.concatenate([best, similarity], axis=1)
         found = np.concatenate([found, position + len(names)], axis=1)
-        order = np.argsort(-best, axis=1, kind="stable")[:, :k]  # stable: of equals, the first in the set
+        order = np.lexsort((found, -best), axis=1)[:, :k]  # of equals, the first in the set
         best, found = np.take_along_axis(best, order, 1), np.take_along_axis(found, order, 1)
         names += ids
     return [[names[position] for position in row] for row in found], best
@@ -118,23 +118,10 @@ def _numpy_top(queries: np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.nda
 
 
 def _faiss_top(queries: np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    flat = _faiss().IndexFlatIP(vectors.shape[1])
+    flat = from_extra("faiss", "faiss", "`backend=faiss`").IndexFlatIP(vectors.shape[1])
     flat.add(np.ascontiguousarray(vectors))
     return flat.search(queries, k)
 
 
-def _faiss() -> Any:
-    return importlib.import_module("faiss")
-
-
 def _use_faiss(backend: str) -> bool:
-    if backend == "numpy":
-        return False
-    try:
-        _faiss()
-    except ImportError as error:
-        if backend == "faiss":
-            raise InputError("`backend` must be numpy where faiss is not installed. Received: 'faiss'. "
-                             "Install it with: pip install 'tfcontrastive[faiss]'") from error
-        return False
-    return True
+    return backend == "faiss" or (backend == "auto" and importlib.util.find_spec("faiss") is not None)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfcontrastive.export.client import EmbeddingClient
 from tfcontrastive.export.cpp_session import CppSession
+from tfcontrastive.export.model_card import meta_graph
 from tfcontrastive.export.warmup import WARMUP
 from tfcontrastive.trained import latest_version
 
@@ -22,20 +25,24 @@ _TOLERANCE = 1e-5
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """The outcome of one check: `passed` is None where a package that it needs is not installed."""
+    """The outcome of one check: `passed` is None where it was not run, and `detail` says why."""
 
     name: str
     passed: bool | None
     detail: str
 
 
-def check_export(saved_model: str | os.PathLike) -> list[Check]:
+def check_export(
+    saved_model: str | os.PathLike, *, server: str | None = None, server_model: str = "encoder"
+) -> list[Check]:
     """Loads an export in every way that is at hand, and compares what each gives with TensorFlow's own loader.
 
     No check changes the export; one that fails does not stop the others.
 
     Args:
         saved_model: what `save_model` wrote, or the base of its versions (the highest is checked).
+        server: `host:port` of the gRPC interface of a TensorFlow Serving that has this version of the export.
+        server_model: its name there.
 
     Returns:
         One `Check` for each consumer.
@@ -50,40 +57,89 @@ def check_export(saved_model: str | os.PathLike) -> list[Check]:
         print(check.name, check.passed, check.detail)
     ```
     """
-    path = latest_version(saved_model)
-    return [_run(name, check, path) for name, check in _CHECKS.items()]
-
-
-def _run(name: str, check: Callable[[str], str], path: str) -> Check:
+    export = _Export(latest_version(saved_model), server, server_model)
     try:
-        return Check(name, True, check(path))
-    except ModuleNotFoundError as error:
-        return Check(name, None, f"not run: {error.name} is not installed")
-    except Exception as error:  # whatever a consumer raises is the finding
-        return Check(name, False, f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"[:300])
+        return [_run(name, check, export) for name, check in _CHECKS.items()]
+    finally:
+        export.close()
 
 
 class _Failed(Exception):
     """What a check found."""
 
 
-def _signatures(path: str) -> str:
-    loaded = tf.saved_model.load(path)
-    missing = {"serving_default", "features", "serve_training"} - set(loaded.signatures)
+class _NotRun(Exception):
+    """Why a check was not run."""
+
+
+class _Export:
+    """The export, loaded once, with an input for each signature and what TensorFlow's own loader makes of it."""
+
+    def __init__(self, path: str, server: str | None, server_model: str):
+        self.path, self.server, self.server_model = path, server, server_model
+
+    @cached_property
+    def loaded(self) -> Any:
+        return tf.saved_model.load(self.path)
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """Two random images of a size that the model takes."""
+        shape = self.loaded.signatures["serving_default"].structured_input_signature[1]["images"].shape
+        return np.random.RandomState(0).rand(2, *(side or 32 for side in shape[1:])).astype(np.float32)
+
+    @cached_property
+    def files(self) -> list[bytes]:
+        """The same as PNG files."""
+        return [tf.io.encode_png(tf.image.convert_image_dtype(image, tf.uint8)).numpy() for image in self.images]
+
+    @cached_property
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        """{signature: {name: input}}; the one that moves the statistics comes last."""
+        names = sorted(self.loaded.signatures, key=lambda name: name == "serve_training")
+        return {name: {"image_bytes": self.files} if name == "image_bytes" else {"images": self.images}
+                for name in names}
+
+    @cached_property
+    def expected(self) -> dict[str, dict[str, tf.Tensor]]:
+        """{signature: {output: tensor}} of `inputs`."""
+        return {name: self.loaded.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+                for name, inputs in self.inputs.items()}
+
+    @cached_property
+    def session(self) -> CppSession:
+        return CppSession(self.path)
+
+    def close(self) -> None:
+        if "session" in self.__dict__:
+            self.session.close()
+
+
+def _run(name: str, check: Callable[[_Export], str], export: _Export) -> Check:
+    try:
+        return Check(name, True, check(export))
+    except _NotRun as reason:
+        return Check(name, None, str(reason))
+    except ModuleNotFoundError as error:
+        return Check(name, None, f"{error.name} is not installed")
+    except Exception as error:  # whatever a consumer raises is the finding
+        reason = next(iter(str(error).strip().splitlines()), "")[:300]
+        return Check(name, False, reason if isinstance(error, _Failed) else f"{type(error).__name__}: {reason}")
+
+
+def _signatures(export: _Export) -> str:
+    missing = {"serving_default", "features", "serve_training"} - set(export.loaded.signatures)
     if missing:
         raise _Failed(f"missing: {', '.join(sorted(missing))}")
-    for name, inputs in _inputs(path):
-        for output, value in loaded.signatures[name](**_tensors(inputs)).items():
+    for name, outputs in export.expected.items():
+        for output, value in outputs.items():
             if not np.isfinite(value).all():
                 raise _Failed(f"{name}: {output} is not finite")
-    return ", ".join(sorted(loaded.signatures))
+    return ", ".join(sorted(export.expected))
 
 
-def _no_python_op(path: str) -> str:
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    with open(os.path.join(path, "saved_model.pb"), "rb") as file:
-        graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0].graph_def
+def _no_python_op(export: _Export) -> str:
+    graph = meta_graph(export.path).graph_def
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     found = PYTHON_OPS & {node.op for node in nodes}
     if found:
@@ -91,93 +147,98 @@ def _no_python_op(path: str) -> str:
     return f"{len(nodes)} operations"
 
 
-def _hub(path: str, trainable: bool) -> str:
-    hub, keras2 = importlib.import_module("tensorflow_hub"), importlib.import_module("tf_keras")
-    images = _images(path)
-    layer = hub.KerasLayer(path, trainable=trainable)
-    model = keras2.Sequential([keras2.Input(images.shape[1:]), layer, keras2.layers.Dense(2)])
-    model.compile(keras2.optimizers.SGD(0.1), "mse")
+def _hub_load(export: _Export) -> str:
+    import tensorflow_hub as hub
+
+    _compare({"embedding": hub.load(export.path)(export.images)},
+             {"embedding": export.expected["serving_default"]["embedding"]})
+    return f"equal within {_TOLERANCE:g}"
+
+
+def _hub_layer(export: _Export, trainable: bool) -> str:
+    """Fits a model around the layer, and looks at what has moved."""
+    import tensorflow_hub as hub
+    import tf_keras
+
+    layer = hub.KerasLayer(export.path, trainable=trainable)
+    model = tf_keras.Sequential([tf_keras.Input(export.images.shape[1:]), layer, tf_keras.layers.Dense(2)])
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    penalties = float(sum(layer.losses))
+    wanted = float(sum(loss() for loss in export.loaded.regularization_losses)) if trainable else 0.0
+    if abs(penalties - wanted) > _TOLERANCE * max(1.0, wanted):
+        raise _Failed(f"regularisation losses are {penalties:g} in place of {wanted:g}")
     before = [variable.numpy() for variable in layer.variables]
-    model.fit(images, np.ones([len(images), 2]), epochs=1, verbose=0)
+    model.fit(export.images, np.ones([len(export.images), 2]), epochs=2, verbose=0)
     changed = sum(bool((a != b.numpy()).any()) for a, b in zip(before, layer.variables, strict=True))
+    found = f"two steps changed {changed} of {len(before)} variables"
     if bool(changed) != trainable:
-        raise _Failed(f"a step changed {changed} of {len(before)} variables")
-    return f"a step changed {changed} of {len(before)} variables"
+        raise _Failed(found)
+    if not trainable:
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(folder, save_format="tf")
+        _compare({"output": tf_keras.models.load_model(folder)(export.images)}, {"output": model(export.images)})
+    return f"{found}; regularisation losses {penalties:.4g}; saved and loaded again"
 
 
-def _keras(path: str) -> str:
+def _keras_layer(export: _Export) -> str:
     import keras
 
-    images = _images(path)
-    layer = keras.layers.TFSMLayer(path, call_endpoint="serving_default", call_training_endpoint="serve_training")
-    _compare(layer(images), _expected(path, "serving_default", {"images": images}))
-    layer(images, training=True)
-    return "serving_default and serve_training"
+    layer = keras.layers.TFSMLayer(export.path, call_endpoint="serving_default",
+                                   call_training_endpoint="serve_training")
+    for name, training in (("serving_default", False), ("serve_training", True)):
+        _compare(layer(export.images, training=training), export.expected[name])
+    return f"serving_default and serve_training within {_TOLERANCE:g}"
 
 
-def _cpp(path: str) -> str:
-    checked = []
-    for name, inputs in _inputs(path):
-        with CppSession(path) as session:  # of its own, since training moves the statistics
-            _compare(session.run(name, **inputs), _expected(path, name, inputs))
-        checked.append(name)
-    return f"{', '.join(checked)} within {_TOLERANCE:g}, no Python"
+def _cpp_session(export: _Export) -> str:
+    for name, inputs in export.inputs.items():
+        _compare(export.session.run(name, **inputs), export.expected[name])
+    return f"{', '.join(sorted(export.inputs))} within {_TOLERANCE:g}, no Python"
 
 
-def _warmup(path: str) -> str:
-    log = importlib.import_module("tensorflow_serving.apis.prediction_log_pb2").PredictionLog
-    records = list(tf.data.TFRecordDataset(os.path.join(path, WARMUP)).as_numpy_iterator())
-    with CppSession(path) as session:
-        for record in records:
-            request = log.FromString(record).predict_log.request
-            inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
-            session.run(request.model_spec.signature_name, **inputs)
-    return f"{len(records)} requests"
-
-
-def _version_directory(path: str) -> str:
-    name = os.path.basename(os.path.abspath(path))
+def _version_directory(export: _Export) -> str:
+    name = os.path.basename(os.path.abspath(export.path))
     if not name.isdecimal():
         raise _Failed(f"the directory is called {name!r}: TensorFlow Serving looks for a number")
     return f"version {name}"
 
 
-_CHECKS: dict[str, Callable[[str], str]] = {
+def _warmup(export: _Export) -> str:
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    records = list(tf.data.TFRecordDataset(os.path.join(export.path, WARMUP)).as_numpy_iterator())
+    for record in records:
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        export.session.run(request.model_spec.signature_name, **inputs)
+    return f"{len(records)} requests replayed in the C++ session"
+
+
+def _server(export: _Export) -> str:
+    if export.server is None:
+        raise _NotRun("no server was named")
+    version = int(os.path.basename(os.path.abspath(export.path)))
+    with EmbeddingClient(export.server, model=export.server_model, version=version, timeout=60) as client:
+        for name, sent in (("serving_default", export.images), ("image_bytes", export.files)):
+            if name in export.expected:
+                expected = export.expected[name]["embedding"]
+                _compare({name: client.embed(sent)}, {name: expected})
+    return f"version {version} at {export.server} within {_TOLERANCE:g}"
+
+
+_CHECKS: dict[str, Callable[[_Export], str]] = {
     "signatures": _signatures,
     "no Python in the graph": _no_python_op,
-    "hub.KerasLayer, trainable": lambda path: _hub(path, True),
-    "hub.KerasLayer, frozen": lambda path: _hub(path, False),
-    "keras.layers.TFSMLayer": _keras,
-    "C++ session": _cpp,
+    "hub.load": _hub_load,
+    "hub.KerasLayer, trainable": lambda export: _hub_layer(export, True),
+    "hub.KerasLayer, frozen": lambda export: _hub_layer(export, False),
+    "keras.layers.TFSMLayer": _keras_layer,
+    "C++ session": _cpp_session,
     "version directory": _version_directory,
     "warm-up requests": _warmup,
+    "EmbeddingClient": _server,
 }
-
-
-def _images(path: str) -> np.ndarray:
-    """Two random images of a size that the model takes."""
-    shape = tf.saved_model.load(path).signatures["serving_default"].structured_input_signature[1]["images"].shape
-    return np.random.RandomState(0).rand(2, *(side or 32 for side in shape[1:])).astype(np.float32)
-
-
-def _inputs(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """An input for each signature."""
-    images = _images(path)
-    for name in tf.saved_model.load(path).signatures:
-        if name == "image_bytes":
-            pixels = tf.image.convert_image_dtype(images, tf.uint8)
-            yield name, {"image_bytes": [tf.io.encode_png(image).numpy() for image in pixels]}
-        else:
-            yield name, {"images": images}
-
-
-def _expected(path: str, signature: str, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:
-    loaded = tf.saved_model.load(path)
-    return loaded.signatures[signature](**_tensors(inputs))
-
-
-def _tensors(inputs: dict[str, Any]) -> dict[str, tf.Tensor]:
-    return {name: tf.constant(value) for name, value in inputs.items()}
 
 
 def _compare(received: dict[str, Any], expected: dict[str, tf.Tensor]) -> None:

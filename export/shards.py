@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
 from tfcontrastive.config import InputError, unknown
+from tfcontrastive.export.extras import from_extra
 
 Shard = tuple[list[str], np.ndarray, np.ndarray]
 
@@ -69,14 +69,14 @@ def _read_npy(path):
 
 
 def _write_parquet(path, ids, stored, scale):
-    arrow, parquet = _module("pyarrow"), _module("pyarrow.parquet")
+    arrow, parquet = _arrow("pyarrow"), _arrow("pyarrow.parquet")
     vectors = arrow.FixedSizeListArray.from_arrays(arrow.array(stored.ravel()), stored.shape[1])
     table = {"id": arrow.array(ids, arrow.string()), "embedding": vectors, "scale": arrow.array(scale)}
     parquet.write_table(arrow.table(table), path)
 
 
 def _read_parquet(path):
-    table = _module("pyarrow.parquet").read_table(path).combine_chunks()
+    table = _arrow("pyarrow.parquet").read_table(path).combine_chunks()
     column = table["embedding"].combine_chunks()
     stored = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
     return table["id"].to_pylist(), stored, table["scale"].to_numpy()
@@ -124,9 +124,5 @@ def _format(name: str) -> tuple[Callable[..., None], Callable[[str], Shard]]:
     return FORMATS[name]
 
 
-def _module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError("`format` must be npy or tfrecord where pyarrow is not installed. Received: 'parquet'. "
-                         "Install it with: pip install 'tfcontrastive[parquet]'") from error
+def _arrow(module: str) -> ModuleType:
+    return from_extra("parquet", module, "`format=parquet`")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import importlib
 from typing import Any
 
 import numpy as np
 
-from tfcontrastive.config import InputError
+from tfcontrastive.export.extras import from_extra
 
 _HTTP_CODES = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 408: "DEADLINE_EXCEEDED", 412: "FAILED_PRECONDITION",
                429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 501: "UNIMPLEMENTED", 502: "UNAVAILABLE",
@@ -35,10 +34,10 @@ class GrpcTransport:
     """
 
     def __init__(self, address: str, model: str, version: int | None):
-        self._grpc = _module("grpc")
-        self._predict = _module("tensorflow_serving.apis.predict_pb2")
-        self._metadata = _module("tensorflow_serving.apis.get_model_metadata_pb2")
-        service = _module("tensorflow_serving.apis.prediction_service_pb2_grpc")
+        self._grpc = _module("grpc", "grpc")
+        self._predict = _module("tensorflow_serving.apis.predict_pb2", "grpc")
+        self._metadata = _module("tensorflow_serving.apis.get_model_metadata_pb2", "grpc")
+        service = _module("tensorflow_serving.apis.prediction_service_pb2_grpc", "grpc")
         limits = [(f"grpc.max_{way}_message_length", _LARGEST_MESSAGE) for way in ("send", "receive")]
         self._channel = self._grpc.insecure_channel(address, options=limits)
         self._stub = service.PredictionServiceStub(self._channel)
@@ -101,7 +100,7 @@ class RestTransport:
     """
 
     def __init__(self, address: str, model: str, version: int | None):
-        self._requests = _module("requests")
+        self._requests = _module("requests", "rest")
         base = address if "://" in address else f"http://{address}"
         self._url = f"{base}/v1/models/{model}" + (f"/versions/{version}" if version is not None else "")
         self._session = self._requests.Session()
@@ -149,9 +148,5 @@ def _json(value: bytes | np.ndarray) -> Any:
     return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value.tolist()
 
 
-def _module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"`protocol` needs the package {name.partition('.')[0]}. "
-                         "Install it with: pip install 'tfcontrastive[serving]'") from error
+def _module(name: str, protocol: str) -> Any:
+    return from_extra("serving", name, f"`protocol={protocol}`")

@@ -65,7 +65,8 @@ def parse(
     *,
     foreign: dict[str, list[str]] | None = None,
     selector: str = "method",
-) -> None:
+    positional: bool = False,
+) -> list[str]:
     """Parses a command's words into its flags.
 
     Args:
@@ -73,10 +74,15 @@ def parse(
         values: the flags, defined.
         foreign: flags of other methods and the methods that take them, for the error's sake.
         selector: the flag that chooses the method.
+        positional: whether words that belong to no flag may stand among the others.
+
+    Returns:
+        these words.
 
     Raises:
         InputError: an unknown flag (with the nearest one), another method's, a bad value, or a stray word.
     """
+    values.set_gnu_getopt()  # else the first positional word ends the flags
     try:
         stray = values(["tfcontrastive", *words])[1:]
     except flags.UnrecognizedFlagError as error:
@@ -89,8 +95,9 @@ def parse(
         raise InputError(f"`--{name}` is not a flag of this command.{guess}") from error
     except flags.Error as error:
         raise InputError(str(error)) from error
-    if stray:
+    if stray and not positional:
         raise InputError(f"flags must look like --name=value. Received: {stray[0]!r}.")
+    return stray
 
 
 def help_text(title: str, groups: dict[str, Checked | flags.FlagValues]) -> str:

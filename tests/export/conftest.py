@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfcontrastive.export import save_model
+from tfcontrastive.export import CppSession, save_model
 
 
 def small_encoder(shape=(None, None, 3), dtype=None, l2=1e-3):
@@ -37,6 +37,13 @@ def encoder():
 @pytest.fixture(scope="session")
 def exported(encoder, tmp_path_factory):
     return save_model(encoder, tmp_path_factory.mktemp("exported"), image_size=16)
+
+
+@pytest.fixture(scope="session")
+def cpp(exported):
+    """The export in the C++ loader, for whatever leaves its weights alone; a worker takes seconds to start."""
+    with CppSession(exported) as session:
+        yield session
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import json
-import os
 import threading
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,25 +11,25 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
-from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from tfcontrastive.export import CppError, CppSession
+from tfcontrastive.export import CppError
+from tfcontrastive.export.model_card import meta_graph
 
 _HTTP = {"INVALID_ARGUMENT": 400, "NOT_FOUND": 404, "UNAVAILABLE": 503, "RESOURCE_EXHAUSTED": 429}
 
 
 class ServingStub:
-    """Serves one SavedModel as `encoder`. Errors put into `faults` are answered first, one a request."""
+    """Serves the SavedModel of a `CppSession` as version 1 of `encoder`. Errors put into `faults` are answered first, one
+    a request."""
 
-    def __init__(self, path):
-        self.session = CppSession(path)
+    def __init__(self, path, session):
+        self.session = session
         self.faults: list[str] = []
         self.batches: list[int] = []
         self._lock = threading.Lock()
-        with open(os.path.join(path, "saved_model.pb"), "rb") as file:
-            graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0]
-        self.signatures = {name: value for name, value in graph.signature_def.items() if not name.startswith("__")}
+        signatures = meta_graph(path).signature_def.items()
+        self.signatures = {name: value for name, value in signatures if not name.startswith("__")}
         self._grpc = grpc.server(futures.ThreadPoolExecutor(4))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Service(self), self._grpc)
         self.grpc_address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
@@ -54,7 +53,6 @@ class ServingStub:
         self._grpc.stop(None).wait()
         self._http.shutdown()
         self._http.server_close()
-        self.session.close()
 
 
 class _Service(prediction_service_pb2_grpc.PredictionServiceServicer):

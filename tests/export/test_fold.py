@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders import ResNet
-from tfcontrastive.export import check_export, fold_batch_norm, save_model
+from tfcontrastive.export import CppSession, fold_batch_norm, save_model
 
 layers = keras.layers
 
@@ -39,8 +39,7 @@ def check(model, size=16, left=0):
 
 
 @pytest.mark.parametrize(("depth", "options", "left"), [
-    (18, {"stem": "small"}, 0), (18, {"stem": "large"}, 0), (50, {}, 0), (50, {"sk_ratio": 0.0625, "se_ratio": 0.25}, 0),
-    (18, {"norm": "group"}, 0),
+    (18, {"stem": "small"}, 0), (50, {"sk_ratio": 0.0625, "se_ratio": 0.25}, 0), (18, {"norm": "group"}, 0),
 ])
 def test_our_networks(depth, options, left):
     check(unsettle(ResNet(depth, 0.125, input_shape=(None, None, 3), **options)), left=left, size=32)
@@ -112,9 +111,7 @@ def test_a_subclassed_encoder_is_refused():
         fold_batch_norm(encoder)
 
 
-def test_an_optimized_export(tmp_path):
-    encoder = unsettle(ResNet(18, 0.125, input_shape=(32, 32, 3)))
-    images = np.random.RandomState(2).rand(2, 32, 32, 3).astype("float32")
+def test_an_optimized_export(encoder, images, tmp_path):
     loaded = tf.saved_model.load(save_model(encoder, tmp_path, optimize=True))
     expected = encoder(images).numpy()
     tolerance = 1e-4 * np.abs(expected).max()
@@ -129,7 +126,9 @@ def test_an_optimized_export(tmp_path):
     assert "FusedBatchNormV3" in ops["serve_training"]
     assert len(loaded.variables) == len(encoder.variables)
     np.testing.assert_allclose(loaded(images), expected, atol=1e-6 * np.abs(expected).max())
-    assert [check for check in check_export(tmp_path) if check.passed is False] == []
+    with CppSession(tmp_path / "1") as session:  # which tells variables apart by their names
+        np.testing.assert_allclose(session.run("serving_default", images=images)["embedding"], expected, atol=tolerance)
+        np.testing.assert_allclose(session.run("features", images=images)["embedding"], expected, atol=tolerance)
 
 
 def _nodes(signature):

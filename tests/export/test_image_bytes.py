@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfcontrastive.augment import ops
-from tfcontrastive.export import CppError, CppSession, decode_images
+from tfcontrastive.export import CppError, decode_images
 
 SIZE = 16
 
@@ -190,7 +190,7 @@ def mutate(file, random):
     return bytes(data[:random.randint(0, len(data) + 1)] if random.rand() < 0.1 else data)
 
 
-def test_fuzz_the_signature(exported):
+def test_fuzz_the_signature(cpp):
     """Thousands of mutated files through the C++ session: a vector or INVALID_ARGUMENT, and the session survives."""
     seeds = [encode(photo()), encode(photo(mode="L")), encode(photo(), "JPEG"),
              encode(photo(), "JPEG", progressive=True), encode(photo(mode="CMYK"), "JPEG"), encode(photo(), "BMP"),
@@ -199,21 +199,20 @@ def test_fuzz_the_signature(exported):
     random = np.random.RandomState(2026)
     vectors, refused = 0, set()
     deadline = time.monotonic() + 30
-    with CppSession(exported) as session:
-        good = session.run("image_bytes", image_bytes=seeds)["embedding"]
-        for round_ in range(3000):
-            if time.monotonic() > deadline:
-                break
-            file = mutate(seeds[round_ % len(seeds)], random)
-            try:
-                vector = session.run("image_bytes", image_bytes=[file])["embedding"]
-            except CppError as error:
-                refused.add((error.code, error.message.partition("\n")[0]))
-                continue
-            assert vector.shape == (1, good.shape[1])
-            assert np.isfinite(vector).all()
-            vectors += 1
-        np.testing.assert_array_equal(session.run("image_bytes", image_bytes=seeds)["embedding"], good)
+    good = cpp.run("image_bytes", image_bytes=seeds)["embedding"]
+    for round_ in range(3000):
+        if time.monotonic() > deadline:
+            break
+        file = mutate(seeds[round_ % len(seeds)], random)
+        try:
+            vector = cpp.run("image_bytes", image_bytes=[file])["embedding"]
+        except CppError as error:
+            refused.add((error.code, error.message.partition("\n")[0]))
+            continue
+        assert vector.shape == (1, good.shape[1])
+        assert np.isfinite(vector).all()
+        vectors += 1
+    np.testing.assert_array_equal(cpp.run("image_bytes", image_bytes=seeds)["embedding"], good)
     assert {code for code, _ in refused} == {"INVALID_ARGUMENT"}
     assert vectors > 50
     assert len(refused) > 10

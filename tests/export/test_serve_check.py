@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 from tfcontrastive.export import check_export
+from tfcontrastive.export.serve_check import Check
 
 
 def test_a_good_export_passes(exported):
@@ -16,6 +17,11 @@ def test_a_good_export_passes(exported):
     assert checks["C++ session"].passed
     assert "image_bytes" in checks["C++ session"].detail
     assert checks["no Python in the graph"].passed
+    assert "changed 8 of 8 variables" in checks["hub.KerasLayer, trainable"].detail
+    assert "saved and loaded again" in checks["hub.KerasLayer, trainable"].detail
+    assert "changed 0 of 8" in checks["hub.KerasLayer, frozen"].detail
+    assert checks["warm-up requests"].detail.startswith("2 requests")
+    assert checks["EmbeddingClient"] == Check("EmbeddingClient", None, "no server was named")
 
 
 def test_a_model_that_calls_python_is_found(tmp_path):

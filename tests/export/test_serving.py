@@ -17,12 +17,13 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from tests.export.serving_stub import ServingStub
 from tfcontrastive.config import InputError
-from tfcontrastive.export import CppSession, EmbeddingClient, ServingError, save_model
+from tfcontrastive.export import EmbeddingClient, ServingError, check_export, save_model
+from tfcontrastive.export.serve_check import _server
 
 
 @pytest.fixture(scope="module")
-def server(exported):
-    stub = ServingStub(exported)
+def server(exported, cpp):
+    stub = ServingStub(exported, cpp)
     yield stub
     stub.close()
 
@@ -105,6 +106,17 @@ def test_metadata(connect):
     assert metadata["image_bytes"]["inputs"] == {"image_bytes": ["string", [-1]]}
 
 
+def test_serve_check_asks_a_server(exported, server, monkeypatch):
+    monkeypatch.setattr("tfcontrastive.export.serve_check._CHECKS", {"EmbeddingClient": _server})
+    server.faults.clear()
+    check, = check_export(exported, server=server.grpc_address)
+    assert check.passed
+    assert check.detail.startswith("version 1 at ")
+    check, = check_export(exported, server=server.grpc_address, server_model="other")
+    assert not check.passed
+    assert "Servable not found" in check.detail
+
+
 def test_a_deadline_ends_a_request(server, connect, images):
     release = threading.Event()
 
@@ -149,18 +161,27 @@ def test_bad_options():
         EmbeddingClient("localhost:1", batch_size=0)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 5])
-def test_warmup_requests_run(make_encoder, tmp_path, channels):
+def warmup_requests(path):
+    """(signature, inputs) of each request that a server replays."""
+    records = tf.data.TFRecordDataset(os.path.join(path, "assets.extra/tf_serving_warmup_requests"))
+    for record in records.as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        yield request.model_spec.signature_name, {k: tf.make_ndarray(value) for k, value in request.inputs.items()}
+
+
+def test_warmup_requests_run_in_the_server(exported, cpp):
+    signatures = [signature for signature, inputs in warmup_requests(exported) if cpp.run(signature, **inputs)]
+    assert signatures == ["serving_default", "image_bytes"]
+
+
+@pytest.mark.parametrize(("channels", "signatures"), [(1, ["serving_default", "image_bytes"]), (5, ["serving_default"])])
+def test_warmup_requests_of_other_images(make_encoder, tmp_path, channels, signatures):
     path = save_model(make_encoder((None, None, channels)), tmp_path, image_size=16)
-    records = list(tf.data.TFRecordDataset(os.path.join(path, "assets.extra/tf_serving_warmup_requests"))
-                   .as_numpy_iterator())
-    signatures = []
-    with CppSession(path) as session:
-        for record in records:
-            request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-            signatures.append(request.model_spec.signature_name)
-            session.run(signatures[-1], **{name: tf.make_ndarray(value) for name, value in request.inputs.items()})
-    assert signatures == (["serving_default"] if channels == 5 else ["serving_default", "image_bytes"])
+    model, found = tf.saved_model.load(path), []
+    for signature, inputs in warmup_requests(path):
+        model.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
+        found.append(signature)
+    assert found == signatures
 
 
 def test_the_server_configuration_parses():

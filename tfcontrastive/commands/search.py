@@ -30,8 +30,7 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("--help", "-h", "-help") for word in words):
         print(command_line.help_text(TITLE, {"Flags": values}))
         return 0
-    words, images = positional(command_line.expand(words), values)
-    command_line.parse(words, values)
+    images = command_line.parse(command_line.expand(words), values, positional=True)
     options = {name: values[name].value for name in values}
     if options["index"] is None:
         raise InputError("`index` must be given: tfcontrastive search --index=vectors IMAGE...")
@@ -59,26 +58,11 @@ def search_flags() -> flags.FlagValues:
     flags.DEFINE_enum(
         "backend", "auto", ["auto", "numpy", "faiss"], "auto takes faiss where it is installed; both are exact.", values
     )
+    flags.DEFINE_string("data_dir", None, "With --html: as given to `embed`.", values)
     flags.DEFINE_string("html", None, "Also write the neighbours as a page of pictures.", values)
     flags.DEFINE_float("duplicates", None, "List all pairs at least this similar, in (-1, 1].", flag_values=values)
     flags.DEFINE_integer("most", 1000, "Pairs to list at most.", flag_values=values)
     return values
-
-
-def positional(words: Sequence[str], values: flags.FlagValues) -> tuple[list[str], list[str]]:
-    """The words that belong to flags, and the others."""
-    kept, others = [], []
-    queue = list(words)
-    while queue:
-        word = queue.pop(0)
-        if not word.startswith("-"):
-            others.append(word)
-            continue
-        kept.append(word)
-        name = word.lstrip("-")
-        if name in values and not values[name].boolean and queue:
-            kept.append(queue.pop(0))
-    return kept, others
 
 
 def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any]) -> None:
@@ -98,7 +82,8 @@ def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any]) 
             table.add_row(image if rank == 0 else "", f"{value:.4f}", name, end_section=rank == len(row) - 1)
     Console().print(table)
     if options["html"] is not None:
-        export.write_gallery(options["html"], images, ids, similarities, pictures(files.facts["source"]), read_bytes)
+        picture = pictures(files.facts["source"], options["data_dir"])
+        export.write_gallery(options["html"], images, ids, similarities, picture, read_bytes)
         print(f"pictures: {options['html']}")
 
 
@@ -121,7 +106,7 @@ def find_model(files: Any, given: str | None) -> str:
     return path
 
 
-def pictures(source: str) -> Callable[[str], bytes | None]:
+def pictures(source: str, data_dir: str | None) -> Callable[[str], bytes | None]:
     """The file of an image of the collection by its id; None where it cannot be had again."""
     if source.startswith("folder:"):
         return lambda name: read_bytes(os.path.join(source.removeprefix("folder:"), name))
@@ -129,7 +114,7 @@ def pictures(source: str) -> Callable[[str], bytes | None]:
     try:
         from tfcontrastive import data
 
-        held = data.load(spec).arrays(split)
+        held = data.load(spec, data_dir=data_dir).arrays(split)
     except InputError:  # the images are gone, the vectors are not
         held = None
     return lambda name: None if held is None else as_png(held[0][int(name.rpartition("/")[2])])

@@ -14,24 +14,27 @@ from tfcontrastive.config import InputError
 
 TITLE = """tfcontrastive serve-check BASE: loads an export in every way that is at hand and compares the vectors.
 
-Exit code 2 if a check fails. Checks whose package is not installed are not run, and said to be so."""
+Exit code 2 if a check fails. Checks whose package is not installed are not run, and said to be so.
+Example: tfcontrastive serve-check exported --server=localhost:8500"""
 
 WORDS = {True: "[green]pass", False: "[red]FAIL", None: "not run"}
 
 
 def run(words: Sequence[str]) -> int:
     """Checks one export."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("server", None, "HOST:PORT of the gRPC interface of a server that has the export.", values)
+    flags.DEFINE_string("server_model", "encoder", "The model's name on it.", values)
     if any(word in ("--help", "-h", "-help") for word in words):
-        print(TITLE)
+        print(command_line.help_text(TITLE, {"Flags": values}))
         return 0
-    paths = [word for word in words if not word.startswith("-")]
-    command_line.parse([word for word in words if word.startswith("-")], flags.FlagValues())
+    paths = command_line.parse(command_line.expand(words), values, positional=True)
     if len(paths) != 1:
         raise InputError(f"`BASE` must be one export or base of versions. Received: {len(paths)} of them.")
     show_own_messages()
     from tfcontrastive import export
 
-    checks = export.check_export(paths[0])
+    checks = export.check_export(paths[0], server=values["server"].value, server_model=values["server_model"].value)
     table = Table(title=export.latest_version(paths[0]))
     table.add_column("check")
     table.add_column("result")
