@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import data, distribute, encoders, methods, optimizers
+from tfcontrastive import augment, data, distribute, encoders, methods, optimizers
 from tfcontrastive.callbacks import Checkpoints, Monitor, NanGuard, Progress, Summaries
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.config import (
@@ -244,8 +244,7 @@ def batches(
         config.data.train_split,
         batch_size=config.loop.train_batch_size,
         image_size=config.data.image_size,
-        geometry=model.policy.geometry,
-        num_views=len(model.policy.views),
+        geometry=model.policy.geometries,
         seed=config.loop.seed,
         start_step=start_step,
     )
@@ -296,7 +295,8 @@ def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods
     if num_classes is None and config.loop.lineareval_while_pretraining:
         logging.info("The data has no labels: training without the online probe and without kNN.")
     with precision(config.loop.mixed_precision):
-        encoder = build_encoder(config.encoder, image_size=config.data.image_size, channels=source.channels)
+        encoder_config, size = encoder_and_size(config)
+        encoder = build_encoder(encoder_config, image_size=size, channels=source.channels)
         model = methods.method_class(config.method)(
             encoder,
             config.method_config,
@@ -323,6 +323,15 @@ def compile_model(model: keras.Model, config: OptimizerConfig, loop: RunConfig, 
         jit_compile={"auto": "auto", "on": True, "off": False}[loop.jit_compile],
         steps_per_execution=loop.steps_per_execution,
     )
+
+
+def encoder_and_size(config: TrainConfig) -> tuple[EncoderConfig, int | None]:
+    """The config of a run's encoder and the size of its images; None, any size, where views have several."""
+    size = config.data.image_size
+    if len({geometry.size for geometry in augment.policy_from_config(config.augmentation).geometries}) == 1:
+        return config.encoder, size
+    stem = "small" if size <= encoders.SMALL_IMAGE else "large"  # what `auto` would be, were the size known
+    return dataclasses.replace(config.encoder, stem=stem if config.encoder.stem == "auto" else config.encoder.stem), None
 
 
 def build_encoder(config: EncoderConfig, *, image_size: int | None, channels: int) -> keras.Model:

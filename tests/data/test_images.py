@@ -25,13 +25,13 @@ def views_of_decoded(image, size):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_crops_of_a_png_are_the_views_of_its_pixels(picture, channels):
     encoded = tf.io.encode_png(picture)
-    views = decode_crops(encoded, SEEDS, channels=channels, geometry=GEOMETRY, size=24)
+    views = decode_crops(encoded, SEEDS, channels=channels, geometries=[GEOMETRY] * 3, size=24)
     np.testing.assert_allclose(tf.stack(views), views_of_decoded(decode(encoded, channels), 24), atol=2e-5)
 
 
 def test_crops_of_a_jpeg_are_the_views_of_its_pixels(picture):
     encoded = tf.io.encode_jpeg(picture, quality=95)
-    views = decode_crops(encoded, SEEDS, channels=3, geometry=GEOMETRY, size=24)
+    views = decode_crops(encoded, SEEDS, channels=3, geometries=[GEOMETRY] * 3, size=24)
     # Colour is interpolated a little differently at the border of what is decoded.
     np.testing.assert_allclose(tf.stack(views), views_of_decoded(decode(encoded, 3), 24), atol=0.02)
 
@@ -43,8 +43,8 @@ def test_only_the_crops_of_a_jpeg_are_decoded(picture):
     short = encoded[: int(len(encoded) * 0.9)]
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode(short, 3)
-    (view,) = decode_crops(short, seeds, channels=3, geometry=GEOMETRY, size=24)
-    (whole,) = decode_crops(encoded, seeds, channels=3, geometry=GEOMETRY, size=24)
+    (view,) = decode_crops(short, seeds, channels=3, geometries=[GEOMETRY], size=24)
+    (whole,) = decode_crops(encoded, seeds, channels=3, geometries=[GEOMETRY], size=24)
     np.testing.assert_array_equal(view, whole)
 
 

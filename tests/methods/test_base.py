@@ -82,5 +82,5 @@ def test_a_method_that_needs_numbers_of_images_says_so():
 def test_a_queue_that_the_batch_does_not_divide_is_refused():
     model = tfcontrastive.build("moco", tiny_encoder(), queue_size=20, proj_out_dim=8)
     model.compile(optimizer="sgd")
-    with pytest.raises(InputError, match="multiple of the global batch, 16"):
+    with pytest.raises(InputError, match="`queue_size` must be a multiple of the keys of a step, 16"):
         model.train_step(next(iter(batches(1))))

@@ -3,14 +3,13 @@
 from tfcontrastive.augment import ops
 from tfcontrastive.augment.policies import (
     POLICIES,
-    Geometry,
     Policy,
     policy,
     policy_from_config,
-    random_view_geometry,
 )
 from tfcontrastive.augment.random import bernoulli, row_seeds, uniform
 from tfcontrastive.augment.view import View
+from tfcontrastive.augment.view_geometry import Geometry, random_view_geometry
 
 __all__ = [
     "POLICIES",

@@ -4,29 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-import tensorflow as tf
-
 from tfcontrastive.augment import ops
 from tfcontrastive.augment.jitter import FORMS
 from tfcontrastive.augment.view import View
+from tfcontrastive.augment.view_geometry import Geometry
 from tfcontrastive.config import AugmentConfig, InputError, unknown
-
-
-@dataclasses.dataclass(frozen=True)
-class Geometry:
-    """Which part of an image a view shows, as data. See `ops.sample_crop_boxes` for the distribution.
-
-    Args:
-        min_area, max_area: smallest and largest part of the image that a crop covers, in (0, 1].
-        min_ratio, max_ratio: smallest and largest width / height of a crop, > 0.
-        flip: probability of mirroring left to right, in [0, 1].
-    """
-
-    min_area: float = 0.08
-    max_area: float = 1.0
-    min_ratio: float = 3 / 4
-    max_ratio: float = 4 / 3
-    flip: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +17,18 @@ class Policy:
 
     Args:
         name: the name it was asked for by.
-        geometry: crop and flip, the same for every view; done by the input pipeline.
+        geometry: crop and flip of the views that have none of their own; done by the input pipeline.
         views: what follows, one per view.
     """
 
     name: str
     geometry: Geometry
     views: tuple[View, ...]
+
+    @property
+    def geometries(self) -> tuple[Geometry, ...]:
+        """Crop and flip of each view."""
+        return tuple(view.geometry or self.geometry for view in self.views)
 
 
 _WIDE = Geometry()
@@ -155,32 +142,3 @@ def policy_from_config(config: AugmentConfig) -> Policy:
     if config.crop_min_area is None:
         return made
     return dataclasses.replace(made, geometry=dataclasses.replace(made.geometry, min_area=config.crop_min_area))
-
-
-def random_view_geometry(
-    images: tf.Tensor, seeds: tf.Tensor, geometry: Geometry, size: int | tuple[int, int]
-) -> tf.Tensor:
-    """Random crop, resize and flip as a policy's geometry says; see `ops.random_resized_crop`.
-
-    Args:
-        images: `[B, H, W, C]`, uint8 or float in [0, 1], static H, W and C.
-        seeds: integers `[B, 2]`.
-        geometry: of the policy.
-        size: output height and width in pixels, or both as one number.
-
-    Returns:
-        float32 `[B, size, size, C]` in [0, 1].
-
-    Example:
-        >>> images, seeds = tf.zeros([2, 32, 32, 3]), tf.constant([[0, 1], [0, 2]])
-        >>> random_view_geometry(images, seeds, policy("simclr").geometry, 24).shape
-        TensorShape([2, 24, 24, 3])
-    """
-    return ops.random_resized_crop(
-        images,
-        seeds,
-        size,
-        scale=(geometry.min_area, geometry.max_area),
-        ratio=(geometry.min_ratio, geometry.max_ratio),
-        flip_probability=geometry.flip,
-    )

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfcontrastive.augment import ops, random
 from tfcontrastive.augment.checks import static_image_shape
+from tfcontrastive.augment.view_geometry import Geometry
 
 _SIGMA = (0.1, 2.0)  # pixels
 
@@ -27,6 +28,7 @@ class View:
         gray_first: gray before the jitter.
         color_ops: "fused" or "exact", see `ops.color_jitter`.
         image_size: the blur's kernel is a tenth of this many pixels; None: of the height of the images given.
+        geometry: crop, flip and size of this view, where they are not the policy's; done by the input pipeline.
 
     Example:
         >>> view = View(blur_probability=1.0)
@@ -43,6 +45,7 @@ class View:
     gray_first: bool = False
     color_ops: str = "fused"
     image_size: int | None = None
+    geometry: Geometry | None = None
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         if self.gray_probability or (self.jitter and any(self.jitter)):

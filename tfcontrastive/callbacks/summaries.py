@@ -64,7 +64,9 @@ class Summaries(keras.callbacks.Callback):
         """Pictures of augmented views: V arrays `[n, H, W, C]` in [0, 1], shown one above the other."""
         if not self.chief:
             return
-        pairs = np.concatenate([np.asarray(view) for view in views], axis=1)
+        widest = max(view.shape[2] for view in views)
+        pads = [[(0, 0), (0, 0), (0, widest - view.shape[2]), (0, 0)] for view in views]
+        pairs = np.concatenate([np.pad(view, pad) for view, pad in zip(views, pads, strict=True)], axis=1)
         if pairs.shape[-1] not in (1, 3):
             pairs = pairs[..., :1]
         with self.writer.as_default(step=step):

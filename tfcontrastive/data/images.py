@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -38,7 +40,7 @@ def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def decode_crops(
-    encoded: tf.Tensor, seeds: tf.Tensor, *, channels: int, geometry: Geometry, size: int
+    encoded: tf.Tensor, seeds: tf.Tensor, *, channels: int, geometries: Sequence[Geometry], size: int
 ) -> tuple[tf.Tensor, ...]:
     """Random crops of one encoded image, resized and maybe mirrored: one for each seed.
 
@@ -49,16 +51,24 @@ def decode_crops(
         encoded: the file's bytes, a scalar string.
         seeds: int32 `[V, 2]`, with static V.
         channels: as in `decode`.
-        geometry: crop area and aspect ratio, flip probability.
-        size: height and width of a view, in pixels.
+        geometries: of each view: crop area and aspect ratio, flip probability, size.
+        size: height and width, in pixels, of a view whose geometry says 1.
 
     Returns:
         V tensors, float32 `[size, size, channels]` in [0, 1].
     """
+    alike, first = [], 0  # neighbours of one geometry are drawn together
+    for geometry, group in itertools.groupby(geometries):
+        last = first + len(list(group))
+        alike.append((geometry, seeds[first:last]))
+        first = last
 
     def boxes_within(shape):
-        scale, ratio = (geometry.min_area, geometry.max_area), (geometry.min_ratio, geometry.max_ratio)
-        return ops.sample_crop_boxes(seeds, shape[0], shape[1], scale, ratio)
+        return tf.concat(
+            [ops.sample_crop_boxes(rows, shape[0], shape[1], (one.min_area, one.max_area), (one.min_ratio, one.max_ratio))
+             for one, rows in alike],
+            axis=0,
+        )  # fmt: skip
 
     def from_jpeg():
         boxes = boxes_within(tf.image.extract_jpeg_shape(encoded))
@@ -72,8 +82,10 @@ def decode_crops(
         return pixels, boxes_within(tf.shape(pixels))
 
     pixels, boxes = tf.cond(_is_simple_jpeg(encoded, channels), from_jpeg, from_other)
-    mirrored = ops.sample_flips(seeds, geometry.flip)
-    return tuple(_view(pixels, boxes[v], mirrored[v], channels, size) for v in range(seeds.shape[0]))
+    mirrored = tf.concat([ops.sample_flips(rows, geometry.flip) for geometry, rows in alike], axis=0)
+    return tuple(
+        _view(pixels, boxes[v], mirrored[v], channels, geometry.pixels(size)) for v, geometry in enumerate(geometries)
+    )
 
 
 def reason(error: tf.errors.OpError) -> str:

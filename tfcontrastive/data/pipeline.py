@@ -18,6 +18,8 @@ instead would change which images share a batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tfcontrastive.augment import Geometry, ops, random_view_geometry, row_seeds
@@ -36,7 +38,7 @@ def train_batches(
     *,
     batch_size: int,
     image_size: int,
-    geometry: Geometry,
+    geometry: Geometry | Sequence[Geometry],
     num_views: int = 2,
     seed: int,
     start_step: int = 0,
@@ -48,15 +50,15 @@ def train_batches(
         split: name or expression, such as `train[:90%]`.
         batch_size: images of a global batch, B.
         image_size: height and width of a view in pixels, S.
-        geometry: of the views: `augment.policy(...).geometry`.
-        num_views: views of an image, V.
+        geometry: of all views, or of each: `augment.policy(...).geometries`.
+        num_views: views of an image, V, where they have one geometry.
         seed: of the order, the crops and the flips, and of the seeds that are handed on.
         start_step: the step of the first batch.
 
     Returns:
         A dataset of `{"views": V tensors, float32 [B, S, S, C] in [0, 1], cropped and flipped; "seeds": int32
         [B, V, 2], for the photometric ops; "label": int32 [B], -1 where there is none}`; of images held in memory also
-        "index": int32 [B], their numbers in the split.
+        "index": int32 [B], their numbers in the split. A view whose geometry has a size of its own is larger or smaller.
 
     Raises:
         InputError: a number out of range, a batch larger than the data, or no such split.
@@ -68,6 +70,8 @@ def train_batches(
         >>> next(iter(batches))["views"][0].shape
         TensorShape([64, 32, 32, 1])
     """
+    geometries = [geometry] * num_views if isinstance(geometry, Geometry) else list(geometry)
+    num_views = len(geometries)
     _check_at_least(1, batch_size=batch_size, image_size=image_size, num_views=num_views)
     _check_at_least(0, start_step=start_step)
     count = source.num_examples(split)
@@ -87,7 +91,10 @@ def train_batches(
             index = shuffled_indices(step * batch_size, batch_size, count, seed)
             geometric, photometric = seeds_of(step)
             chosen = tf.gather(images, index)
-            views = [random_view_geometry(chosen, geometric[:, v], geometry, image_size) for v in range(num_views)]
+            views = [
+                random_view_geometry(chosen, geometric[:, v], one, one.pixels(image_size))
+                for v, one in enumerate(geometries)
+            ]
             return {"views": tuple(views), "seeds": photometric, "label": tf.gather(labels, index), "index": index}
 
         batches = tf.data.Dataset.counter(start_step).map(batch, **_PARALLEL)
@@ -97,7 +104,7 @@ def train_batches(
         def example(item, seeds):
             (reference, label), (geometric, photometric) = item, seeds
             views = decode_crops(
-                source.read(reference), geometric, channels=source.channels, geometry=geometry, size=image_size
+                source.read(reference), geometric, channels=source.channels, geometries=geometries, size=image_size
             )
             return {"views": views, "seeds": photometric, "label": label}
 

@@ -20,7 +20,7 @@ DEPTHS = {
     152: (True, (3, 8, 36, 3)),
     200: (True, (3, 24, 36, 3)),
 }
-_SMALL_IMAGE = 32
+SMALL_IMAGE = 32
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")
@@ -145,7 +145,7 @@ class _Builder:
     def stem(self, x):
         filters = self.width(64)
         height, width, _ = self.config["input_shape"]
-        small = height is not None and width is not None and max(height, width) <= _SMALL_IMAGE
+        small = height is not None and width is not None and max(height, width) <= SMALL_IMAGE
         if self.config["stem"] == "small" or (self.config["stem"] == "auto" and small):
             x = self.conv(x, filters, 3, 1, "initial_conv")
             x = self.norm_relu(x, "initial")

@@ -220,8 +220,9 @@ class ContrastiveModel(ReplicatedModel):
         step = tf.cast(self.optimizer.iterations, tf.int32)
         seeds = augment.row_seeds(self.seed, step, rows, num_views=len(self.policy.views))
         views = []
-        for i, view in enumerate(self.policy.views):
-            cropped = augment.random_view_geometry(images, seeds[:, i], self.policy.geometry, images.shape[1:3])
+        for i, (view, geometry) in enumerate(zip(self.policy.views, self.policy.geometries, strict=True)):
+            size = tuple(geometry.pixels(length) for length in images.shape[1:3])
+            cropped = augment.random_view_geometry(images, seeds[:, i], geometry, size)
             views.append(view(cropped, seeds[:, i]))
         return views
 

@@ -1,4 +1,4 @@
-"""What memories of embeddings, queues and banks, have in common."""
+"""What memories of embeddings, queues and banks, have in common; and the queue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,54 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from tfcontrastive import distribute
+from tfcontrastive.config import InputError
+
 
 def unit_rows(shape: Sequence[int], dtype: str | None = None) -> tf.Tensor:
     """An initializer: random directions `[K, D]`, from Keras' global seed."""
     return tf.math.l2_normalize(keras.random.normal(shape, dtype=dtype), axis=1)
+
+
+class Queue(keras.layers.Layer):
+    """First in, first out: the newest keys take the place of the oldest. The same on every replica, and checkpointed.
+
+    Args:
+        size: K >= 1, the keys that it holds; random directions at first.
+        dim: D, their width.
+        setting: the name of the config's field that the size came from, for the error's sake.
+
+    Example:
+        >>> queue = Queue(65_536, 128)
+        >>> queue.enqueue(keys)  # [B, D] of this replica
+        >>> negatives = queue.keys()  # [K, D]
+    """
+
+    def __init__(self, size: int, dim: int, *, setting: str = "queue_size", name: str = "queue"):
+        super().__init__(name=name, dtype="float32")
+        self.size, self.setting = size, setting
+        fixed = {"trainable": False, "autocast": False}
+        self.rows = self.add_weight(name="rows", shape=(size, dim), initializer=unit_rows, **fixed)
+        self.position = self.add_weight(name="position", shape=(), initializer="zeros", dtype="int64", **fixed)
+        self.built = True
+
+    def keys(self) -> tf.Tensor:
+        """What it holds, `[K, D]`."""
+        return tf.convert_to_tensor(self.rows)
+
+    def enqueue(self, keys: tf.Tensor) -> None:
+        """Takes in every replica's keys, `[B, D]` of this one.
+
+        Raises:
+            InputError: where the size is not a multiple of the keys of a step, so that a part would be lost.
+        """
+        keys = distribute.all_gather(tf.stop_gradient(keys))
+        if keys.shape[0] is not None and self.size % keys.shape[0]:
+            raise InputError(
+                f"`{self.setting}` must be a multiple of the keys of a step, {keys.shape[0]}. "
+                f"Received: {self.setting}={self.size}."
+            )
+        count = tf.shape(keys, out_type=tf.int64)[0]
+        position = tf.convert_to_tensor(self.position)
+        distribute.scatter_all(self.rows.value, position + tf.range(count), keys)
+        distribute.assign_all([self.position.value], [(position + count) % self.size])

@@ -12,7 +12,7 @@ from tfcontrastive import distribute, losses
 from tfcontrastive.config import Checked, InputError, option
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
-from tfcontrastive.methods.memory import unit_rows
+from tfcontrastive.methods.memory import Queue
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -54,17 +54,7 @@ class MoCo(ContrastiveModel):
         self.projection_head.build((None, self.num_features))
         self.target_encoder = self.add_target(self.encoder)
         self.target_head = self.add_target(self.projection_head)
-        self.queue = self.add_weight(
-            name="queue",
-            shape=(config.queue_size, config.proj_out_dim),
-            initializer=unit_rows,
-            trainable=False,
-            autocast=False,
-            dtype="float32",
-        )
-        self.queue_position = self.add_weight(
-            name="queue_position", shape=(), initializer="zeros", trainable=False, dtype="int64"
-        )
+        self.queue = Queue(config.queue_size, config.proj_out_dim)
 
     def views_loss(
         self, views: Sequence[tf.Tensor], training: bool
@@ -73,10 +63,10 @@ class MoCo(ContrastiveModel):
         queries = self.projection_head(features, training=training)
         keys = tf.math.l2_normalize(tf.stop_gradient(tf.cast(self._keys(views[1], training), tf.float32)), axis=1)
         loss, metrics = losses.info_nce(
-            queries, keys, tf.convert_to_tensor(self.queue), temperature=self.config.temperature, with_metrics=True
+            queries, keys, self.queue.keys(), temperature=self.config.temperature, with_metrics=True
         )
         if training:
-            self._enqueue(distribute.all_gather(keys))
+            self.queue.enqueue(keys)
         return loss, {**metrics, **view_metrics(queries, keys)}, features
 
     def _in_groups(self, network: keras.Model, images: tf.Tensor, training: bool) -> tf.Tensor:
@@ -104,15 +94,3 @@ class MoCo(ContrastiveModel):
         keys = self.target_head(self._in_groups(self.target_encoder, own, training), training=training)
         back = tf.argsort(order)[rows : rows + batch]
         return tf.gather(distribute.all_gather(keys), back)
-
-    def _enqueue(self, keys: tf.Tensor) -> None:
-        """The newest keys `[global batch, D]` replace the oldest."""
-        size, batch = self.config.queue_size, keys.shape[0]
-        if batch is not None and size % batch:
-            raise InputError(
-                f"`queue_size` must be a multiple of the global batch, {batch}. Received: queue_size={size}."
-            )
-        batch = tf.shape(keys, out_type=tf.int64)[0]
-        position = tf.convert_to_tensor(self.queue_position)
-        distribute.scatter_all(self.queue.value, position + tf.range(batch), keys)
-        distribute.assign_all([self.queue_position.value], [(position + batch) % size])

@@ -11,6 +11,7 @@ from tfcontrastive import losses
 from tfcontrastive.config import Checked, option
 from tfcontrastive.encoders import ProjectionHead
 from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.memory import Queue
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -28,6 +29,10 @@ class SimCLRConfig(Checked):
     ft_proj_selector: int = option(
         0, "Layer of the projection head that fine-tuning starts from; 0: before the head, -1: its end.", at_least=-1
     )
+    memory_size: int = option(
+        0, "SimCLRv2's memory: past projections as further negatives, a multiple of two batches; 0: none.", at_least=0
+    )
+    target_momentum: float = option(0.999, "EMA momentum of the network that fills the memory.", at_least=0, at_most=1)
 
 
 class SimCLR(ContrastiveModel):
@@ -37,10 +42,12 @@ class SimCLR(ContrastiveModel):
 
         loss_i = -log( exp(z_i . z_j / T) / sum_{k != i} exp(z_i . z_k / T) ),    loss = mean of the 2N loss_i
 
-    Negatives come from every replica, with gradient.
+    Negatives come from every replica, with gradient. With a memory (SimCLRv2) the sum goes on over its K rows, which a
+    moving average of encoder and head made of both views of earlier batches; no gradient flows to them.
 
     Source: Chen et al., arXiv 2002.05709 (v1) and 2006.10029 (v2). google-research/simclr sums the two directions: its
-    loss and gradient are twice these, which LARS sees only against the weight decay.
+    loss and gradient are twice these, which LARS sees only against the weight decay. The memory was never released: the
+    paper gives its size (64K) and momentum (0.999); that both views fill it is this project's choice.
     """
 
     Config = SimCLRConfig
@@ -56,13 +63,29 @@ class SimCLR(ContrastiveModel):
             name="projection_head",
         )
         self.projection_head.build((None, self.num_features))
+        if config.memory_size:
+            self.target_encoder = self.add_target(self.encoder)
+            self.target_head = self.add_target(self.projection_head)
+            width = self.projection_head.compute_output_shape((None, self.num_features))[-1]
+            self.memory = Queue(config.memory_size, width, setting="memory_size", name="memory")
 
     def views_loss(
         self, views: Sequence[tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
-        features = self.encode(self.encoder, tf.concat(views, axis=0), training)
+        config, images = self.config, tf.concat(views, axis=0)
+        features = self.encode(self.encoder, images, training)
         z1, z2 = tf.split(self.projection_head(features, training=training), 2)
         loss, metrics = losses.nt_xent(
-            z1, z2, temperature=self.config.temperature, normalize=self.config.hidden_norm, with_metrics=True
+            z1,
+            z2,
+            temperature=config.temperature,
+            normalize=config.hidden_norm,
+            memory=self.memory.keys() if config.memory_size else None,
+            with_metrics=True,
         )
+        if config.memory_size and training:
+            keys = self.target_head(self.encode(self.target_encoder, images, training), training=training)
+            keys = tf.math.l2_normalize(keys, axis=1) if config.hidden_norm else keys
+            # Image by image, so that the order in the memory does not depend on the number of replicas.
+            self.memory.enqueue(tf.reshape(tf.stack(tf.split(keys, 2), axis=1), keys.shape))
         return loss, {**metrics, **view_metrics(z1, z2)}, features

@@ -1,0 +1,320 @@
+"""Each method's loss, gradient and memories against a slow computation in float64.
+
+The encoder is one linear map, so that the whole network can be written down here again: which network makes what, from
+which view, in whose batch statistics, and where gradients stop. Gradients are compared along random directions of each
+weight with differences of the slow loss, in which targets and memories stay as they were.
+"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.losses import oracles
+from tfcontrastive.encoders import BatchNorm
+from tfcontrastive.methods import METHODS
+
+BATCH, SIZE, FEATURES = 6, 2, 5
+LEARNING_RATE = 0.1
+
+
+def linear_encoder(norm=False):
+    images = keras.Input((SIZE, SIZE, 1))
+    x = keras.layers.Dense(FEATURES, use_bias=False, name="map")(keras.layers.Flatten()(images))
+    return keras.Model(images, BatchNorm(synchronized=False, name="norm")(x) if norm else x)
+
+
+def make(method, encoder=None, seed=0, **settings):
+    """A model whose weights, targets included, all are random and different."""
+    keras.utils.set_random_seed(seed)
+    kind = METHODS[method]
+    options = {"global_bn": False} if encoder is not None else {}
+    model = kind(encoder or linear_encoder(), kind.Config(**settings), **options)
+    rng = np.random.default_rng(seed)
+    pairs = [model.encoder, model.projection_head, getattr(model, "predictor", None), *(t for t, _ in model.targets)]
+    for part in filter(None, pairs):
+        for variable in part.trainable_variables:
+            offset = 1.0 if variable.name == "gamma" else 0.0
+            variable.assign(offset + 0.5 * rng.standard_normal(variable.shape))
+    model.compile(optimizer=keras.optimizers.SGD(LEARNING_RATE))
+    return model
+
+
+def views(seed=0, batch=BATCH):
+    return list(np.random.default_rng(seed).standard_normal((2, batch, SIZE, SIZE, 1)).astype(np.float32))
+
+
+class Slow:
+    """The model's networks in float64 numpy; `moved` replaces one weight."""
+
+    def __init__(self, model, moved=None):
+        self.model, self.moved = model, moved
+
+    def weight(self, variable):
+        if variable is not None and self.moved is not None and variable is self.moved[0]:
+            return self.moved[1]
+        return np.asarray(variable, np.float64)
+
+    def norm(self, x, layer):
+        y = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + layer.epsilon)
+        y = y * self.weight(layer.gamma) if layer.gamma is not None else y
+        return y + self.weight(layer.beta) if layer.beta is not None else y
+
+    def encode(self, images, network=None):
+        layers = (network or self.model.encoder).layers
+        x = images.reshape(len(images), -1).astype(np.float64)
+        for layer in layers:
+            if isinstance(layer, keras.layers.Dense):
+                x = x @ self.weight(layer.kernel)
+            elif isinstance(layer, BatchNorm):
+                x = self.norm(x, layer)
+        return x
+
+    def head(self, x, head=None):
+        head = head or self.model.projection_head
+        if hasattr(head, "denses"):  # SimCLR's
+            parts = [part for pair in zip(head.denses, head.norms, strict=True) for part in (*pair, "relu")][:-1]
+        else:
+            parts = ["relu" if isinstance(part, keras.layers.ReLU) else part for part in head.parts]
+        for part in parts:
+            if part == "relu":
+                x = np.maximum(x, 0)
+            elif isinstance(part, BatchNorm):
+                x = self.norm(x, part)
+            else:
+                x = x @ self.weight(part.kernel)
+                x = x + self.weight(part.bias) if part.use_bias else x
+        return x
+
+    def online(self, images):
+        return self.head(self.encode(images))
+
+    def predicted(self, images):
+        return self.head(self.online(images), self.model.predictor)
+
+    def target(self, images):
+        return self.head(self.encode(images, self.model.target_encoder), self.model.target_head)
+
+
+def halves(rows):
+    return rows[: len(rows) // 2], rows[len(rows) // 2 :]
+
+
+# One function for each case: the slow loss of two views. Rows of both views go through a network together, so that batch
+# statistics are those of both. `still` has the weights as they were: it makes what takes no gradient.
+
+
+def simclr(slow, still, v1, v2):
+    z1, z2 = halves(slow.online(np.concatenate([v1, v2])))
+    inputs = {"z1": z1, "z2": z2}
+    if still.model.config.memory_size:
+        inputs["memory"] = np.asarray(still.model.memory.rows)
+    return oracles.nt_xent(inputs, inputs, temperature=still.model.config.temperature)
+
+
+def moco(slow, still, v1, v2):
+    queue = np.asarray(still.model.queue.rows)
+    fixed = {"keys": still.target(v2), "queue": queue}
+    return oracles.info_nce({"queries": slow.online(v1)}, fixed, temperature=still.model.config.temperature)
+
+
+def moco_v3(slow, still, v1, v2):
+    images = np.concatenate([v1, v2])
+    (q1, q2), (k1, k2) = halves(slow.predicted(images)), halves(still.target(images))
+    return oracles.symmetric_info_nce({"q1": q1, "q2": q2}, {"k1": k1, "k2": k2}, temperature=0.5)
+
+
+def relic(slow, still, v1, v2):
+    images, config = np.concatenate([v1, v2]), still.model.config
+
+    def inputs(network):
+        z = network.predicted(images) if config.use_target else network.online(images)
+        targets = still.target(images) if config.use_target else z
+        names = ("z1", "z2", "targets1", "targets2")
+        return dict(zip(names, (*halves(z), *halves(targets)), strict=True))
+
+    return oracles.relic(inputs(slow), inputs(still), temperature=config.temperature, alpha=config.alpha)
+
+
+def byol(slow, still, v1, v2):
+    images = np.concatenate([v1, v2])
+    (q1, q2), (t1, t2) = halves(slow.predicted(images)), halves(still.target(images))
+    pairs = [*zip(q1, t2, strict=True), *zip(q2, t1, strict=True)]
+    distances = [np.sum((q / np.linalg.norm(q) - t / np.linalg.norm(t)) ** 2) for q, t in pairs]
+    return sum(distances) / len(v1)
+
+
+def supcon(slow, still, v1, v2):
+    embeddings = np.stack(halves(slow.online(np.concatenate([v1, v2]))), axis=1)
+    return oracles.sup_con({"embeddings": embeddings, "labels": LABELS}, {}, temperature=0.25)
+
+
+def barlow_twins(slow, still, v1, v2):
+    z1, z2 = halves(slow.online(np.concatenate([v1, v2])))
+    return 0.5 * oracles.barlow_twins({"z1": z1, "z2": z2}, {}, off_diagonal_weight=0.05)
+
+
+def instdisc(slow, still, v1, v2):
+    inputs = {"embeddings": slow.online(np.concatenate([v1, v2])), "indices": np.tile(INDEX, 2)}
+    return oracles.instance_softmax(inputs, {"bank": np.asarray(still.model.bank)}, temperature=0.3)
+
+
+LABELS = np.array([0, 2, 0, 1, 2, -1], np.int32)
+INDEX = np.array([3, 0, 8, 1, 5, 2], np.int32)
+SMALL = {"hidden_dim": 6, "proj_out_dim": 4}
+RELIC = {"critic_hidden_dim": 16, "proj_out_dim": 4, "temperature": 0.4, "alpha": 0.7}
+
+# name: (slow loss, method, settings, what views_loss takes beside views)
+CASES = {
+    "simclr": (simclr, "simclr", {"num_proj_layers": 2, "proj_out_dim": 4, "temperature": 0.3}, {}),
+    "simclr_v2": (simclr, "simclr", {"proj_out_dim": 4, "temperature": 0.3, "memory_size": 24}, {}),
+    "simclr_linear_head": (simclr, "simclr", {"proj_head_mode": "linear", "proj_out_dim": 4, "temperature": 0.3}, {}),
+    "simclr_no_head": (simclr, "simclr", {"proj_head_mode": "none", "temperature": 0.3}, {}),
+    "moco_v1": (moco, "moco", {"queue_size": 12, "proj_out_dim": 4, "temperature": 0.2}, {}),
+    "moco_v2": (moco, "moco", {"queue_size": 12, "proj_out_dim": 4, "temperature": 0.2, "moco_head": "mlp"}, {}),
+    "moco_v3": (moco_v3, "moco_v3", {**SMALL, "temperature": 0.5}, {}),
+    "moco_v3_vit": (
+        moco_v3, "moco_v3", {**SMALL, "temperature": 0.5, "num_proj_layers": 3, "predictor_last_norm": True}, {},
+    ),
+    "relic": (relic, "relic", RELIC, {}),
+    "relic_t": (relic, "relic", {**RELIC, "use_target": True}, {}),
+    "byol": (byol, "byol", SMALL, {}),
+    "supcon": (supcon, "supcon", {**SMALL, "temperature": 0.25}, {"label": LABELS}),
+    "barlow_twins": (barlow_twins, "barlow_twins", {**SMALL, "off_diagonal_weight": 0.05, "loss_scale": 0.5}, {}),
+    "instdisc": (
+        instdisc, "instdisc", {"bank_size": 9, "num_negatives": 0, "proj_out_dim": 4, "temperature": 0.3},
+        {"index": INDEX},
+    ),
+}  # fmt: skip
+
+
+def test_the_table_has_every_method():
+    assert {method for _, method, _, _ in CASES.values()} == set(METHODS)
+
+
+def along(loss, model, variable, direction, step=1e-5):
+    """The slow loss's derivative along a direction of one weight."""
+    still, value = Slow(model), np.asarray(variable, np.float64)
+    high, low = (loss(Slow(model, (variable, value + sign * step * direction)), still) for sign in (1, -1))
+    return (high - low) / (2 * step)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_loss_and_gradient_are_those_of_the_slow_loop(case):
+    slow_loss, method, settings, extra = CASES[case]
+    model, (v1, v2) = make(method, **settings), views()
+    memories = [np.array(variable) for variable in model.variables if variable.path.endswith(("rows", "bank"))]
+    with tf.GradientTape() as tape:
+        loss, _, features = model.views_loss(
+            [tf.constant(v1), tf.constant(v2)], training=True, **{name: tf.constant(x) for name, x in extra.items()}
+        )
+    for variable, before in zip([v for v in model.variables if v.path.endswith(("rows", "bank"))], memories, strict=True):
+        variable.assign(before)  # as they were when the loss was taken
+
+    def slow(one, still):
+        return slow_loss(one, still, v1, v2)
+
+    np.testing.assert_allclose(loss, slow(Slow(model), Slow(model)), rtol=1e-5)
+    expected = Slow(model).encode(np.concatenate([v1, v2])[: len(features)])
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+    weights = model.trainable_variables
+    gradients = tape.gradient(loss, weights)
+    rng = np.random.default_rng(1)
+    for variable, gradient in zip(weights, gradients, strict=True):
+        direction = rng.standard_normal(variable.shape)
+        expected = along(slow, model, variable, direction)
+        np.testing.assert_allclose(np.sum(gradient * direction), expected, rtol=2e-3, atol=2e-4, err_msg=variable.path)
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def keys_of(model, name, v1, v2):
+    if name == "moco":
+        return unit(Slow(model).target(v2))
+    both = halves(unit(Slow(model).target(np.concatenate([v1, v2]))))
+    return np.stack(both, axis=1).reshape(2 * len(v1), -1)  # image by image
+
+
+@pytest.mark.parametrize("case", ["moco_v1", "simclr_v2"])
+def test_the_newest_keys_take_the_place_of_the_oldest(case):
+    _, method, settings, _ = CASES[case]
+    model = make(method, **settings)
+    queue = model.queue if method == "moco" else model.memory
+    expected = [*np.array(queue.rows)]
+    for step in range(3):
+        v1, v2 = views(step)
+        newest = [*keys_of(model, method, v1, v2)]
+        model.views_loss([tf.constant(v1), tf.constant(v2)], training=True)
+        first = step * len(newest) % len(expected)
+        expected[first : first + len(newest)] = newest
+        np.testing.assert_allclose(queue.rows, expected, rtol=1e-4, atol=1e-5)
+    assert int(queue.position) == 3 * len(newest) % len(expected)
+
+
+def test_an_images_memory_is_a_mean_of_directions():
+    _, _, settings, extra = CASES["instdisc"]
+    model, (v1, v2) = make("instdisc", bank_momentum=0.3, **settings), views()
+    expected = np.array(model.bank)
+    z1, z2 = halves(Slow(model).online(np.concatenate([v1, v2])))
+    expected[INDEX] = unit(0.3 * expected[INDEX] + 0.7 * unit((z1 + z2) / 2))
+    model.views_loss([tf.constant(v1), tf.constant(v2)], training=True, index=tf.constant(extra["index"]))
+    np.testing.assert_allclose(model.bank, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["moco_v1", "byol"])
+def test_targets_follow_after_the_step(case):
+    _, method, settings, _ = CASES[case]
+    model = make(method, target_momentum=0.9, **settings)
+    before = [(np.array(t), o) for target, online in model.targets
+              for t, o in zip(target.trainable_variables, online.trainable_variables, strict=True)]  # fmt: skip
+    model.train_step({"views": tuple(map(tf.constant, views()))})
+    after = [np.array(t) for target, _ in model.targets for t in target.trainable_variables]
+    for (old, online), new in zip(before, after, strict=True):
+        np.testing.assert_allclose(new, 0.9 * old + 0.1 * np.array(online), rtol=1e-5, atol=1e-6)
+
+
+GROUPS = 2
+SHUFFLED = {"queue_size": 16, "proj_out_dim": 4, "temperature": 0.2, "target_momentum": 1.0}
+
+
+def in_groups(network, images):
+    """Each group by its own batch statistics."""
+    return np.concatenate([network(group) for group in np.split(images, GROUPS)])
+
+
+def shuffled_moco(slow, still, v1, v2, order):
+    """MoCo's loss where batch norm sees a group of images, and keys are made in another order than queries."""
+    keys = np.empty((len(v2), 4))
+    keys[order] = in_groups(still.target, v2[order])
+    fixed = {"keys": keys, "queue": np.asarray(still.model.queue.rows)}
+    loss = oracles.info_nce({"queries": in_groups(slow.online, v1)}, fixed, temperature=0.2)
+    return loss, unit(keys)
+
+
+@pytest.mark.parametrize("form", ["two_replicas", "split_batch_norm"])
+def test_shuffled_batch_norm_is_that_of_the_slow_loop(form, two_replicas):
+    def new(**settings):
+        return make("moco", linear_encoder(norm=True), **SHUFFLED, **settings)
+
+    before = new()  # as it was before the step
+    if form == "two_replicas":
+        with two_replicas.scope():
+            model = new()
+    else:
+        model = new(bn_splits=GROUPS)
+    v1, v2 = views(batch=8)
+    order = tf.random.experimental.stateless_shuffle(tf.range(8), seed=[0, 0]).numpy()
+    assert not np.array_equal(np.sort(order[:4]), np.arange(4))  # else shuffling would change nothing
+
+    history = model.fit(tf.data.Dataset.from_tensors({"views": (v1, v2)}), verbose=0)
+    loss, keys = shuffled_moco(Slow(before), Slow(before), v1, v2, order)
+    np.testing.assert_allclose(history.history["loss"][0], loss, rtol=1e-5)
+    np.testing.assert_allclose(np.array(model.queue.rows)[:8], keys, rtol=1e-4, atol=1e-5)
+    rng = np.random.default_rng(1)
+    for old, new_weight in zip(before.trainable_variables, model.trainable_variables, strict=True):
+        direction = rng.standard_normal(old.shape)
+        slope = along(lambda one, still: shuffled_moco(one, still, v1, v2, order)[0], before, old, direction)
+        gradient = (np.array(old) - np.array(new_weight)) / LEARNING_RATE
+        np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=5e-3, atol=1e-3, err_msg=old.path)

@@ -1,0 +1,104 @@
+"""A method of several crops, of two sizes, is one class: nothing of the base, the data or the command changes for it."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.commands.runs import words, write_images
+from tests.methods.cases import fit
+from tfcontrastive import augment, data, losses
+from tfcontrastive.commands.main import main
+from tfcontrastive.config import AugmentConfig, Checked, option
+from tfcontrastive.encoders import MLP, ViT
+from tfcontrastive.methods import METHODS, ContrastiveModel
+
+GLOBAL, LOCAL = 8, 4
+NAME = "two_global_three_local"
+
+
+@dataclasses.dataclass(frozen=True)
+class CropsConfig(Checked):
+    proj_out_dim: int = option(8, "Size of the projection.")
+    num_global: int = option(2, "Views of the whole size, which are the targets.")
+
+
+class Crops(ContrastiveModel):
+    """Every view's embedding should agree with that of each other global view."""
+
+    Config = CropsConfig
+    metric_names = ("views",)
+
+    def build_parts(self):
+        self.projection_head = MLP((self.config.proj_out_dim,), **self.head_options, name="projection_head")
+        self.projection_head.build((None, self.num_features))
+
+    def views_loss(self, views, training):
+        count = self.config.num_global
+        features = [
+            self.encode(self.encoder, tf.concat(group, axis=0), training) for group in (views[:count], views[count:])
+        ]
+        embeddings = tf.split(self.projection_head(tf.concat(features, axis=0), training=training), len(views))
+        pairs = [(one, two) for one in range(len(views)) for two in range(count) if one != two]
+        loss = tf.add_n([1.0 + losses.negative_cosine(embeddings[a], embeddings[b]) for a, b in pairs]) / len(pairs)
+        return loss, {"views": tf.constant(float(len(views)))}, features[0]
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    local = augment.View(geometry=augment.Geometry(0.05, 0.14, size=LOCAL / GLOBAL))
+    views = (augment.View(gray_probability=0.2),) * 2 + (local,) * 3
+    monkeypatch.setitem(augment.POLICIES, NAME, (augment.Geometry(min_area=0.14), views))
+    monkeypatch.setitem(METHODS, "crops", Crops)
+
+
+def model(**options):
+    keras.utils.set_random_seed(0)
+    encoder = ViT(width=16, depth=1, num_heads=1, patch_size=2)
+    made = Crops(encoder, augmentation=AugmentConfig(augmentation=NAME), **options)
+    made.compile(optimizer=keras.optimizers.SGD(0.05))
+    return made
+
+
+def test_batches_have_each_views_own_crop_and_size():
+    rows = np.linspace(0, 255, 32, dtype=np.uint8)[:, None, None]
+    images = np.broadcast_to(rows, (16, 32, 32, 3))  # a ramp: the range of a crop is its height
+    source, policy = data.ArraySource({"train": (images, None)}), augment.policy(NAME)
+    batches = data.train_batches(
+        source, "train", batch_size=16, image_size=GLOBAL, geometry=policy.geometries, seed=0
+    )
+    views = next(iter(batches))["views"]
+    assert [view.shape[1] for view in views] == [GLOBAL, GLOBAL, LOCAL, LOCAL, LOCAL]
+    heights = [np.ptp(view.numpy(), axis=(1, 2, 3)).max() for view in views]
+    assert max(heights[2:]) < 0.14**0.5 * (4 / 3) ** 0.5 + 0.05 < min(heights[:2])
+
+
+def test_two_replicas_learn_what_one_does(two_replicas):
+    rng = np.random.default_rng(0)
+    batch = {
+        "views": tuple(rng.random((3, 16, size, size, 3), np.float32) for size in (GLOBAL,) * 2 + (LOCAL,) * 3),
+        "seeds": rng.integers(0, 99, (3, 16, 5, 2), dtype=np.int32),
+    }
+    batches = tf.data.Dataset.from_tensor_slices(batch)
+    alone = fit(model(), batches)
+    with two_replicas.scope():
+        together = model()
+    np.testing.assert_allclose(fit(together, batches), alone, rtol=1e-5)
+
+
+def test_whole_images_give_views_of_each_size():
+    views = model().augment_images(tf.random.stateless_uniform([2, GLOBAL, GLOBAL, 3], [0, 1]))
+    assert [view.shape[1] for view in views] == [GLOBAL, GLOBAL, LOCAL, LOCAL, LOCAL]
+
+
+def test_the_command_trains_and_exports_it(tmp_path):
+    dataset = write_images(tmp_path / "images.npz")
+    encoder = {"encoder": "vit_small", "vit_depth": 1, "patch_size": 4}
+    flags = {"method": "crops", "augmentation": NAME, "train_steps": 2, "eval_split": "train", "knn_k": 5}
+    assert main(words(dataset, tmp_path / "run", **encoder, **flags)) == 0
+    record = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert record["views"] == 5
+    assert (tmp_path / "run" / "saved_model" / "1" / "saved_model.pb").exists()
