@@ -1,0 +1,154 @@
+"""What each method learns from the embedded images in about a minute: the README's table of methods.
+
+    python benchmarks/methods.py                                  # every method, three seeds: about an hour of 2 cores
+    python benchmarks/methods.py --methods=byol,moco_v2 --seeds=0
+    python benchmarks/methods.py --table                          # only print what was measured so far
+
+Trains the recipe `embedded_NAME` of each method and measures the encoder of the final epoch on the 2,000 test images,
+beside the same network untrained (with the data's batch-norm statistics). A line of JSON is appended to --output after
+each run, and what stands there is not run again; a recipe that has changed since is.
+
+Each row passes if kNN beats the random encoder by 3 points in every seed and, for the methods without negatives, if the
+features' effective rank stays above the floor, that is, if they did not collapse. Times are told and judged by nobody.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import tempfile
+import time
+import zlib
+
+METHODS = ("simclr", "simclr_v2", "moco_v1", "moco_v2", "moco_v3", "relic", "relic_t", "byol", "supcon", "barlow_twins",
+           "instdisc")  # fmt: skip
+WITHOUT_NEGATIVES = ("byol", "barlow_twins")
+GAIN, RANK_FLOOR = 0.03, 4.0
+
+
+def recipe_words(name: str) -> list[str]:
+    """The flags of a recipe, without its comments."""
+    from tfcontrastive import flags
+
+    return flags.expand([f"--recipe=embedded_{name}"])
+
+
+def fingerprint(name: str) -> int:
+    return zlib.crc32("\n".join(recipe_words(name)).encode())
+
+
+def config_of(name: str, seed: int, model_dir: str):
+    """The recipe's config, as `tfcontrastive train` reads it."""
+    from absl import flags as absl_flags
+
+    from tfcontrastive import flags
+    from tfcontrastive.config import TrainConfig
+    from tfcontrastive.methods import method_class
+
+    words = [*recipe_words(name), f"--seed={seed}", f"--model_dir={model_dir}", "--knn_epochs=0"]
+    method = flags.peek(words, "method", "simclr")
+    base = TrainConfig(method=method, method_config=method_class(method).Config())
+    values = absl_flags.FlagValues()
+    flags.define(base, values)
+    flags.parse(words, values)
+    return flags.from_flags(base, values)
+
+
+def run(name: str, seed: int) -> dict:
+    """Trains one recipe with one seed and measures it."""
+    import keras
+
+    from tfcontrastive.demo import fresh_encoder, measure, settle_statistics
+    from tfcontrastive.train import train
+
+    keras.backend.clear_session()
+    with tempfile.TemporaryDirectory() as directory:
+        config = config_of(name, seed, directory)
+        processor = time.process_time()
+        result = train(config, title=f"{name} seed {seed}")
+        processor = time.process_time() - processor
+        trained = measure("trained", result.model.encoder, config, result.source, result.seconds)
+        random = fresh_encoder(config, result.source)
+        settle_statistics(random, result)
+        untrained = measure("random", random, config, result.source, 0.0)
+    return {
+        "method": name,
+        "seed": seed,
+        "recipe": fingerprint(name),
+        "epochs": config.loop.train_epochs,
+        "random_knn_top1": untrained.metrics["knn_top1"],
+        "knn_top1": trained.metrics["knn_top1"],
+        "linear_top1": trained.metrics["linear_top1"],
+        "effective_rank": result.metrics["effective_rank"],
+        "seconds": result.seconds,
+        "cpu_seconds": processor,
+    }
+
+
+def read(output: pathlib.Path) -> dict[tuple[str, int], dict]:
+    """What was measured with the recipes as they are now: {(method, seed): record}."""
+    lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
+    records = [json.loads(line) for line in lines if line.strip()]
+    now = {name: fingerprint(name) for name in METHODS}
+    return {(one["method"], one["seed"]): one for one in records if one["recipe"] == now.get(one["method"])}
+
+
+def verdict(name: str, records: list[dict]) -> str:
+    """Pass, or what failed."""
+    gain = min(one["knn_top1"] - one["random_knn_top1"] for one in records)
+    rank = min(one["effective_rank"] for one in records)
+    failures = [f"gains {100 * gain:.1f} points at least"] if gain < GAIN else []
+    if name in WITHOUT_NEGATIVES and rank < RANK_FLOOR:
+        failures.append(f"rank {rank:.1f} < {RANK_FLOOR:g}")
+    return "FAIL: " + ", ".join(failures) if failures else "pass"
+
+
+def row(name: str, records: list[dict]) -> str:
+    """A line of the Markdown table."""
+
+    def column(key: str, scale: float = 100.0) -> str:
+        values = [scale * one[key] for one in records]
+        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+        return f"{statistics.mean(values):.1f}{spread}"
+
+    gain = statistics.mean(100 * (one["knn_top1"] - one["random_knn_top1"]) for one in records)
+    return (
+        f"| {name} | {column('random_knn_top1')} | **{column('knn_top1')}** | +{gain:.1f} | {column('linear_top1')} "
+        f"| {column('effective_rank', 1.0)} | {statistics.mean(one['seconds'] for one in records):.0f} "
+        f"| {len(records)} | {verdict(name, records)} |"
+    )
+
+
+def table(measured: dict[tuple[str, int], dict], names: list[str]) -> str:
+    lines = [
+        "| `embedded_...` | kNN top-1, random | kNN top-1 | gain | linear top-1 | effective rank | seconds | seeds | |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        records = [record for (method, _), record in sorted(measured.items()) if method == name]
+        if records:
+            lines.append(row(name, records))
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", default=",".join(METHODS), help="names of recipes, without `embedded_`")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("methods.jsonl"))
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    names, seeds = options.methods.split(","), [int(seed) for seed in options.seeds.split(",")]
+    unknown = set(names) - set(METHODS)
+    if unknown:
+        parser.error(f"--methods must be of {', '.join(METHODS)}. Received: {', '.join(sorted(unknown))}.")
+    for name, seed in [] if options.table else [(name, seed) for seed in seeds for name in names]:
+        if (name, seed) not in read(options.output):
+            record = run(name, seed)
+            with open(options.output, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+    print(table(read(options.output), names))
+
+
+if __name__ == "__main__":
+    main()
