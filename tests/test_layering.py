@@ -8,6 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
     "config": 0,
+    "cluster": 0,
     "distribute": 0,
     "losses": 1,
     "augment": 1,

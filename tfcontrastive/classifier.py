@@ -95,10 +95,9 @@ class Classifier(ReplicatedModel):
             total = loss
             if self.losses:
                 total += tf.add_n([tf.cast(term, total.dtype) for term in self.losses])
-            # The optimizer sums gradients over replicas, and each loss is a mean over its own rows.
+            # Gradients are summed over replicas, and each loss is a mean over its own rows.
             total = self.optimizer.scale_loss(total / distribute.replica_count())
-        weights = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(total, weights), weights, strict=True))
+        self.update_weights(tape.gradient(total, self.trainable_variables))
         self._follow()
         return self.track({"loss": loss, **metrics})
 

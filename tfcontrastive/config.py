@@ -19,6 +19,10 @@ class InputError(ValueError):
     """A mistake in what the user gave. Commands print it as one line and exit with code 2."""
 
 
+class ClusterError(RuntimeError):
+    """A process that trains together with this one was lost. Commands print it as one line and exit with code 1."""
+
+
 def option(
     default: Any,
     help: str,
@@ -157,6 +161,9 @@ class EncoderConfig(Checked):
         "Crop, resize and normalisation of the images, by the family that has them; part of the encoder and its exports.",
         choices=("simclr", "imagenet", "caffe", "symmetric", "pixels"),
     )
+    norm: str = option(
+        "batch", "Normalisation of the ResNet: batch, or group, which looks at one image.", choices=("batch", "group")
+    )
     batch_norm_decay: float = option(0.9, "Decay of batch norm's moving statistics.", at_least=0, below=1)
     global_bn: bool = option(True, "Batch norm over all replicas (synchronized), not over each one's own images.")
 
@@ -174,6 +181,9 @@ class OptimizerConfig(Checked):
     )
     warmup_epochs: float = option(10.0, "Epochs of linear warm-up, before the cosine decay.", at_least=0)
     weight_decay: float = option(1e-6, "Weight decay.", at_least=0)
+    clip_norm: float = option(
+        0.0, "Largest norm of the whole gradient, over all weights and replicas; 0: not clipped.", at_least=0
+    )
     momentum: float = option(0.9, "Momentum of LARS and SGD.", at_least=0, below=1)
 
 
@@ -189,6 +199,9 @@ class DeviceConfig(Checked):
     )
     num_virtual_replicas: int = option(
         0, "Split the CPU into this many devices, to try replicas out.", at_least=0, may_change=True
+    )
+    cluster_timeout: float = option(
+        300.0, "Seconds in which all workers of TF_CONFIG must be reached.", above=0, may_change=True
     )
     use_tpu: bool = option(False, "The same as --strategy=tpu.", may_change=True)
     tpu_name: str | None = option(None, "Name or grpc:// address of the Cloud TPU.", may_change=True)
@@ -222,13 +235,27 @@ class RunConfig(DeviceConfig):
     jit_compile: str = option(
         "auto", "XLA: auto is off on the CPU, where its convolutions are slower.", choices=("auto", "on", "off")
     )
-    steps_per_execution: int = option(1, "Steps per call of the compiled function.", at_least=1, may_change=True)
+    steps_per_execution: int = option(
+        1,
+        "Steps per call of the compiled function; epochs are rounded to a multiple of it.",
+        at_least=1,
+        may_change=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class LoopConfig(RunConfig):
     """A pre-training run: what is measured beside it, too."""
 
+    micro_batch_size: int = option(
+        0,
+        "Images that a replica's encoder holds at a time, for batches larger than memory; 0: its whole share. The gradient "
+        "stays that of the whole batch, but batch norm takes the statistics of a micro batch: see --norm=group.",
+        at_least=0,
+    )
+    gradient_accumulation_steps: int = option(
+        1, "Parts in which a replica computes its batch, for methods that do not compare its images.", at_least=1
+    )
     lineareval_while_pretraining: bool = option(True, "Train a linear probe beside, on stopped gradients.")
     knn_epochs: int = option(5, "Epochs between kNN evaluations; 0: never.", at_least=0, may_change=True)
     knn_k: int = option(200, "Neighbours of the kNN evaluation.", at_least=1, may_change=True)

@@ -5,13 +5,14 @@ The collectives work in a replica context (inside `strategy.run`, hence inside `
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import tensorflow as tf
 
+from tfcontrastive.cluster import Cluster
 from tfcontrastive.config import DeviceConfig, InputError
 
 
@@ -49,6 +50,15 @@ def all_mean(x: tf.Tensor) -> tf.Tensor:
     return total / tf.cast(count, total.dtype)
 
 
+def all_sum(tensors: Sequence[tf.Tensor | None]) -> list[tf.Tensor | None]:
+    """The sums over the replicas of tensors without gradient, in few collectives; None stays None."""
+    given = [tensor for tensor in tensors if tensor is not None]
+    if replica_count() == 1 or not given:
+        return list(tensors)
+    sums = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, given))
+    return [None if tensor is None else next(sums) for tensor in tensors]
+
+
 def assign_all(variables: Sequence[tf.Variable], values: Sequence[tf.Tensor]) -> None:
     """Assigns to variables, on every replica, values that are the same on every replica."""
 
@@ -69,6 +79,16 @@ def scatter_all(variable: tf.Variable, indices: tf.Tensor, rows: tf.Tensor) -> N
         strategy.extended.update(variable, scatter, args=(indices, rows), group=False)
 
     tf.__internal__.distribute.interim.maybe_merge_call(update, tf.distribute.get_strategy(), variable, indices, rows)
+
+
+def takes_sums(optimizer: keras.optimizers.Optimizer) -> None:
+    """Tells an optimizer that its gradients come summed over the replicas.
+
+    Keras' optimizers sum them themselves, but only after clipping each replica's own and looking for overflows there.
+    """
+    for part in (optimizer, getattr(optimizer, "inner_optimizer", None)):
+        if part is not None:
+            part._all_reduce_sum_gradients = list
 
 
 def as_log(value: tf.Tensor) -> tf.Tensor:
@@ -127,8 +147,38 @@ def learning_rate_of(model: keras.Model) -> float:
 
 def is_chief() -> bool:
     """Whether this process writes checkpoints and logs: the first worker, or the only one."""
-    task = _task()
-    return task is None or task == ("chief", 0) or (task == ("worker", 0) and "chief" not in _cluster())
+    cluster = Cluster.from_environment()
+    return cluster is None or cluster.is_chief
+
+
+@contextlib.contextmanager
+def names_lost_workers() -> Iterator[None]:
+    """Turns TensorFlow's errors about a worker that left into a `ClusterError` that names it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        cluster = Cluster.from_environment()
+        lost = None if cluster is None else cluster.lost(str(error))
+        if lost is None:
+            raise
+        raise lost from error
+
+
+def loops(strategy: tf.distribute.Strategy) -> bool:
+    """Whether several steps of a strategy can be one call: Keras' loop fails with mirrored strategies' collectives."""
+    return strategy.num_replicas_in_sync == 1 or isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+def agree(strategy: tf.distribute.Strategy, value: int) -> bool:
+    """Waits for every process of a strategy; whether all of them came with the same value."""
+    if Cluster.from_environment() is None or strategy.num_replicas_in_sync == 1:
+        return True
+
+    @tf.function
+    def gather():
+        return strategy.run(lambda: all_gather(tf.constant([value])))
+
+    return bool(tf.reduce_all(strategy.experimental_local_results(gather())[0] == value))
 
 
 def strategy_of(devices: DeviceConfig) -> tf.distribute.Strategy:
@@ -139,6 +189,7 @@ def strategy_of(devices: DeviceConfig) -> tf.distribute.Strategy:
         tpu_name=devices.tpu_name,
         tpu_zone=devices.tpu_zone,
         gcp_project=devices.gcp_project,
+        cluster_timeout=devices.cluster_timeout,
     )
 
 
@@ -149,6 +200,7 @@ def make_strategy(
     tpu_name: str | None = None,
     tpu_zone: str | None = None,
     gcp_project: str | None = None,
+    cluster_timeout: float = 300.0,
 ) -> tf.distribute.Strategy:
     """The strategy a name stands for. Call it before anything else uses TensorFlow's devices.
 
@@ -156,9 +208,10 @@ def make_strategy(
         name: auto (GPUs -> mirrored, TF_CONFIG -> multi_worker, else none), none, mirrored, multi_worker or tpu.
         num_virtual_replicas: splits the CPU into this many logical devices, to try replicas on one machine.
         tpu_name, tpu_zone, gcp_project: the Cloud TPU of `tpu`.
+        cluster_timeout: seconds in which all workers of `multi_worker` must come.
 
     Raises:
-        InputError: no such name, no TPU, or a TF_CONFIG that is not a valid one.
+        InputError: no such name, no TPU, a TF_CONFIG that is not a valid one, or a worker that cannot be reached.
     """
     if num_virtual_replicas > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
@@ -175,11 +228,19 @@ def make_strategy(
         cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
         return tf.distribute.MirroredStrategy(cpus if num_virtual_replicas > 1 or not gpus else None)
     if name == "multi_worker":
-        _task()
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return _multi_worker_strategy(cluster_timeout)
     if name == "tpu":
         return _tpu_strategy(tpu_name, tpu_zone, gcp_project)
     raise InputError(f"`strategy` must be auto, none, mirrored, multi_worker or tpu. Received: strategy={name!r}.")
+
+
+def _multi_worker_strategy(timeout: float) -> tf.distribute.Strategy:
+    cluster = Cluster.from_environment()
+    if cluster is None:
+        raise InputError("`strategy=multi_worker` needs TF_CONFIG, which names the workers. Received: it is not set.")
+    cluster.wait_for_all(timeout)
+    with cluster.ends_unless_done(timeout), names_lost_workers():
+        return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _tpu_strategy(name: str | None, zone: str | None, project: str | None) -> tf.distribute.Strategy:
@@ -193,25 +254,3 @@ def _tpu_strategy(name: str | None, zone: str | None, project: str | None) -> tf
             f"`strategy=tpu` needs a TPU that can be reached. Received: tpu_name={name!r}: {reason}"
         ) from error
     return tf.distribute.TPUStrategy(resolver)
-
-
-def _cluster() -> dict[str, list[str]]:
-    text = os.environ.get("TF_CONFIG")
-    if not text:
-        return {}
-    try:
-        cluster = json.loads(text)["cluster"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"TF_CONFIG must be JSON with `cluster` and `task`. Received: {text!r}.") from error
-    return cluster
-
-
-def _task() -> tuple[str, int] | None:
-    cluster = _cluster()
-    if not cluster:
-        return None
-    task = json.loads(os.environ["TF_CONFIG"]).get("task") or {}
-    kind, index = task.get("type"), task.get("index")
-    if kind not in cluster or not isinstance(index, int) or not 0 <= index < len(cluster[kind]):
-        raise InputError(f"TF_CONFIG's `task` must name a member of its `cluster`. Received: {task} of {cluster}.")
-    return kind, index

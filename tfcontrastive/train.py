@@ -32,6 +32,7 @@ class Plan:
     num_examples: int
     steps: int
     epoch_steps: int
+    execution_steps: int
     warmup_steps: int
     checkpoint_steps: int
     peak_learning_rate: float
@@ -42,7 +43,8 @@ class Plan:
         loop, batch = config.loop, config.loop.train_batch_size
         steps = loop.train_steps or optimizers.train_steps(num_examples, batch, loop.train_epochs)
         warmup = optimizers.warmup_steps(num_examples, batch, config.optimizer.warmup_epochs)
-        epoch_steps = max(1, round(num_examples / batch))
+        together = loop.steps_per_execution
+        epoch_steps = together * max(1, round(num_examples / batch / together))
         peak = optimizers.scaled_learning_rate(
             config.optimizer.learning_rate, batch, config.optimizer.learning_rate_scaling
         )
@@ -51,6 +53,7 @@ class Plan:
             steps=steps,
             epoch_steps=epoch_steps,
             warmup_steps=warmup,
+            execution_steps=together,
             checkpoint_steps=loop.checkpoint_steps or loop.checkpoint_epochs * epoch_steps,
             peak_learning_rate=peak,
             schedule=optimizers.learning_rate_schedule(peak, steps=steps, warmup_steps=warmup),
@@ -59,7 +62,8 @@ class Plan:
     def segments(self, first_step: int) -> list[tuple[int, int, int]]:
         """Calls of `fit` that lead from a step to the end: (first epoch, last epoch, steps an epoch).
 
-        Epochs are whole but for the one that a resumed run starts in and the one that ends the run.
+        Epochs are whole but for the one that a resumed run starts in and the one that ends the run. What is left of those
+        beside whole executions of several steps is a call of its own.
         """
         parts, step = [], first_step
         while step < self.steps:
@@ -67,6 +71,8 @@ class Plan:
             whole = (self.steps - step) // self.epoch_steps
             if inside or not whole:
                 length = min(self.epoch_steps - inside, self.steps - step)
+                if length > self.execution_steps:
+                    length -= length % self.execution_steps
                 parts.append((epoch, epoch + 1, length))
                 step += length
             else:
@@ -88,6 +94,7 @@ class TrainResult:
     seconds: float
 
 
+@distribute.names_lost_workers()
 def train(
     config: TrainConfig,
     *,
@@ -125,7 +132,9 @@ def train(
     source = load_source(config)
     plan = make_plan(config, source)
     model = first_model(config, source, plan, strategy)  # what cannot work fails here, before anything is written
-    directory.claim(config, overwrite=overwrite, allow_config_change=allow_config_change)
+    if distribute.is_chief():
+        directory.claim(config, overwrite=overwrite, allow_config_change=allow_config_change)
+    distribute.agree(strategy, 0)  # no worker looks for checkpoints before the chief has claimed the directory
     if source.check(directory.bad_files):  # fewer images, hence other steps
         plan = make_plan(config, source)
         model = first_model(config, source, plan, strategy)
@@ -182,6 +191,11 @@ def fit(
         directory.checkpoints, every_steps=plan.checkpoint_steps, last_step=plan.steps, keep=loop.keep_checkpoint_max
     )
     first_step = checkpoints.restore(model)
+    if not distribute.agree(model.distribute_strategy, first_step):
+        raise InputError(
+            "`model_dir` must be a directory that all workers share, as on network storage. "
+            f"Received: {loop.model_dir!r}, whose newest checkpoint is not the same everywhere."
+        )
     if first_step:
         logging.info("Going on from step %d of %d.", first_step, plan.steps)
     summaries = Summaries(
@@ -196,6 +210,10 @@ def fit(
     progress = Progress(title, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size)
     try:
         for first, last, steps in plan.segments(first_step):
+            together = plan.execution_steps if steps % plan.execution_steps == 0 else 1
+            if model.steps_per_execution != together:  # Keras would run whole executions, past the end
+                model.steps_per_execution = together
+                model.make_train_function(force=True)
             model.fit(
                 batches(distribute.step_of(model)),
                 initial_epoch=first,
@@ -252,15 +270,35 @@ def batches(
 
 def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     """The strategy of a run; the global batch must divide over its replicas."""
-    strategy = distribute.strategy_of(config.loop)
-    replicas = strategy.num_replicas_in_sync
-    batch_size = config.loop.train_batch_size
-    if batch_size % replicas:
+    loop, strategy = config.loop, distribute.strategy_of(config.loop)
+    check_batch(config, strategy.num_replicas_in_sync)
+    if loop.steps_per_execution > 1 and not distribute.loops(strategy):
         raise InputError(
-            f"`train_batch_size` must be a multiple of the number of replicas, {replicas}. "
-            f"Received: train_batch_size={batch_size}."
+            "`steps_per_execution` must be 1 on several replicas, but for TPUs: Keras' loop of steps cannot hold their "
+            f"collectives. Received: steps_per_execution={loop.steps_per_execution} on "
+            f"{strategy.num_replicas_in_sync} replicas."
         )
     return strategy
+
+
+def check_batch(config: TrainConfig, replicas: int) -> None:
+    """The global batch must divide over its replicas, and a replica's share of it over what divides that."""
+    loop = config.loop
+    if loop.train_batch_size % replicas:
+        raise InputError(
+            f"`train_batch_size` must be a multiple of the number of replicas, {replicas}. "
+            f"Received: train_batch_size={loop.train_batch_size}."
+        )
+    share = loop.train_batch_size // replicas
+    for name in ("micro_batch_size", "gradient_accumulation_steps"):
+        value = getattr(loop, name)
+        if value and share % value:
+            raise InputError(f"`{name}` must divide a replica's {share} images. Received: {name}={value}.")
+    if loop.micro_batch_size and replicas > 1 and config.encoder.norm == "batch" and config.encoder.global_bn:
+        raise InputError(
+            "`micro_batch_size` on several replicas needs --norm=group, or batch norm of each replica's own images "
+            f"(--global_bn=false). Received: norm=batch, global_bn=True on {replicas} replicas."
+        )
 
 
 def load_source(config: TrainConfig) -> data.Source:
@@ -306,6 +344,8 @@ def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods
             global_bn=config.encoder.global_bn,
             batch_norm_decay=config.encoder.batch_norm_decay,
             total_steps=plan.steps,
+            micro_batch_size=config.loop.micro_batch_size,
+            gradient_accumulation_steps=config.loop.gradient_accumulation_steps,
         )
     compile_model(model, config.optimizer, config.loop, plan)
     return model
@@ -314,10 +354,14 @@ def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods
 def compile_model(model: keras.Model, config: OptimizerConfig, loop: RunConfig, plan: Plan) -> None:
     """Compiles a model with the run's optimizer."""
     optimizer = optimizers.build(
-        config.optimizer, learning_rate=plan.schedule, momentum=config.momentum, weight_decay=config.weight_decay
+        config.optimizer,
+        learning_rate=plan.schedule,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        global_clipnorm=config.clip_norm or None,
     )
     if loop.mixed_precision == "float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer = optimizers.LossScale(optimizer)
     model.compile(
         optimizer=optimizer,
         jit_compile={"auto": "auto", "on": True, "off": False}[loop.jit_compile],
@@ -365,6 +409,7 @@ def build_network(config: EncoderConfig, *, image_size: int | None, channels: in
         stem=config.stem,
         pool_padding=config.pool_padding,
         first_shortcut=config.first_shortcut,
+        norm=config.norm,
         global_bn=config.global_bn,
         batch_norm_decay=config.batch_norm_decay,
     )

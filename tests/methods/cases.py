@@ -43,11 +43,11 @@ CASES = {
 ONE_EACH = list({method: case for case, (method, _) in reversed(CASES.items())}.values())[::-1]
 
 
-def tiny_encoder(channels: int = 3, width: int = 8) -> keras.Model:
+def tiny_encoder(channels: int = 3, width: int = 8, norm=BatchNorm) -> keras.Model:
     x = images = keras.Input((SIZE, SIZE, channels))
     for i, filters in enumerate((width, 2 * width)):
         x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv_{i}")(x)
-        x = keras.layers.ReLU()(BatchNorm(name=f"norm_{i}")(x))
+        x = keras.layers.ReLU()(norm(name=f"norm_{i}")(x))
     return keras.Model(images, keras.layers.GlobalAveragePooling2D(dtype="float32")(x), name="tiny")
 
 
@@ -58,17 +58,20 @@ def make_model(
     learning_rate: float = 0.05,
     jit_compile: bool = False,
     seed: int = 1,
+    encoder: keras.Model | None = None,
+    **options,
 ) -> ContrastiveModel:
     """A compiled model of one case, with the same first weights for the same seed."""
     method, settings = CASES[case]
     keras.utils.set_random_seed(seed)
     model = METHODS[method](
-        tiny_encoder(),
+        encoder or tiny_encoder(),
         METHODS[method].Config(**settings),
         num_classes=CLASSES,
         augmentation=AugmentConfig(color_jitter_strength=0.5),
         total_steps=20,
         name="model",
+        **options,
     )
     made = optimizers.build(optimizer, learning_rate, momentum=0.9, weight_decay=1e-4)
     model.compile(optimizer=made, jit_compile=jit_compile)

@@ -21,7 +21,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
         directory: where checkpoints go (only the chief's stay; other workers write theirs to a temporary directory).
-        every_steps: steps between checkpoints; the last step is saved too.
+        every_steps: steps between checkpoints, or as near as `steps_per_execution` allows; the last step is saved too.
         last_step: the step at which the run ends.
         keep: how many are kept.
     """
@@ -33,6 +33,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.last_step = last_step
         self.keep = keep
         self._manager: tf.train.CheckpointManager | None = None
+        self._step = 0
 
     def restore(self, model: keras.Model) -> int:
         """Restores the newest checkpoint, if there is one, into a compiled model; returns its step (0: none)."""
@@ -41,7 +42,8 @@ class Checkpoints(keras.callbacks.Callback):
         if newest is None:
             return 0
         restore(newest, model)
-        return distribute.step_of(model)
+        self._step = distribute.step_of(model)
+        return self._step
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -52,14 +54,19 @@ class Checkpoints(keras.callbacks.Callback):
             )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        step = distribute.step_of(self.model)
-        if step % self.every_steps == 0 or step == self.last_step:
-            self._manager.save(checkpoint_number=step)
+        before, self._step = self._step, distribute.step_of(self.model)
+        if passes(before, self._step, self.every_steps) or self._step == self.last_step:
+            self._manager.save(checkpoint_number=self._step)
 
     @property
     def newest(self) -> str | None:
         """The path of the newest checkpoint."""
         return tf.train.latest_checkpoint(self.directory)
+
+
+def passes(before: int, step: int, every: int) -> bool:
+    """Whether a multiple of `every` was reached between two calls, which may be several steps apart."""
+    return every > 0 and step // every > before // every
 
 
 def checkpoint_of(model: keras.Model, *, optimizer: bool = True) -> tf.train.Checkpoint:

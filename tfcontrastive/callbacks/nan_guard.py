@@ -15,6 +15,7 @@ from tfcontrastive.config import InputError
 class NanGuard(keras.callbacks.Callback):
     """Raises at the first step whose loss is NaN or infinite, before anything is saved from it.
 
+    With `steps_per_execution` that is the end of the execution: the loss is a mean over the epoch so far, which stays NaN.
     Put it first among the callbacks: Keras calls them in order, and `Checkpoints` must not see that step.
 
     Raises:

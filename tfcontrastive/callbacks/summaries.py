@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive import distribute
+from tfcontrastive.callbacks.checkpoints import passes
 
 
 class Summaries(keras.callbacks.Callback):
@@ -35,6 +36,7 @@ class Summaries(keras.callbacks.Callback):
         self._start = time.monotonic()
         self._seconds_before = 0.0
         self._compiled = False
+        self._step = first_step
         if self.chief:
             self.writer = tf.summary.create_file_writer(directory)
             _drop_after(history, first_step)
@@ -45,10 +47,11 @@ class Summaries(keras.callbacks.Callback):
         return self._seconds_before + time.monotonic() - self._start
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        step = distribute.step_of(self.model)
+        before, self._step = self._step, distribute.step_of(self.model)
+        step = self._step
         if not self._compiled:  # the first step's time is that of tracing
             self._compiled, self._since = True, (time.monotonic(), step)
-        elif self.chief and self.every_steps and step % self.every_steps == 0:
+        elif self.chief and passes(before, step, self.every_steps):
             self._write(step, {**_floats(logs), **self._pace(step)})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tfcontrastive.config import InputError, unknown
+from tfcontrastive.config import ClusterError, InputError, unknown
 
 COMMANDS = {
     "demo": "SimCLR on real images that ship inside, with proof and pictures, in a few minutes on a CPU",
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; default: the process's.
 
     Returns:
-        the exit code: 0, or 2 for a mistake in what was given, told in one line on stderr.
+        the exit code: 0; 2 for a mistake in what was given, 1 for a lost worker, both told in one line on stderr.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return importlib.import_module(f"tfcontrastive.commands.{words[0].replace('-', '_')}").run(words[1:]) or 0
     except InputError as error:
         return _fail(str(error))
+    except ClusterError as error:
+        return _fail(str(error), code=1)
     except KeyboardInterrupt:
         return _fail("stopped. Start the same command again to go on from the last checkpoint.", code=130)
     except Exception as error:

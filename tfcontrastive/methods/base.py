@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfcontrastive import augment, distribute
 from tfcontrastive.config import AugmentConfig, Checked, InputError
+from tfcontrastive.methods.micro_batch import encode_in_micro_batches
 from tfcontrastive.methods.replicated_model import ReplicatedModel
 
 
@@ -37,9 +38,14 @@ class ContrastiveModel(ReplicatedModel):
         seed: of the views that are made here; views from `train_batches` bring their own.
         global_bn, batch_norm_decay: of the heads' batch norm.
         total_steps: of the training, where a method has a schedule of its own (a momentum ramp).
+        micro_batch_size: images that a replica's encoder holds the activations of; 0: all of its batch. The gradient
+            stays that of the whole batch, but batch norm takes the statistics of a micro batch.
+        gradient_accumulation_steps: parts in which a replica computes its batch, one after the other; the gradient is
+            their mean, and batch norm takes the statistics of a part.
 
     Raises:
-        InputError: where the encoder does not map images to vectors of a known size.
+        InputError: where the encoder does not map images to vectors of a known size, or gradients are to be accumulated
+            over parts of a batch whose images the method compares.
 
     Example:
         >>> encoder = tfcontrastive.ResNet(18, width_multiplier=0.25, input_shape=(28, 28, 1))
@@ -51,6 +57,7 @@ class ContrastiveModel(ReplicatedModel):
     Config: type[Checked]
     metric_names: Sequence[str] = ()
     batch_keys: Sequence[str] = ()  # what `views_loss` takes of the data beside views: "label", "index"
+    compares_images = True  # False where the loss of an image depends on no other image of the batch
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -67,6 +74,8 @@ class ContrastiveModel(ReplicatedModel):
         global_bn: bool = True,
         batch_norm_decay: float = 0.9,
         total_steps: int | None = None,
+        micro_batch_size: int = 0,
+        gradient_accumulation_steps: int = 1,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -83,6 +92,15 @@ class ContrastiveModel(ReplicatedModel):
         # the rounding wherever images differ by less than their mean.
         self.head_options = {"global_bn": global_bn, "batch_norm_decay": batch_norm_decay, "dtype": "float32"}
         self.total_steps = total_steps
+        self.micro_batch_size = micro_batch_size
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        if gradient_accumulation_steps > 1 and self.compares_images:
+            able = sorted(kind.__name__ for kind in ContrastiveModel.__subclasses__() if not kind.compares_images)
+            raise InputError(
+                "`gradient_accumulation_steps` is for methods that do not compare the images of a batch: "
+                f"{', '.join(able)}. Received: {gradient_accumulation_steps} with {type(self).__name__}. "
+                "Use `micro_batch_size`, whose gradient is that of the whole batch."
+            )
         self.num_classes = num_classes
         self.targets: list[tuple[keras.Layer, keras.Layer]] = []
         self.probe = None
@@ -156,12 +174,41 @@ class ContrastiveModel(ReplicatedModel):
         return self.encoder(images, training=training)
 
     def encode(self, network: keras.Model, images: tf.Tensor, training: bool) -> tf.Tensor:
-        """Features `[B, F]` of images by the encoder or a copy of it: how `views_loss` calls them."""
-        return network(images, training=training)
+        """Features `[B, F]` of images by the encoder or a copy of it: how `views_loss` calls them.
+
+        With `micro_batch_size`, only so many images are in the network at a time.
+        """
+        if not self.micro_batch_size or images.shape[0] == self.micro_batch_size:
+            return network(images, training=training)
+        return encode_in_micro_batches(network, images, self.micro_batch_size, training)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step on this replica's share of the batch; the same for every method."""
         views, batch = self.make_views(data)
+        values, gradients = self.values_and_gradients(views, batch)
+        self.update_weights(gradients)
+        self.on_weights_updated()
+        return self.track(values)
+
+    def values_and_gradients(
+        self, views: Sequence[tf.Tensor], batch: dict[str, tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
+        """This replica's metrics, and its share of the gradient: what the sum over the replicas takes of it."""
+        parts = self.gradient_accumulation_steps
+        if parts == 1:
+            return self._part_gradients(views, batch)
+        sliced = zip(*[tf.split(tensor, parts) for tensor in tf.nest.flatten([list(views), batch])], strict=True)
+        means: Any = None
+        for part in sliced:
+            with tf.control_dependencies(tf.nest.flatten(means) if means else []):  # the activations of one at a time
+                found = self._part_gradients(*tf.nest.pack_sequence_as([list(views), batch], part))
+                found = tf.nest.map_structure(lambda value: value / parts, found)
+            means = tf.nest.map_structure(tf.add, means, found) if means else found
+        return means
+
+    def _part_gradients(
+        self, views: Sequence[tf.Tensor], batch: dict[str, tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
         extra = {name: self._required(batch, name) for name in self.batch_keys}
         with tf.GradientTape() as tape:
             loss, metrics, features = self.views_loss(views, training=True, **extra)
@@ -172,12 +219,9 @@ class ContrastiveModel(ReplicatedModel):
                 probe_loss, probe_accuracy = self.probe_loss(features, batch["label"])
                 total += probe_loss
                 metrics = {**metrics, "probe_loss": probe_loss, "probe_accuracy": probe_accuracy}
-            # The optimizer sums gradients over replicas, and each loss is a mean over its own rows.
+            # Gradients are summed over replicas, and each loss is a mean over its own rows.
             total = self.optimizer.scale_loss(total / distribute.replica_count())
-        weights = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(total, weights), weights, strict=True))
-        self.on_weights_updated()
-        return self.track({"loss": loss, **metrics})
+        return {"loss": loss, **metrics}, tape.gradient(total, self.trainable_variables)
 
     def probe_loss(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Cross entropy and accuracy of the probe on stopped gradients, over the rows that have a label."""
@@ -237,6 +281,8 @@ class ContrastiveModel(ReplicatedModel):
             "global_bn": self.head_options["global_bn"],
             "batch_norm_decay": self.head_options["batch_norm_decay"],
             "total_steps": self.total_steps,
+            "micro_batch_size": self.micro_batch_size,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
         }
 
     @classmethod

@@ -39,6 +39,7 @@ class BYOL(ContrastiveModel):
 
     Config = BYOLConfig
     metric_names = VIEW_METRICS
+    compares_images = False
 
     def build_parts(self) -> None:
         widths = (self.config.hidden_dim, self.config.proj_out_dim)

@@ -41,6 +41,7 @@ class InstDisc(ContrastiveModel):
 
     Config = InstDiscConfig
     metric_names = VIEW_METRICS
+    compares_images = False
     batch_keys = ("index",)
 
     def build_parts(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -28,12 +29,21 @@ class ReplicatedModel(keras.Model):
         if jit_compile == "auto":
             jit_compile = bool(tf.config.list_logical_devices("TPU") or tf.config.list_logical_devices("GPU"))
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        distribute.takes_sums(self.optimizer)
         if self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def update_weights(self, gradients: Sequence[tf.Tensor | None]) -> None:
+        """One step of the optimizer, from each replica's share of the gradient of `trainable_variables`.
+
+        Shares are summed before anything looks at them: the norm of one, or an overflow in one, says nothing of the sum.
+        """
+        gradients = distribute.all_sum(gradients)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
 
     def track(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Means over the epoch so far of values averaged over the replicas."""

@@ -2,6 +2,7 @@
 
 from tfcontrastive.optimizers.build import NAMES, build
 from tfcontrastive.optimizers.lars import LARS, lars_update
+from tfcontrastive.optimizers.loss_scale import LossScale
 from tfcontrastive.optimizers.schedules import (
     ema_momentum,
     learning_rate_schedule,
@@ -17,6 +18,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Lamb",
+    "LossScale",
     "Momentum",
     "build",
     "ema_momentum",
