@@ -32,6 +32,7 @@ from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.objectives import CrossEntropy
 from tfcontrastive.train import (
     build_encoder,
+    claim,
     compile_model,
     eval_split,
     fit,
@@ -178,7 +179,7 @@ class Job:
         """Trains to the end, measures, and writes metrics.json."""
         config, directory = self.config, self.directory
         self.prepare()
-        directory.claim(config, overwrite=overwrite, allow_config_change=allow_config_change)
+        claim(directory, config, self.strategy, overwrite=overwrite, allow_config_change=allow_config_change)
         if self.whole.check(directory.bad_files):
             self.prepare()
         self.write_parts()

@@ -132,9 +132,7 @@ def train(
     source = load_source(config)
     plan = make_plan(config, source)
     model = first_model(config, source, plan, strategy)  # what cannot work fails here, before anything is written
-    if distribute.is_chief():
-        directory.claim(config, overwrite=overwrite, allow_config_change=allow_config_change)
-    distribute.agree(strategy, 0)  # no worker looks for checkpoints before the chief has claimed the directory
+    claim(directory, config, strategy, overwrite=overwrite, allow_config_change=allow_config_change)
     if source.check(directory.bad_files):  # fewer images, hence other steps
         plan = make_plan(config, source)
         model = first_model(config, source, plan, strategy)
@@ -281,6 +279,13 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     return strategy
 
 
+def claim(directory: ModelDir, config: TrainConfig, strategy: tf.distribute.Strategy, **how: bool) -> None:
+    """The chief claims a run's directory; no worker looks for checkpoints there before."""
+    if distribute.is_chief():
+        directory.claim(config, **how)
+    distribute.agree(strategy, 0)
+
+
 def check_batch(config: TrainConfig, replicas: int) -> None:
     """The global batch must divide over its replicas, and a replica's share of it over what divides that."""
     loop = config.loop
@@ -291,10 +296,10 @@ def check_batch(config: TrainConfig, replicas: int) -> None:
         )
     share = loop.train_batch_size // replicas
     for name in ("micro_batch_size", "gradient_accumulation_steps"):
-        value = getattr(loop, name)
+        value = getattr(loop, name, 0)  # fine-tuning has neither
         if value and share % value:
             raise InputError(f"`{name}` must divide a replica's {share} images. Received: {name}={value}.")
-    if loop.micro_batch_size and replicas > 1 and config.encoder.norm == "batch" and config.encoder.global_bn:
+    if getattr(loop, "micro_batch_size", 0) and replicas > 1 and config.encoder.norm == "batch" and config.encoder.global_bn:
         raise InputError(
             "`micro_batch_size` on several replicas needs --norm=group, or batch norm of each replica's own images "
             f"(--global_bn=false). Received: norm=batch, global_bn=True on {replicas} replicas."
