@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import itertools
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent import futures
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,9 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 from tfcontrastive.export.embedding_writer import EmbeddingWriter
+from tfcontrastive.export.items import Items
 from tfcontrastive.export.model_card import read_card
 from tfcontrastive.trained import latest_version
-
-Items = Callable[[int], Iterable[tuple[str, bytes | np.ndarray]]]
-"""From a position on: (id, image). An image is a whole file as bytes, or preprocessed float32 `[S, S, C]` in [0, 1]."""
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +48,11 @@ def embed_images(
     """Embeds every image of a source, and can be killed and started again at any time.
 
     An image that cannot be decoded is skipped, with its reason, and listed in `output/bad_files.txt`. Memory does not
-    grow with the source: one batch and one shard are held.
+    grow with the source: two batches and one shard are held.
 
     Args:
         saved_model: what `save_model` wrote, or the base directory of its versions (the highest is taken).
-        items: the source, see `Items`. It must give the same items in the same order each time.
+        items: the source, from `folder_items`, `encoded_items` or `dataset_items`, or a function of the same kind.
         output: the directory of the set. A set begun with the same arguments is continued.
         format: npy, parquet or tfrecord.
         dtype: float32, float16 or int8, with one scale a vector.
@@ -78,11 +76,12 @@ def embed_images(
         raise InputError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}.")
     path = latest_version(saved_model)
     encode = _Encoder(path, "embedding_l2" if normalize else "embedding")
-    facts = {"model": encode.facts, "normalize": normalize, "source": source}
+    facts = {"model": encode.facts, "normalize": normalize, "source": source,
+             "items": getattr(items, "fingerprint", None)}
     writer = EmbeddingWriter(output, encode.dim, format=format, dtype=dtype, shard_rows=shard_rows, facts=facts)
     before, start = writer.rows, time.monotonic()
     if not writer.complete:
-        for batch in _batches(items(writer.position), batch_size):
+        for batch in _read_ahead(_batches(items(writer.position), batch_size)):
             for name, vector in zip((name for name, _ in batch), encode([image for _, image in batch]), strict=True):
                 if isinstance(vector, str):
                     writer.skip(name, vector)
@@ -96,54 +95,6 @@ def embed_images(
         raise InputError(f"`items` must hold a readable image. Received: {len(writer.skipped)} unreadable{reason}.")
     seconds = time.monotonic() - start
     return Embedded(writer.rows, writer.skipped, seconds, (writer.rows - before) / max(seconds, 1e-9))
-
-
-def folder_items(folder: str | os.PathLike) -> Items:
-    """The image files of a folder tree, sorted by name; ids are paths relative to it.
-
-    Raises:
-        InputError: if there are none.
-    """
-    folder = os.fspath(folder)
-    names = sorted(os.path.relpath(os.path.join(parent, name), folder)
-                   for parent, _, files in os.walk(folder) for name in files if name.lower().endswith(IMAGE_SUFFIXES))
-    if not names:
-        raise InputError(f"`folder` must hold images ({', '.join(IMAGE_SUFFIXES)}). Received: {folder}, without any.")
-
-    return _FolderItems(folder, names)
-
-
-class _FolderItems:
-    """Called, gives a folder's files from a position on; knows how many there are."""
-
-    def __init__(self, folder: str, names: list[str]):
-        self._folder, self._names = folder, names
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __call__(self, start: int) -> Iterator[tuple[str, bytes]]:
-        for name in self._names[start:]:
-            try:
-                with open(os.path.join(self._folder, name), "rb") as file:
-                    yield name, file.read()
-            except OSError:
-                yield name, b""  # listed as unreadable, like any damaged file
-
-
-def dataset_items(batches: Callable[[], tf.data.Dataset], prefix: str = "") -> Items:
-    """The images of evaluation batches `{"image": [B, S, S, C]}`; ids are `prefix` and the position.
-
-    Args:
-        batches: makes the data set, the same each time.
-        prefix: for example `test/`.
-    """
-    def items(start):
-        images = batches().map(lambda batch: batch["image"]).unbatch().skip(start)
-        for position, image in enumerate(images.as_numpy_iterator(), start):
-            yield f"{prefix}{position}", image
-
-    return items
 
 
 def embed_files(saved_model: str | os.PathLike, files: Sequence[str | os.PathLike]) -> np.ndarray:
@@ -216,10 +167,20 @@ def model_facts(path: str) -> dict[str, Any]:
 
 
 def _reason(error: tf.errors.InvalidArgumentError) -> str:
-    """The line of a long message that names the problem."""
+    """The line of a long message that names the problem, without the position in its batch."""
     lines = [line.strip() for line in error.message.splitlines() if line.strip()]
     start = next((i for i, line in enumerate(lines) if line.startswith("<stack traces")), -1)
-    return (lines[start + 1:] or lines)[0].partition("[[")[0].strip().removeprefix("assertion failed: ").strip("[] ")
+    line = (lines[start + 1:] or lines)[0].partition("[[")[0].strip().removeprefix("assertion failed: ").strip("[] ")
+    return re.sub(r"^`image_bytes` \[\d+\] ", "", line)
+
+
+def _read_ahead(batches: Iterator[list]) -> Iterator[list]:
+    """The same batches, each read while the one before it is embedded."""
+    with futures.ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
 
 
 def _batches(items: Iterable, size: int) -> Iterator[list]:

@@ -2,15 +2,18 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
+import onnxruntime
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 from tests.commands.runs import words, write_images
 from tfcontrastive.commands.main import main
-from tfcontrastive.export import EmbeddingFiles, load_run
+from tfcontrastive.export import EmbeddingFiles, embed_files, load_run
+from tfcontrastive.export.serve_check import Check
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +26,16 @@ def run_dir(tmp_path_factory):
     return room / "run"
 
 
+def write_photos(folder, count, channels):
+    folder.mkdir(exist_ok=True)
+    for i, pixels in enumerate(np.random.RandomState(0).randint(0, 255, (count, 12, 12, channels), np.uint8)):
+        Image.fromarray(pixels.squeeze()).save(folder / f"{i}.png")
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
-    random = np.random.RandomState(0)
-    for i in range(9):
-        Image.fromarray(random.randint(0, 255, (12, 12), np.uint8)).save(folder / f"{i}.png")
+    write_photos(folder, count=9, channels=1)
     (folder / "copy.png").write_bytes((folder / "3.png").read_bytes())
     (folder / "broken.jpg").write_bytes(b"no image")
     return folder
@@ -69,12 +76,12 @@ def test_the_card_tells_how_it_was_trained(run_dir, exported):
     assert not card["optimized"]
 
 
-def test_versions_count_up_and_optimize_is_near(run_dir, exported, capsys):
-    arguments = ["export", f"--model_dir={run_dir}", f"--export_dir={exported.parent / 'second'}"]
-    assert main(arguments) == main([*arguments, "--optimize"]) == 0
-    assert f"{exported.parent / 'second' / '2'}" in capsys.readouterr().out
+def test_versions_count_up_and_optimize_is_near(run_dir, exported, tmp_path, capsys):
+    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
+    assert main(["export", f"--model_dir={run_dir}", f"--export_dir={tmp_path}", "--optimize"]) == 0
+    assert f"{tmp_path / '2'}" in capsys.readouterr().out
     images = np.random.RandomState(1).rand(3, 8, 8, 1).astype("float32")
-    plain, fast = (tf.saved_model.load(str(exported.parent / "second" / name)) for name in "12")
+    plain, fast = (tf.saved_model.load(str(tmp_path / name)) for name in "12")
     received, expected = (m.signatures["serving_default"](images=images)["embedding"].numpy() for m in (fast, plain))
     np.testing.assert_allclose(received, expected, atol=1e-4 * np.abs(expected).max())
 
@@ -83,18 +90,27 @@ def test_another_size_of_images(run_dir):
     assert load_run(run_dir, image_size=12).model.encoder.input_shape == (None, 12, 12, 1)
 
 
-def test_tflite_is_near(run_dir, tmp_path, capsys):
-    assert main(["export", f"--model_dir={run_dir}", f"--export_dir={tmp_path}", "--format=tflite",
-                 "--quantize=float16"]) == 0
-    assert (tmp_path / "encoder-float16.tflite").stat().st_size > 1000
-    assert float(re.search(r"cosine similarity (\S+),", capsys.readouterr().out)[1]) > 0.999
+def cosine_similarity(output):
+    return float(re.search(r"cosine similarity (\S+),", output)[1])
 
 
-def test_int8_is_calibrated_on_a_data_set(run_dir, tmp_path, capsys):
-    calibration = write_images(tmp_path / "other.npz", count=16, channels=1)
+def test_onnx_is_equal(run_dir, tmp_path, capsys):
+    assert main(["export", f"--model_dir={run_dir}", f"--export_dir={tmp_path}", "--format=onnx"]) == 0
+    output = capsys.readouterr().out
+    assert cosine_similarity(output) > 0.99999
+    assert float(re.search(r"largest difference (\S+)", output)[1]) < 1e-4
+    assert onnxruntime.InferenceSession(tmp_path / "encoder.onnx").get_inputs()[0].shape[1:] == [8, 8, 1]
+
+
+def test_int8_is_calibrated_on_a_data_set_as_the_model_sees_it(run_dir, tmp_path, capsys):
+    write_photos(tmp_path / "colour", count=120, channels=3)
+    (tmp_path / "colour" / "broken.jpg").write_bytes(b"no image")
     assert main(["export", f"--model_dir={run_dir}", f"--export_dir={tmp_path}", "--format=tflite", "--quantize=int8",
-                 f"--calibration={calibration}"]) == 0
-    assert "on 16 images of npz:" in capsys.readouterr().out
+                 f"--calibration=folder:{tmp_path / 'colour'}", "--calibration_images=16"]) == 0
+    output = capsys.readouterr().out
+    assert "on 16 images of folder:" in output
+    assert cosine_similarity(output) > 0.98
+    assert (tmp_path / "encoder-int8.tflite").stat().st_size > 1000
 
 
 def test_embed_lists_what_it_left_out(index, photos):
@@ -114,6 +130,30 @@ def test_embed_takes_any_source(exported, tmp_path, capsys):
     assert "6 pairs" in capsys.readouterr().out
 
 
+def test_embed_takes_the_files_in_records_and_leaves_bad_ones_out(exported, photos, tmp_path, capsys):
+    names = ["1.png", "broken.jpg", "2.png"]
+    with tf.io.TFRecordWriter(str(tmp_path / "some.tfrecord")) as writer:
+        for name in names:
+            value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[(photos / name).read_bytes()]))
+            writer.write(tf.train.Example(features=tf.train.Features(feature={"image": value})).SerializeToString())
+    arguments = ["embed", f"--saved_model={exported}", f"--dataset=tfrecord:{tmp_path / 'some.tfrecord'}"]
+    assert main([*arguments, f"--output={tmp_path / 'vectors'}"]) == 0
+    files = EmbeddingFiles(tmp_path / "vectors")
+    assert files.ids == ["train/0", "train/2"]
+    assert (tmp_path / "vectors" / "bad_files.txt").read_text() == "train/1\tis not a JPEG, PNG, GIF or BMP image\n"
+    np.testing.assert_allclose(files.load(), embed_files(exported, [photos / "1.png", photos / "2.png"]), atol=1e-5)
+
+
+def test_a_folder_that_has_changed_is_not_taken_for_the_same(exported, photos, tmp_path, capsys):
+    shutil.copytree(photos, tmp_path / "photos")
+    arguments = ["embed", f"--saved_model={exported}", f"--dataset=folder:{tmp_path / 'photos'}",
+                 f"--output={tmp_path / 'vectors'}"]
+    assert main(arguments) == 0
+    (tmp_path / "photos" / "0.png").rename(tmp_path / "photos" / "new.png")
+    assert main(arguments) == 2
+    assert "with items '11 files" in capsys.readouterr().err
+
+
 def test_search_finds_the_image_itself(index, photos, tmp_path, capsys):
     page = tmp_path / "page.html"
     assert main(["search", f"--index={index}", "--k", "2", str(photos / "5.png"), f"--html={page}"]) == 0
@@ -127,15 +167,20 @@ def test_search_lists_duplicates(index, capsys):
     assert "\t3.png\tcopy.png" in capsys.readouterr().out
 
 
-def test_serve_check_tells_by_its_exit_code(exported, tmp_path, capsys):
-    assert main(["serve-check", str(exported)]) == 0
-    assert "pass" in capsys.readouterr().out
-    (exported / "1").rename(tmp_path / "latest")
-    try:
-        assert main(["serve-check", str(tmp_path / "latest")]) == 2
-    finally:
-        (tmp_path / "latest").rename(exported / "1")
-    assert "FAIL" in capsys.readouterr().out
+@pytest.mark.parametrize(("passed", "code", "word"), [(True, 0, "pass"), (None, 0, "not run"), (False, 2, "FAIL")])
+def test_serve_check_tells_by_its_exit_code(exported, monkeypatch, capsys, passed, code, word):
+    asked = {}
+
+    def check(path, **options):
+        asked.update(options, path=path)
+        return [Check("signatures", True, "all"), Check("C++ session", passed, "details")]
+
+    monkeypatch.setattr("tfcontrastive.export.serve_check.check_export", check)
+    assert main(["serve-check", "--server=localhost:8500", str(exported)]) == code
+    assert asked == {"path": str(exported), "server": "localhost:8500", "server_model": "encoder"}
+    row = next(line for line in capsys.readouterr().out.splitlines() if "C++ session" in line)
+    assert word in row
+    assert "details" in row
 
 
 @pytest.mark.parametrize(("arguments", "parts"), [

@@ -116,6 +116,7 @@ def embed_flags() -> flags.FlagValues:
 def open_items(options: dict[str, Any], saved_model: str) -> tuple[Any, str, int]:
     """The images, what they are called in the set's manifest, and how many there are."""
     from tfcontrastive import data, export
+    from tfcontrastive.data.encoded import EncodedSource
 
     spec, split = options["dataset"], options["split"]
     if spec.startswith("folder:"):
@@ -124,14 +125,17 @@ def open_items(options: dict[str, Any], saved_model: str) -> tuple[Any, str, int
         folder = os.path.abspath(spec.removeprefix("folder:"))
         items = export.folder_items(folder)
         return items, f"folder:{folder}", len(items)
-    rule = export.read_card(saved_model).get("preprocessing")
-    if rule is None:
+    card = export.read_card(saved_model)
+    if not card:
         raise InputError(f"`saved_model` must be written by tfcontrastive. Received: {saved_model}.")
+    rule = card["preprocessing"]
     source = data.load(spec, data_dir=options["data_dir"])
     if split is None and len(source.splits) != 1:
         raise InputError(f"`split` must be given: one of {', '.join(source.splits)}.")
     split = split or source.splits[0]
-    total = source.num_examples(split)
+    total, name = source.num_examples(split), f"{spec} {split}"
+    if isinstance(source, EncodedSource) and "image_bytes" in card["signatures"]:
+        return export.encoded_items(source, split), name, total
     if source.channels != rule["channels"]:
         raise InputError(
             f"`dataset` must have images of {rule['channels']} channels, as the model. Received: {source.channels}."
@@ -140,7 +144,7 @@ def open_items(options: dict[str, Any], saved_model: str) -> tuple[Any, str, int
     def batches():
         return data.eval_batches(source, split, batch_size=options["batch_size"], image_size=rule["image_size"])
 
-    return export.dataset_items(batches, f"{split}/"), f"{spec} {split}", total
+    return export.dataset_items(batches, f"{split}/"), name, total
 
 
 def show(done: Any, output: str) -> None:
@@ -148,7 +152,7 @@ def show(done: Any, output: str) -> None:
     speed = f"{done.images_per_second:,.1f} images/s" if done.images_per_second else "all were there already"
     print(f"{done.rows:,} vectors in {output}; {speed}")
     if done.skipped:
-        print(f"{len(done.skipped):,} images were left out, listed in {os.path.join(output, 'bad_files.txt')}:")
+        print(f"left out, and listed in {os.path.join(output, 'bad_files.txt')}: {len(done.skipped):,}")
         for name, reason in done.skipped[:_SHOWN]:
             print(f"  {name}: {reason}")
         if len(done.skipped) > _SHOWN:

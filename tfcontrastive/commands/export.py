@@ -90,7 +90,7 @@ def convert(loaded: Any, options: dict[str, Any]) -> None:
     """Writes the file and says how near its embeddings are to the SavedModel's."""
     from tfcontrastive import export
 
-    images, compared = samples(loaded.config, options)
+    images, compared = samples(loaded, options)
     kind, quantize, size = options["format"], options["quantize"], loaded.config.data.image_size
     os.makedirs(options["export_dir"], exist_ok=True)
     suffix = "" if quantize == "none" else f"-{quantize}"
@@ -108,17 +108,22 @@ def convert(loaded: Any, options: dict[str, Any]) -> None:
     )
 
 
-def samples(config: Any, options: dict[str, Any]) -> tuple[np.ndarray | None, str]:
+def samples(loaded: Any, options: dict[str, Any]) -> tuple[np.ndarray | None, str]:
     """Images `[N, S, S, C]` to calibrate and compare on, and what they are."""
     spec = options["calibration"]
     if spec is None and options["quantize"] != "int8":
         return None, "noise"
     from tfcontrastive import data
+    from tfcontrastive.model_dir import ModelDir
 
-    source = data.load(spec or config.data.dataset, data_dir=config.data.data_dir)
-    split = source.splits[0] if spec else config.data.train_split
-    batches = data.eval_batches(
-        source, split, batch_size=32, image_size=config.data.image_size, limit=options["calibration_images"]
-    )
+    config = loaded.config
+    name, channels = spec or config.data.dataset, loaded.model.encoder.input_shape[-1]
+    decoded = channels if channels in (1, 3) and name.startswith(("folder:", "tfrecord:")) else None
+    source = data.load(name, data_dir=config.data.data_dir, channels=decoded)
+    source.check(None if spec else ModelDir(options["model_dir"]).bad_files)
+    split, most = source.splits[0] if spec else config.data.train_split, options["calibration_images"]
+    if "[" not in split:  # a slice is a random one, the first images may all be of one class
+        split = f"{split}[:{min(most, source.num_examples(split))}]"
+    batches = data.eval_batches(source, split, batch_size=32, image_size=config.data.image_size, limit=most)
     images = np.concatenate([batch["image"].numpy() for batch in batches])
     return images, f"{len(images)} images of {source.name}"

@@ -13,7 +13,7 @@ from tfcontrastive.data.encoded import EncodedSource
 from tfcontrastive.data.images import decode
 from tfcontrastive.data.slices import members, parse_split
 
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 _SPLIT_NAMES = ("train", "test", "val", "validation")
 _BAD_SHARE = 0.01  # of the files, that may be left out
 
@@ -51,9 +51,9 @@ class FolderSource(EncodedSource):
         self.name, self.channels = f"folder:{path}", channels
         self._listings: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         self._roots = _split_roots(path)
-        self._files = {split: _image_files(root) for split, root in self._roots.items()}
+        self._files = {split: image_files(root) for split, root in self._roots.items()}
         if not any(self._files.values()):
-            raise InputError(f"`folder:` must hold image files ({' '.join(_EXTENSIONS)}). Received: {path!r}.")
+            raise InputError(f"`folder:` must hold image files ({' '.join(EXTENSIONS)}). Received: {path!r}.")
         self.splits = tuple(self._files)
         self.class_names = _class_names([file for files in self._files.values() for file in files])
         self.num_classes = len(self.class_names) if self.class_names else None
@@ -148,7 +148,7 @@ def _split_roots(path: str) -> dict[str, str]:
     return {"train": path}
 
 
-def _image_files(root: str) -> list[str]:
+def image_files(root: str) -> list[str]:
     """Paths of the image files below a folder, relative to it, sorted."""
     found, seen = [], set()
     for directory, folders, files in os.walk(root, followlinks=True):
@@ -160,7 +160,7 @@ def _image_files(root: str) -> list[str]:
         found += [
             os.path.relpath(os.path.join(directory, name), root)
             for name in files
-            if name.lower().endswith(_EXTENSIONS) and not _is_hidden(name)
+            if name.lower().endswith(EXTENSIONS) and not _is_hidden(name)
         ]
     return sorted(found)
 
