@@ -185,6 +185,10 @@ class OptimizerConfig(Checked):
         0.0, "Largest norm of the whole gradient, over all weights and replicas; 0: not clipped.", at_least=0
     )
     momentum: float = option(0.9, "Momentum of LARS and SGD.", at_least=0, below=1)
+    nesterov: bool = option(True, "Nesterov's form of SGD's momentum (MoCo and lightly: false).")
+    decay_all_weights: bool = option(
+        False, "Weight decay on all weights, biases and normalisation too, as MoCo and lightly have it."
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -364,6 +364,8 @@ def compile_model(model: keras.Model, config: OptimizerConfig, loop: RunConfig, 
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         global_clipnorm=config.clip_norm or None,
+        exclude_from_weight_decay=() if config.decay_all_weights else None,
+        **({"nesterov": config.nesterov} if config.optimizer == "momentum" else {}),
     )
     if loop.mixed_precision == "float16":
         optimizer = optimizers.LossScale(optimizer)

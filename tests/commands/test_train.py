@@ -1,16 +1,22 @@
 """`tfcontrastive train` from its command line: other projects' commands, folders, dry runs, evaluation alone."""
 
 import contextlib
+import dataclasses
 import json
+import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from absl import flags
 from PIL import Image
 
 from tests.commands.runs import start, words, write_images
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.main import main
+from tfcontrastive.config import EncoderConfig
+from tfcontrastive.train import build_encoder
 
 SMALL = ["--width_multiplier=0.0625", "--train_steps=2", "--train_batch_size=8", "--proj_out_dim=8", "--knn_k=5"]
 
@@ -52,12 +58,55 @@ def test_a_dry_run_tells_the_run_and_writes_nothing(method, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+# In place of a recipe's own network, which takes long to build: those are counted below, each once.
+ONE_BLOCK = ["--encoder=vit_small", "--vit_depth=1", "--width_multiplier=0.0834", "--patch_size=4"]
+
+
 @pytest.mark.parametrize("name", command_line.recipe_names())
-def test_every_recipe_builds_its_model(name, tmp_path, capsys):
-    ships_inside = name.startswith("embedded")
-    with contextlib.nullcontext() if ships_inside else tfds.testing.mock_data(num_examples=5000):
-        assert main(["train", f"--recipe={name}", f"--model_dir={tmp_path / 'run'}", "--dry_run"]) == 0
-    assert "trainable in all" in capsys.readouterr().out
+def test_every_recipe_makes_a_run(name, tmp_path, capsys):
+    words = ["train", f"--recipe={name}", f"--model_dir={tmp_path / 'run'}", "--dry_run", *ONE_BLOCK]
+    with contextlib.nullcontext() if name.startswith("embedded") else tfds.testing.mock_data(num_examples=10_000):
+        assert main(words) == 0
+    text = capsys.readouterr().out
+    values = dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
+    assert "trainable in all" in text
+    # What a run would refuse in its first step only.
+    assert int(values.get("queue_size", 0)) % int(values["train_batch_size"]) == 0
+    assert int(values.get("memory_size", 0)) % (2 * int(values["train_batch_size"])) == 0
+
+
+# Millions, of the encoder: SimCLRv2's table 1 for ResNets, He et al. and MoCo v3 for the rest.
+PUBLISHED = {
+    "simclr_imagenet_r50": 24, "simclr_imagenet_r50_2x": 94, "simclr_imagenet_r50_4x": 375,
+    "simclr_v2_imagenet_r50_sk": 35, "simclr_v2_imagenet_r101_sk": 65, "simclr_v2_imagenet_r152_3x_sk": 795,
+    "simclr_cifar10_r18": 11, "moco_v3_imagenet_vit_small": 22, "moco_v3_imagenet_vit_base": 86,
+}  # fmt: skip
+
+
+def encoder_of(recipe: str) -> EncoderConfig:
+    values = flags.FlagValues()
+    command_line.define(EncoderConfig(), values)
+    known = [word for word in command_line.expand([f"--recipe={recipe}"]) if word[2:].split("=")[0] in values]
+    command_line.parse(known, values)
+    return command_line.from_flags(EncoderConfig(), values)
+
+
+def test_every_network_of_a_published_recipe_is_counted():
+    published = [name for name in command_line.recipe_names() if not name.startswith("embedded")]
+    assert {encoder_of(name) for name in published} == {encoder_of(name) for name in PUBLISHED} | {
+        dataclasses.replace(EncoderConfig(), global_bn=False)  # of MoCo v1 and v2: as large as ResNet-50
+    }
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_networks_of_recipes_have_the_published_size(name, monkeypatch):
+    zeros = keras.initializers.Zeros().__call__  # nobody looks at the weights: only their shapes count
+    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", lambda _, shape, dtype=None: zeros(shape, dtype))
+    with keras.StatelessScope():  # which keeps no weights
+        encoder = build_encoder(encoder_of(name), image_size=32 if "cifar10" in name else 224, channels=3)
+        millions = sum(math.prod(variable.shape) for variable in encoder.weights) / 1e6
+    moving = sum(math.prod(weight.shape) for weight in encoder.weights if "moving" in weight.path) / 1e6
+    assert round(millions - moving) == PUBLISHED[name]
 
 
 def test_eval_alone_measures_the_newest_checkpoint(tmp_path):
