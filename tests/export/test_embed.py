@@ -133,6 +133,7 @@ def test_a_killed_run_goes_on_without_loss_or_doubling(exported, tmp_path):
             read.append(item[0])
             yield item
 
+    counted.fingerprint = folder_items(folder).fingerprint
     embed_images(exported, counted, output, batch_size=4, shard_rows=8)
     files = EmbeddingFiles(output)
     good = [name for name in sorted(os.path.relpath(p, folder) for p in folder.rglob("*.png")) if "005b" not in name]
@@ -143,8 +144,11 @@ def test_a_killed_run_goes_on_without_loss_or_doubling(exported, tmp_path):
 
 
 def test_a_complete_set_is_left_alone(exported, photos, tmp_path):
-    embed_images(exported, folder_items(photos), tmp_path / "out")
-    assert embed_images(exported, lambda start: pytest.fail("read again"), tmp_path / "out").rows == 11
+    items = folder_items(photos)
+    embed_images(exported, items, tmp_path / "out")
+    (photos / "cats" / "001.png").unlink()
+    assert embed_images(exported, items, tmp_path / "out").rows == 11
+    assert not (tmp_path / "out" / "bad_files.txt").exists(), "nothing is read again"
 
 
 def test_a_set_made_otherwise_is_refused(exported, photos, tmp_path):
