@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfcontrastive.augment import ops
+from tfcontrastive.data import Preprocessing
 from tfcontrastive.data.images import decode
 from tfcontrastive.export.checks import checked_batch, require
 
@@ -16,7 +16,14 @@ _GIF_BLOCKS = 2**16
 
 
 @tf.autograph.experimental.do_not_convert
-def decode_images(contents: tf.Tensor, *, size: int, channels: int = 3, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
+def decode_images(
+    contents: tf.Tensor,
+    *,
+    size: int,
+    channels: int = 3,
+    max_pixels: int = MAX_PIXELS,
+    preprocessing: Preprocessing | None = None,
+) -> tf.Tensor:
     """Decodes, crops and resizes image files as evaluation does, to `[B, size, size, channels]` in [0, 1].
 
     JPEG (CMYK too), PNG (16 bits are cut to 8, transparency is dropped), GIF (the first frame) and BMP (24 bits) are
@@ -27,6 +34,7 @@ def decode_images(contents: tf.Tensor, *, size: int, channels: int = 3, max_pixe
         size: height and width of the result, in pixels.
         channels: 1 (luma), 3 (RGB) or 4 (RGBA, PNG only).
         max_pixels: the largest height x width that is decoded.
+        preprocessing: the encoder's rule, of which crop and resize are done here; None takes SimCLR's.
 
     Returns:
         `[B, size, size, channels]` float32 in [0, 1].
@@ -42,9 +50,10 @@ def decode_images(contents: tf.Tensor, *, size: int, channels: int = 3, max_pixe
     TensorShape([1, 32, 32, 3])
     """
     contents = checked_batch(contents, "image_bytes")
+    rule = preprocessing or Preprocessing()
 
     def image(element):
-        return ops.center_crop_resize(_decode(*element, channels, max_pixels), size)
+        return rule.crop_and_resize(_decode(*element, channels, max_pixels), size)
 
     # Few at a time: an image at the pixel limit takes about a gigabyte while it is resized.
     return tf.map_fn(image, (tf.range(tf.size(contents)), contents), parallel_iterations=4,

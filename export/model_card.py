@@ -14,7 +14,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 import tfcontrastive
+from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.image_bytes import MAX_PIXELS
+from tfcontrastive.trained import CARD
 
 _OPTIMIZED = """
 `serving_default` and `image_bytes` run a copy of the network with batch normalisation folded into the convolutions. They
@@ -28,6 +30,7 @@ def model_card(
     saved_model: str,
     size: int,
     more: dict[str, Any],
+    rule: Preprocessing,
 ) -> dict[str, Any]:
     """Everything known about the model, as JSON values; `more` comes from whoever trained it."""
     config = getattr(model, "config", None)
@@ -42,7 +45,7 @@ def model_card(
         "config": dataclasses.asdict(config) if dataclasses.is_dataclass(config) else None,
         "embedding_dim": served["outputs"]["embedding"]["shape"][-1],
         "parameters": int(encoder.count_params()),
-        "preprocessing": preprocessing(size, served["inputs"]["images"]["shape"][-1]),
+        "preprocessing": preprocessing(size, served["inputs"]["images"]["shape"][-1], rule),
         "signatures": signatures,
         "versions": {package.__name__: package.__version__ for package in (tfcontrastive, tf, keras)},
         **more,
@@ -56,25 +59,29 @@ def read_card(saved_model: str | os.PathLike) -> dict[str, Any]:
         saved_model: the directory of a version.
     """
     try:
-        with open(os.path.join(saved_model, "model_card.json"), encoding="utf-8") as file:
+        with open(os.path.join(saved_model, CARD), encoding="utf-8") as file:
             return json.load(file)
     except FileNotFoundError:
         return {}
 
 
-def preprocessing(size: int, channels: int) -> dict[str, Any]:
-    """What `image_bytes` does before the encoder, with a hash that tells whether two models agree."""
-    rule = {
+def preprocessing(size: int, channels: int, rule: Preprocessing) -> dict[str, Any]:
+    """What `image_bytes` does before the encoder, with a hash that tells whether two models agree.
+
+    The normalisation of `rule` is part of the encoder: all signatures take pixels in [0, 1].
+    """
+    facts = {
         "image_size": size,
         "channels": channels,
-        "crop": "center, 0.875 of the short side" if size > 32 else "none",
-        "resize": "bicubic",
+        "crop": f"center, {rule.crop:g} of the short side" if size > 32 else "none",
+        "resize": rule.resize,
         "pixel_range": [0.0, 1.0],
+        "rule": dataclasses.asdict(rule),
         "exif_orientation": "ignored",
         "max_pixels": MAX_PIXELS,
     }
-    digest = hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()
-    return {**rule, "hash": digest[:16]}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return {**facts, "hash": digest[:16]}
 
 
 def readme(card: dict[str, Any]) -> str:

@@ -13,12 +13,13 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive.config import InputError
+from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.checks import checked_images
 from tfcontrastive.export.fold import fold_batch_norm
 from tfcontrastive.export.image_bytes import decode_images
 from tfcontrastive.export.model_card import model_card, readme
 from tfcontrastive.export.warmup import write_warmup_requests
-from tfcontrastive.trained import ARCHITECTURE
+from tfcontrastive.trained import ARCHITECTURE, CARD
 
 SALIENT = ("initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4",
            "final_avg_pool")
@@ -37,6 +38,7 @@ def save_model(
     *,
     optimize: bool = False,
     card: dict[str, Any] | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> str:
     """Writes the encoder as a SavedModel to `base/<version>/`, whole or not at all.
 
@@ -64,6 +66,7 @@ def save_model(
             fine-tuned through `__call__` or `serve_training`, which run the encoder itself, as `features` does; the
             files hold both.
         card: more facts for `model_card.json` (recipe, data, metrics, ...), JSON values.
+        preprocessing: of the encoder, kept with the model; `image_bytes` crops and resizes by it. None takes SimCLR's.
 
     Returns:
         The path `base/<version>`.
@@ -88,18 +91,20 @@ def save_model(
     base = os.fspath(base)
     path = _version_path(base, version)
 
+    rule = preprocessing or Preprocessing()
     servable = _Servable(encoder, head, probe, fold_batch_norm(encoder) if optimize else None)
     images = tf.TensorSpec([None, height, width, channels], tf.float32, name="images")
-    signatures = servable.signatures(images, size)
+    signatures = servable.signatures(images, size, rule)
 
     aside = os.path.join(base, f".{os.path.basename(path)}.{os.getpid()}.tmp")
     os.makedirs(aside)
     try:
         tf.saved_model.save(servable, aside, signatures=signatures)
-        facts = model_card(model_or_encoder, encoder, aside, size, {"optimized": optimize, **(card or {})})
+        more = {"optimized": optimize, **(card or {})}
+        facts = model_card(model_or_encoder, encoder, aside, size, more, rule)
         write_warmup_requests(aside, size, channels, tuple(signatures))
         _write_architecture(encoder, os.path.join(aside, ARCHITECTURE))
-        _write(os.path.join(aside, "model_card.json"), json.dumps(facts, indent=2, default=str) + "\n")
+        _write(os.path.join(aside, CARD), json.dumps(facts, indent=2, default=str) + "\n")
         _write(os.path.join(aside, "README.md"), readme(facts))
         os.rename(aside, path)
     except BaseException:
@@ -146,7 +151,7 @@ class _Servable(tf.Module):
         features = self(images) if self._folded is None else self._folded(images, training=False)
         return _embeddings(tf.cast(features, tf.float32))
 
-    def signatures(self, images: tf.TensorSpec, size: int) -> dict[str, Callable]:
+    def signatures(self, images: tf.TensorSpec, size: int, rule: Preprocessing) -> dict[str, Callable]:
         """The functions to save, for images of this shape."""
         for training in (False, True):  # Only these two values of `training` have a trace in the SavedModel.
             output = self.__call__.get_concrete_function(images, training=training).structured_outputs
@@ -164,7 +169,9 @@ class _Servable(tf.Module):
             return self._all_features(checked_images(images))
 
         def image_bytes(image_bytes):
-            return self._embed(decode_images(image_bytes, size=size, channels=images.shape[-1]))
+            return self._embed(decode_images(
+                image_bytes, size=size, channels=images.shape[-1], preprocessing=rule
+            ))
 
         # An input signature, not a concrete function: else variables made under a strategy cannot be saved.
         functions = {f.__name__: tf.function(f, input_signature=[images])

@@ -192,6 +192,7 @@ class DistillJob(Job):
             config.data.train_split,
             batch_size=config.loop.eval_batch_size,
             image_size=config.data.image_size,
+            preprocessing=self.preprocessing,
         ))
         return self._answers
 

@@ -85,13 +85,15 @@ class FinetuneConfig(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class Finetuned:
-    """A trained classifier, its accuracies after the last step (`top1`, `top5`, `mean_per_class`, ...), its data."""
+    """A trained classifier, its accuracies after the last step (`top1`, `top5`, `mean_per_class`, ...), its data, and how
+    its images are cropped and resized."""
 
     config: Checked
     model: Classifier
     metrics: dict[str, float]
     source: data.Source
     seconds: float
+    preprocessing: data.Preprocessing
 
 
 def finetune(
@@ -196,7 +198,7 @@ class Job:
         )
         metrics = accuracy.latest or (self.measure() if distribute.is_chief() else {})
         self.write_result(self.plan.steps, metrics)
-        return Finetuned(config, self.model, metrics, self.source, seconds)
+        return Finetuned(config, self.model, metrics, self.source, seconds, self.preprocessing)
 
     def evaluate(self) -> dict[str, float]:
         """Measures the newest checkpoint, and writes metrics.json."""
@@ -222,6 +224,9 @@ class Job:
         self._extract = None
         keras.utils.set_random_seed(config.loop.seed)
         start = self.starting_point()
+        self.preprocessing = (
+            start.preprocessing if config.encoder is None else data.Preprocessing.named(config.encoder.preprocessing)
+        )
         with self.strategy.scope(), precision(config.loop.mixed_precision):
             trunk = self.build_trunk(start)
             self.model = Classifier(
@@ -340,6 +345,7 @@ class Job:
             batch_size=loop.eval_batch_size,
             image_size=self.config.data.image_size,
             limit=loop.eval_steps * loop.eval_batch_size or None,
+            preprocessing=self.preprocessing,
         )
 
     def write_parts(self) -> None:
@@ -348,7 +354,9 @@ class Job:
             return
         names = self.source.class_names
         network = keras.saving.serialize_keras_object(self.model.trunk)
-        write_json(self.directory.network, {"num_classes": self.num_classes, "class_names": names, "trunk": network})
+        rule = dataclasses.asdict(self.preprocessing)
+        facts = {"num_classes": self.num_classes, "class_names": names, "preprocessing": rule, "trunk": network}
+        write_json(self.directory.network, facts)
         if self.rows is not None:
             split, fraction = self.config.data.train_split, self.config.label_fraction
             facts = {"dataset": self.whole.name, "split": split, "label_fraction": fraction, "seed": self.config.loop.seed}

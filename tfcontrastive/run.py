@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfcontrastive.callbacks import checkpoints
 from tfcontrastive.config import InputError, TrainConfig, leaves, replace_leaves
+from tfcontrastive.data import Preprocessing
 from tfcontrastive.methods import ContrastiveModel, method_class
 from tfcontrastive.model_dir import ModelDir
 from tfcontrastive.train import Plan, build_model
@@ -28,6 +29,11 @@ class Run:
     model: ContrastiveModel
     step: int
     card: dict[str, Any]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How its images are cropped and resized; the normalisation is in the encoder."""
+        return Preprocessing.named(self.config.encoder.preprocessing)
 
 
 def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, channels: int | None = None) -> Run:
@@ -49,7 +55,7 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
 
     ```python
     run = load_run("runs/photos")
-    save_model(run.model, "exported", card=run.card)
+    save_model(run.model, "exported", card=run.card, preprocessing=run.preprocessing)
     ```
     """
     directory = ModelDir(os.fspath(model_dir))

@@ -449,7 +449,12 @@ def make_monitor(config: TrainConfig, source: data.Source, plan: Plan) -> Monito
 
     def images(name: str, limit: int | None):
         return data.eval_batches(
-            source, name, batch_size=loop.eval_batch_size, image_size=config.data.image_size, limit=limit
+            source,
+            name,
+            batch_size=loop.eval_batch_size,
+            image_size=config.data.image_size,
+            limit=limit,
+            preprocessing=data.Preprocessing.named(config.encoder.preprocessing),
         )
 
     limit = loop.eval_steps * loop.eval_batch_size or None

@@ -14,9 +14,11 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tfcontrastive import pretrained
 from tfcontrastive.callbacks import checkpoints
 from tfcontrastive.classifier import Classifier
-from tfcontrastive.config import InputError
+from tfcontrastive.config import EncoderConfig, InputError
+from tfcontrastive.data import Preprocessing
 from tfcontrastive.encoders import encoder_from_name
 from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.model_dir import ModelDir
@@ -24,6 +26,9 @@ from tfcontrastive.run import load_run
 
 ARCHITECTURE = os.path.join("assets.extra", "encoder.json")
 """Where an export keeps the Keras configuration of its encoder, beside the graph."""
+
+CARD = "model_card.json"
+"""Where it keeps the facts that travel with it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Trained:
         name: where it comes from, for reports.
         step: that it was trained to, 0 where not known.
         ft_proj_selector: the layer of the projection head that it was pre-trained to be fine-tuned from.
+        preprocessing: how its images are cropped and resized; the normalisation is in the encoder.
+        config: of the encoder, where it is known.
 
     It can be called as its encoder can.
     """
@@ -52,6 +59,8 @@ class Trained:
     name: str
     step: int = 0
     ft_proj_selector: int = 0
+    preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
+    config: EncoderConfig | None = None
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.encoder(images, training=training)
@@ -112,7 +121,8 @@ def load_trained(
     """Loads an encoder from exactly one of three places.
 
     Args:
-        checkpoint: the `model_dir` of a run, of pre-training, fine-tuning or distillation.
+        checkpoint: the `model_dir` of a run, the `output_dir` of a fine-tuning or distillation, or published weights of
+            another project, see `pretrained.load`.
         saved_model: an export, or the base of its versions.
         encoder: a network by name, as `encoder_from_name` takes it; keras_hub presets bring their own weights.
         image_size: height and width that the encoder is built for; None takes what it was trained on. With `encoder` it
@@ -132,7 +142,8 @@ def load_trained(
         received = ", ".join(chosen) or "none"
         raise InputError(f"Give exactly one of checkpoint, saved_model and encoder. Received: {received}.")
     if checkpoint is not None:
-        return _of_run(checkpoint, image_size)
+        is_run = os.path.exists(ModelDir(checkpoint).config)
+        return _of_run(checkpoint, image_size) if is_run else _of_published(checkpoint, image_size)
     if saved_model is not None:
         return _of_saved_model(saved_model, image_size)
     network = encoder_from_name(encoder, (image_size, image_size, channels))
@@ -148,7 +159,10 @@ def _of_run(model_dir: str, image_size: int | None) -> Trained:
     head = getattr(run.model, "projection_head", None)
     selector = getattr(run.config.method_config, "ft_proj_selector", 0)
     name = f"{run.config.method}, step {run.step} of {model_dir}"
-    return Trained(encoder, head, run.model.probe, size, encoder.input_shape[-1], name, run.step, selector)
+    channels, config = encoder.input_shape[-1], run.config.encoder
+    return Trained(
+        encoder, head, run.model.probe, size, channels, name, run.step, selector, run.preprocessing, config
+    )
 
 
 def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | None) -> Trained:
@@ -172,7 +186,22 @@ def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | Non
         trunk = rebuild(trunk, image_size=size)
     step = checkpoints.newest_step(directory.checkpoints)
     name = f"{stored['train_mode']}, step {step} of {model_dir}"
-    return Trained(trunk, None, model.head, size, trunk.input_shape[-1], name, step)
+    rule = Preprocessing(**network.get("preprocessing", {}))
+    return Trained(trunk, None, model.head, size, trunk.input_shape[-1], name, step, preprocessing=rule)
+
+
+def _of_published(path: str, image_size: int | None) -> Trained:
+    found = pretrained.load(path, image_size=image_size)
+    return Trained(
+        found.on_pixels(),
+        found.projection_head,
+        found.supervised_head,
+        image_size,
+        channels=3,
+        name=f"{found.report.family}: {path}",
+        preprocessing=found.preprocessing,
+        config=found.config,
+    )
 
 
 def _of_saved_model(saved_model: str, image_size: int | None) -> Trained:
@@ -181,7 +210,13 @@ def _of_saved_model(saved_model: str, image_size: int | None) -> Trained:
     height, channels = encoder.input_shape[1], encoder.input_shape[3]
     if image_size is not None and height not in (None, image_size):
         raise InputError(f"`image_size` must be what the encoder takes, {height}. Received: image_size={image_size}.")
-    return Trained(encoder, None, None, image_size or height, channels, path)
+    card = os.path.join(path, CARD)
+    rule = {}
+    if os.path.exists(card):
+        with open(card, encoding="utf-8") as file:
+            rule = json.load(file).get("preprocessing", {}).get("rule", {})
+    size = image_size or height
+    return Trained(encoder, None, None, size, channels, path, preprocessing=Preprocessing(**rule))
 
 
 def rebuilt_encoder(path: str) -> keras.Model | None:

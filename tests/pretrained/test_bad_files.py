@@ -115,7 +115,7 @@ def damaged(tmp_path, kind):
     ("kind", "message"),
     [
         ("nothing", "there is no such file"),
-        ("empty directory", "holds no checkpoint and no SavedModel"),
+        ("empty directory", "holds no run, no checkpoint and no SavedModel"),
         ("random bytes", "cannot be"),
         ("empty file", "cannot be"),
         ("text", "cannot be"),

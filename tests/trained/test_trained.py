@@ -57,5 +57,5 @@ def test_one_place_must_be_given(places):
 def test_nothing_there_is_said(tmp_path):
     with pytest.raises(InputError, match="`saved_model` must be a SavedModel"):
         load_trained(saved_model=str(tmp_path / "none"))
-    with pytest.raises(InputError, match=r"must hold a run's config.json"):
+    with pytest.raises(InputError, match="the directory holds no run, no checkpoint"):
         load_trained(checkpoint=str(tmp_path))

@@ -93,12 +93,15 @@ def with_encoder(base: Any, values: flags.FlagValues) -> Any:
 
 
 def _encoder_of(checkpoint: str | None) -> EncoderConfig:
-    """The encoder's configuration in a run's directory; the default one where it is not a run's."""
+    """The encoder's configuration in a run's directory, or of published weights; the default one where there is none."""
+    from tfcontrastive import pretrained
     from tfcontrastive.model_dir import ModelDir
 
-    directory = ModelDir(checkpoint or "")
-    if not os.path.exists(directory.config):
+    if checkpoint is None:
         return EncoderConfig()
+    directory = ModelDir(checkpoint)
+    if not os.path.exists(directory.config):
+        return pretrained.recognise(checkpoint).config
     stored = directory.read_config()
     known = {name: stored[name] for name in leaves(EncoderConfig()) if stored.get(name) is not None}
     return replace_leaves(EncoderConfig(), known)
@@ -134,6 +137,7 @@ def finish(result: Any) -> None:
             result.model.trunk,
             directory.saved_model,
             image_size=config.data.image_size,
+            preprocessing=result.preprocessing,
             probe=result.model.head,
             card={
                 "recipe": recipe,

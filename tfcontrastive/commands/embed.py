@@ -142,7 +142,13 @@ def open_items(options: dict[str, Any], saved_model: str) -> tuple[Any, str, int
         )
 
     def batches():
-        return data.eval_batches(source, split, batch_size=options["batch_size"], image_size=rule["image_size"])
+        return data.eval_batches(
+            source,
+            split,
+            batch_size=options["batch_size"],
+            image_size=rule["image_size"],
+            preprocessing=data.Preprocessing(**rule.get("rule", {})),
+        )
 
     return export.dataset_items(batches, f"{split}/"), name, total
 

@@ -43,6 +43,7 @@ def run(words: Sequence[str]) -> int:
             image_size=loaded.config.data.image_size,
             optimize=options["optimize"],
             card=loaded.card,
+            preprocessing=loaded.preprocessing,
         )
         print(f"SavedModel of step {loaded.step}: {path}")
     else:
@@ -96,7 +97,7 @@ def convert(loaded: Any, options: dict[str, Any]) -> None:
     suffix = "" if quantize == "none" else f"-{quantize}"
     path = os.path.join(options["export_dir"], f"encoder{suffix}.{kind}")
     with tempfile.TemporaryDirectory() as aside:
-        saved = export.save_model(loaded.model, aside, image_size=size, card=loaded.card)
+        saved = export.save_model(loaded.model, aside, image_size=size, card=loaded.card, preprocessing=loaded.preprocessing)
         if kind == "tflite":
             done = export.to_tflite(saved, path, image_size=size, quantize=quantize, images=images)
         else:
@@ -124,6 +125,7 @@ def samples(loaded: Any, options: dict[str, Any]) -> tuple[np.ndarray | None, st
     split, most = source.splits[0] if spec else config.data.train_split, options["calibration_images"]
     if "[" not in split:  # a slice is a random one, the first images may all be of one class
         split = f"{split}[:{min(most, source.num_examples(split))}]"
-    batches = data.eval_batches(source, split, batch_size=32, image_size=config.data.image_size, limit=most)
+    size, rule = config.data.image_size, loaded.preprocessing
+    batches = data.eval_batches(source, split, batch_size=32, image_size=size, limit=most, preprocessing=rule)
     images = np.concatenate([batch["image"].numpy() for batch in batches])
     return images, f"{len(images)} images of {source.name}"

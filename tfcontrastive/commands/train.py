@@ -40,6 +40,7 @@ def run(words: Sequence[str]) -> int:
         print(describe(config))
         return 0
     from tfcontrastive import distribute, export
+    from tfcontrastive.data import Preprocessing
     from tfcontrastive.model_dir import ModelDir
     from tfcontrastive.train import evaluate_run, train
 
@@ -49,7 +50,12 @@ def run(words: Sequence[str]) -> int:
     result = train(config, overwrite=values["overwrite"].value, allow_config_change=values["allow_config_change"].value)
     if distribute.is_chief():
         directory = ModelDir(config.loop.model_dir)
-        path = export.save_once(result.model, directory.saved_model, image_size=config.data.image_size)
+        path = export.save_once(
+            result.model,
+            directory.saved_model,
+            image_size=config.data.image_size,
+            preprocessing=Preprocessing.named(config.encoder.preprocessing),
+        )
         show(result.metrics)
         print(f"SavedModel: {path}")
     return 0

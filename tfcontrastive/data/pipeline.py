@@ -22,10 +22,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfcontrastive.augment import Geometry, ops, random_view_geometry, row_seeds
+from tfcontrastive.augment import Geometry, random_view_geometry, row_seeds
 from tfcontrastive.config import InputError
 from tfcontrastive.data.encoded import EncodedSource
 from tfcontrastive.data.images import decode, decode_crops
+from tfcontrastive.data.preprocessing import Preprocessing
 from tfcontrastive.data.source import Source
 
 _as_written = tf.autograph.experimental.do_not_convert  # nothing below needs AutoGraph, which takes seconds
@@ -115,7 +116,13 @@ def train_batches(
 
 
 def eval_batches(
-    source: Source, split: str, *, batch_size: int, image_size: int, limit: int | None = None
+    source: Source,
+    split: str,
+    *,
+    batch_size: int,
+    image_size: int,
+    limit: int | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> tf.data.Dataset:
     """The images of a split once, in order, as evaluation and serving see them; the last batch may be short.
 
@@ -125,6 +132,7 @@ def eval_batches(
         batch_size: images in a batch, b.
         image_size: height and width in pixels, S. See `augment.ops.center_crop_resize`.
         limit: at most so many images; None takes all.
+        preprocessing: the encoder's rule, of which crop and resize are done here; None takes SimCLR's.
 
     Returns:
         A dataset of `{"image": float32 [b, S, S, C] in [0, 1], "label": int32 [b], -1 where there is none}`.
@@ -140,6 +148,7 @@ def eval_batches(
     """
     _check_at_least(1, batch_size=batch_size, image_size=image_size, limit=1 if limit is None else limit)
     count = source.num_examples(split) if limit is None else min(limit, source.num_examples(split))
+    crop_and_resize = (preprocessing or Preprocessing()).crop_and_resize
     held = source.arrays(split)
     if held is not None:
         images, labels = _as_tensors(*held)
@@ -147,7 +156,7 @@ def eval_batches(
         @_as_written
         def batch(first):
             rows = tf.range(first, tf.minimum(first + batch_size, count))
-            image = ops.center_crop_resize(tf.gather(images, rows), image_size)
+            image = crop_and_resize(tf.gather(images, rows), image_size)
             return {"image": image, "label": tf.gather(labels, rows)}
 
         batches = tf.data.Dataset.range(0, count, batch_size).map(batch, **_PARALLEL)
@@ -156,7 +165,7 @@ def eval_batches(
         @_as_written
         def example(reference, label):
             image = decode(source.read(reference), source.channels)
-            return {"image": ops.center_crop_resize(image, image_size), "label": label}
+            return {"image": crop_and_resize(image, image_size), "label": label}
 
         batches = source.references(split).take(count).map(example, **_PARALLEL).batch(batch_size)
         batches = batches.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))

@@ -62,6 +62,11 @@ class Preprocessing(Checked):
             raise InputError(f"`preprocessing` {unknown(name, PREPROCESSING)}")
         return PREPROCESSING[name]
 
+    @staticmethod
+    def of(encoder: object) -> Preprocessing:
+        """The rule that an encoder came with, as `Trained` has it; SimCLR's where it tells none."""
+        return getattr(encoder, "preprocessing", None) or Preprocessing()
+
     @property
     def normalizes(self) -> bool:
         """Whether the network takes anything else than [0, 1]."""
@@ -79,10 +84,11 @@ class Preprocessing(Checked):
         return (images - tf.constant(self.mean, images.dtype)) / tf.constant(self.std, images.dtype)
 
     def on_pixels(self, network: keras.Model) -> keras.Model:
-        """The network with its normalisation before it: it takes images in [0, 1], and shares its weights.
+        """A copy of the network, weights included, with its normalisation before it: it takes images in [0, 1].
 
         Args:
-            network: a functional model of images `[B, H, W, C]`, which are normalised. Its layers keep their names.
+            network: a functional model of images `[B, H, W, C]`, which are normalised. Its layers keep their names, so
+                that they can be asked for. Without a normalisation it is returned as it is.
         """
         if not self.normalizes:
             return network
@@ -93,8 +99,10 @@ class Preprocessing(Checked):
             first = history is not None and isinstance(history.operation, keras.layers.InputLayer)
             return layer(rule(images) if first else images, *args, **kwargs)
 
-        # The same layers, called anew: a model around the network would hide them from whoever asks for one by name.
-        return keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=call)
+        # New layers: a model around the network would hide them from whoever asks for one by name.
+        copy = keras.models.clone_model(network, call_function=call)
+        copy.set_weights(network.get_weights())
+        return copy
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")

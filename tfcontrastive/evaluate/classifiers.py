@@ -24,6 +24,7 @@ def classifier_of(
     train_split: str,
     batch_size: int,
     image_size: int,
+    preprocessing: data.Preprocessing | None = None,
     seed: int,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """The function from features `[M, F]` to class scores `[M, C]`.
@@ -33,7 +34,7 @@ def classifier_of(
             neighbours, k=200, T=0.1; "head": the classifier that the encoder came with, as `supervised_head`.
         encoder: `[B, H, W, C]` -> `[B, F]`.
         source: labelled images.
-        train_split, batch_size, image_size: of the images that the first two learn from.
+        train_split, batch_size, image_size, preprocessing: of the images that the first two learn from.
         seed: of the linear classifier's validation split.
 
     Raises:
@@ -43,7 +44,9 @@ def classifier_of(
         raise InputError(f"`dataset` must be labelled to be evaluated on. Received: {source.name} without labels.")
     if kind == "head":
         return _head_scores(getattr(encoder, "supervised_head", None), source.num_classes)
-    batches = data.eval_batches(source, train_split, batch_size=batch_size, image_size=image_size)
+    batches = data.eval_batches(
+        source, train_split, batch_size=batch_size, image_size=image_size, preprocessing=preprocessing
+    )
     features, labels = extract_features(encoder, batches)
     if kind == "knn":
         return lambda queries: knn_scores(features, labels, queries, num_classes=source.num_classes)

@@ -91,7 +91,7 @@ def labelled_features(
     """The features of a train and a test split of a source.
 
     Args:
-        encoder: maps `[B, H, W, C]` images in [0, 1] to `[B, F]`.
+        encoder: maps `[B, H, W, C]` images in [0, 1] to `[B, F]`; its `preprocessing`, if it tells one, crops and resizes.
         source: from `tfcontrastive.data.load`, with labels.
         train_split, eval_split: splits of the source, or expressions such as `train[:10%]`. None tests on
             `held_out_split(source)`.
@@ -108,7 +108,14 @@ def labelled_features(
     size = image_size or default_image_size(encoder, source, eval_split)
     parts = []
     for split, limit in ((train_split, train_limit), (eval_split, eval_limit)):
-        batches = data.eval_batches(source, split, batch_size=batch_size, image_size=size, limit=limit)
+        batches = data.eval_batches(
+            source,
+            split,
+            batch_size=batch_size,
+            image_size=size,
+            limit=limit,
+            preprocessing=data.Preprocessing.of(encoder),
+        )
         parts += extract_features(encoder, batches)
     return LabelledFeatures(*parts, num_classes=source.num_classes)
 

@@ -48,7 +48,9 @@ class Geometry(FeatureEvaluator):
         split = self.eval_split or held_out_split(source) if source.num_classes else self._only_split(source)
         size = self.image_size or default_image_size(encoder, source, split)
         extract = FeatureExtractor(encoder)
-        batches = data.eval_batches(source, split, batch_size=self.eval_batch_size, image_size=size)
+        batches = data.eval_batches(
+            source, split, batch_size=self.eval_batch_size, image_size=size, preprocessing=data.Preprocessing.of(encoder)
+        )
         features, labels = extract(batches)
         batch = min(self.eval_batch_size, len(features))
         views = self._views(source, split, size, batch, steps=len(features) // batch)

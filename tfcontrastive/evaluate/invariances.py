@@ -87,7 +87,14 @@ class Invariances(FeatureEvaluator):
         ways = list(dict.fromkeys(way for ways in tasks.values() for way in ways))
 
         def shown(split, limit):
-            batches = data.eval_batches(source, split, batch_size=self.eval_batch_size, image_size=size, limit=limit)
+            batches = data.eval_batches(
+                source,
+                split,
+                batch_size=self.eval_batch_size,
+                image_size=size,
+                limit=limit,
+                preprocessing=data.Preprocessing.of(encoder),
+            )
             return {way: extract(self._altered(batches, way))[0] for way in ways}
 
         train, test = shown(self.train_split, self.train_images), shown(eval_split, self.eval_images)

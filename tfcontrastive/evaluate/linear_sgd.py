@@ -152,7 +152,9 @@ def linear_sgd_on_images(
         raise InputError(f"`source` must be labelled to be evaluated. Received: {source.name} without labels.")
     eval_split = eval_split or held_out_split(source)
     size = image_size or default_image_size(encoder, source, eval_split)
-    test = data.eval_batches(source, eval_split, batch_size=eval_batch_size, image_size=size)
+    test = data.eval_batches(
+        source, eval_split, batch_size=eval_batch_size, image_size=size, preprocessing=data.Preprocessing.of(encoder)
+    )
     features, labels = FeatureExtractor(encoder)(test)  # first: what does not fit is refused before the long part
     held = source.arrays(train_split)
     if held is not None:

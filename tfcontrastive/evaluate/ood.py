@@ -47,7 +47,8 @@ class OutOfDistribution(FeatureEvaluator):
         classes = mapped_classes(other, source, read_class_map(self.class_map) if self.class_map else None)
         eval_split = self.eval_split or held_out_split(source)
         size = self.image_size or default_image_size(encoder, source, eval_split)
-        batch = {"batch_size": self.eval_batch_size, "image_size": size}
+        rule = data.Preprocessing.of(encoder)
+        batch = {"batch_size": self.eval_batch_size, "image_size": size, "preprocessing": rule}
         extract = FeatureExtractor(encoder)
         features, labels = extract(data.eval_batches(other, self._ood_split(other), **batch))
         known = classes[labels] >= 0

@@ -74,7 +74,8 @@ class Robustness(FeatureEvaluator):
         baseline = self._baseline(source)  # before hours of work
         eval_split = self.eval_split or held_out_split(source)
         size = self.image_size or default_image_size(encoder, source, eval_split)
-        batch = {"batch_size": self.eval_batch_size, "image_size": size}
+        rule = data.Preprocessing.of(encoder)
+        batch = {"batch_size": self.eval_batch_size, "image_size": size, "preprocessing": rule}
         extract = FeatureExtractor(encoder)
         clean, labels = extract(data.eval_batches(source, eval_split, limit=self.eval_images, **batch))
         labels = checked_labels("labels", labels, len(clean), source.num_classes or 0)

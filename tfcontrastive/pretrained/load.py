@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pickle
 import struct
 import tarfile
 import zipfile
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -82,16 +84,10 @@ def load(
         >>> print(pretrained.report)
         >>> features = pretrained.encoder(pretrained.preprocessing.normalize(images))
     """
-    path = os.fspath(path)
-    try:
-        variables = read_variables(path)
+    with _told_in_one_sentence(path):
+        variables = read_variables(os.fspath(path))
         recognised = _recognised(variables, image_size, ft_proj_selector)
         report = fill(recognised, variables)
-    except InputError as error:
-        raise InputError(f"`{path}` cannot be imported: {error}.") from error
-    except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"`{path}` cannot be read; it may be cut short or of another kind: {reason}.") from error
     return Pretrained(
         recognised.encoder,
         recognised.projection_head,
@@ -102,9 +98,33 @@ def load(
     )
 
 
+def recognise(path: str | os.PathLike) -> Recognised:
+    """What `load` would find in a file: its networks, not filled, and where each of their variables would come from.
+
+    Args:
+        path: as `load` takes it.
+
+    Raises:
+        InputError: as `load`, but for what only shows when the variables are read.
+    """
+    with _told_in_one_sentence(path):
+        return _recognised(read_variables(os.fspath(path)), None, None)
+
+
+@contextlib.contextmanager
+def _told_in_one_sentence(path: str | os.PathLike) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"`{path}` cannot be imported: {error}.") from error
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"`{path}` cannot be read; it may be cut short or of another kind: {reason}.") from error
+
+
 def _recognised(variables: Variables, image_size: int | None, ft_proj_selector: int | None) -> Recognised:
-    for recognise in FAMILIES:
-        found = recognise(variables, image_size, ft_proj_selector)
+    for family in FAMILIES:
+        found = family(variables, image_size, ft_proj_selector)
         if found is not None:
             return found
     some = ", ".join(list(variables.shapes)[:5]) or "none"
@@ -149,5 +169,5 @@ def _of_directory(path: str) -> Variables:
             return read_saved_model(place)
     prefix = checkpoint_in(path)
     if prefix is None:
-        raise InputError("the directory holds no checkpoint and no SavedModel")
+        raise InputError("the directory holds no run, no checkpoint and no SavedModel")
     return read_checkpoint(prefix)
