@@ -131,7 +131,7 @@ class DistillJob(Job):
     """A `Job` whose objective is a teacher's."""
 
     def __init__(self, config: DistillConfig, *, source: data.Source | None = None):
-        if config.teacher is None:
+        if not config.teacher:
             raise InputError("`teacher` must be given: the model_dir of a fine-tuned run, or a SavedModel with logits.")
         if config.label_fraction is not None and config.alpha == 1:
             raise InputError("`label_fraction` needs `alpha` < 1: with alpha=1 no label is used. Received: alpha=1.")

@@ -44,7 +44,7 @@ class Teacher:
         if os.path.exists(os.path.join(path, "config.json")):
             self._logits = self._of_run(load_trained(checkpoint=path))
         else:
-            self._logits = self._of_saved_model(latest_version(path))
+            self._logits = self._of_saved_model(_version(path))
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         return tf.stop_gradient(tf.cast(self._logits(images), tf.float32))
@@ -80,3 +80,10 @@ class Teacher:
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"`teacher` must have logits, `{_LOGITS}`. Received: {path}, which has none.") from error
         return lambda images: loaded(images, trainable=False)[_LOGITS]
+
+
+def _version(path: str) -> str:
+    try:
+        return latest_version(path)
+    except InputError as error:
+        raise InputError(f"`teacher` must be the model_dir of a run, or a SavedModel. Received: {path!r}.") from error
