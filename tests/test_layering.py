@@ -30,6 +30,7 @@ FLOORS = {
     "teacher": 4.3,
     "finetune": 4.3,
     "distill": 4.4,
+    "tuning": 4.5,
     "protocols": 4.7,
     "report": 5,
     "results": 5.2,

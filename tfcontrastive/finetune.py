@@ -103,6 +103,8 @@ def finetune(
     allow_config_change: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     source: data.Source | None = None,
+    start: Trained | None = None,
+    weights: bool = True,
 ) -> Finetuned:
     """Fine-tunes an encoder on labels, or goes on where a run in the same `model_dir` stopped.
 
@@ -114,6 +116,8 @@ def finetune(
         overwrite, allow_config_change: what to do with another run's directory, see `ModelDir.claim`.
         callbacks: more Keras callbacks, called last.
         source: labelled images; default: the config's.
+        start: a loaded encoder to start from, instead of the config's; it is left as it is.
+        weights: False takes its architecture alone, without its projection head: a training from scratch.
 
     Raises:
         InputError: anything in the config, the weights, the data or the directory that cannot work (weights that do not
@@ -127,7 +131,8 @@ def finetune(
 
     Source: Chen et al., arXiv 2006.10029, section 3; arXiv 2002.05709, section 4 and appendix B.5.
     """
-    job = Job(config, source=source, objective=lambda _: CrossEntropy(config.label_smoothing))
+    objective = CrossEntropy(config.label_smoothing)
+    job = Job(config, source=source, start=start, weights=weights, objective=lambda _: objective)
     return job.run(overwrite=overwrite, allow_config_change=allow_config_change, callbacks=callbacks)
 
 
@@ -147,6 +152,7 @@ class Job:
         config: a `FinetuneConfig`, or one with its fields.
         objective: from the run's labelled source, what is trained for; made in the strategy's scope.
         source: images; default: the config's.
+        start, weights: as in `finetune`.
         needs_labels: refuse images without labels.
     """
 
@@ -156,8 +162,9 @@ class Job:
         *,
         objective: Callable[[data.Source], Objective],
         source: data.Source | None = None,
+        start: Trained | None = None,
+        weights: bool = True,
         needs_labels: bool = True,
-        num_classes: int | None = None,
     ):
         self.config, self.objective, self.needs_labels = config, objective, needs_labels
         if config.loop.model_dir is None:
@@ -167,7 +174,8 @@ class Job:
             tf.config.experimental.enable_op_determinism()
         self.strategy = make_strategy(config)
         self.whole = source or load_source(config)
-        self.num_classes = num_classes or self.whole.num_classes
+        self.num_classes = self.whole.num_classes
+        self.start, self.weights = start, weights
         self.rows: np.ndarray | None = None
         self._extract: evaluate.FeatureExtractor | None = None
 
@@ -249,7 +257,7 @@ class Job:
         split = self.config.data.train_split
         labels = data.labels_of(self.whole, split)
         self.rows = data.balanced_rows(labels, self.config.label_fraction, self.config.loop.seed)
-        return data.Subset(self.whole, split, self.rows)
+        return data.Subset(self.whole, {split: (split, self.rows)})
 
     def check_labels(self) -> None:
         """Held-out images that cannot be measured are refused before the training, not after it."""
@@ -266,11 +274,11 @@ class Job:
     def starting_point(self) -> Trained | None:
         """The trained encoder to start from; None where the run starts from scratch."""
         config = self.config
-        if config.checkpoint is None and config.saved_model is None:
+        if self.start is None and config.checkpoint is None and config.saved_model is None:
             if config.encoder is None:
                 raise InputError("Give a `checkpoint`, a `saved_model` or the flags of an encoder. Received: none.")
             return None
-        start = load_trained(checkpoint=config.checkpoint, saved_model=config.saved_model)
+        start = self.start or load_trained(checkpoint=config.checkpoint, saved_model=config.saved_model)
         if not isinstance(start.encoder, keras.Model):
             raise InputError(
                 "`saved_model` must tell its architecture to be fine-tuned, as this package's exports do. Received: "
@@ -290,12 +298,12 @@ class Job:
         if start is None:
             return build_encoder(config.encoder, image_size=size, channels=channels)
         if config.encoder is None:
-            encoder = rebuild(start.encoder, image_size=size)
+            encoder = rebuild(start.encoder, image_size=size, weights=self.weights)
         else:
             encoder = build_encoder(config.encoder, image_size=size, channels=channels)
             copy_weights(start.encoder, encoder, start.name)
         selector = start.ft_proj_selector if config.ft_proj_selector is None else config.ft_proj_selector
-        if not selector:
+        if not selector or not self.weights:
             return encoder
         images = encoder.inputs[0]
         features = encoder(images)
@@ -311,8 +319,7 @@ class Job:
             config.data.train_split,
             batch_size=config.loop.train_batch_size,
             image_size=config.data.image_size,
-            geometry=augment.policy_from_config(config.augmentation).geometry,
-            num_views=1,
+            geometry=augment.policy_from_config(config.augmentation).geometries[:1],
             seed=config.loop.seed,
             start_step=start_step,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfcontrastive import tuning
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.evaluate import (
     KNN,
@@ -22,6 +23,9 @@ PROTOCOLS: dict[str, type[Evaluator]] = {
     "invariances": Invariances,
     "content_style": ContentStyle,
     "geometry": Geometry,
+    "semi": tuning.Semi,
+    "curve": tuning.Curve,
+    "transfer": tuning.Transfer,
 }
 
 

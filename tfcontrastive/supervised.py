@@ -50,8 +50,7 @@ def train_supervised(
         split,
         batch_size=batch_size,
         image_size=image_size,
-        geometry=policy.geometry,
-        num_views=1,
+        geometry=policy.geometries[:1],
         seed=seed,
     ).map(_crop_and_label if augmentation is None else lambda batch: _view_and_label(policy, batch))
     logits = keras.layers.Dense(source.num_classes, dtype="float32", name="logits")(encoder.output)

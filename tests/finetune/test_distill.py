@@ -1,6 +1,7 @@
 """A student learns from a teacher: its objective, its teachers, resuming, and that it is worth the trouble."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from tfcontrastive import data
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import DataConfig, EncoderConfig, OptimizerConfig, RunConfig
 from tfcontrastive.distill import DistillConfig, DistillJob, TeacherMatch, distill
-from tfcontrastive.finetune import FinetuneConfig, finetune
 from tfcontrastive.teacher import Teacher
 from tfcontrastive.trained import load_trained
 
@@ -83,7 +83,8 @@ def test_resuming_changes_nothing(teacher, dataset, tmp_path):
             if self.model.optimizer.iterations == 3:
                 raise KeyboardInterrupt
 
-    changes = {"ema_decay": 0.9, "fine_tune_after_block": 3, "encoder": EncoderConfig(resnet_depth=18, width_multiplier=0.0625)}
+    encoder = EncoderConfig(resnet_depth=18, width_multiplier=0.0625)
+    changes = {"ema_decay": 0.9, "fine_tune_after_block": 3, "encoder": encoder}
     straight = distill(config(teacher, dataset, tmp_path / "straight", **changes))
     with pytest.raises(KeyboardInterrupt):
         distill(config(teacher, dataset, tmp_path / "stopped", **changes), callbacks=[Stop()])
@@ -91,7 +92,8 @@ def test_resuming_changes_nothing(teacher, dataset, tmp_path):
     for one, other in zip(straight.model.variables, resumed.model.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
     assert resumed.metrics == straight.metrics
-    assert resumed.metrics["teacher_top1"] == pytest.approx(json.loads(open(f"{teacher}/metrics.json").read())["eval_top1"])
+    own = json.loads(pathlib.Path(teacher, "metrics.json").read_text())["eval_top1"]
+    assert resumed.metrics["teacher_top1"] == pytest.approx(own)
 
 
 def test_cached_answers_are_the_teachers_of_the_whole_images_and_are_asked_for_once(teacher, dataset, tmp_path):

@@ -66,6 +66,8 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
     needs_dataset = getattr(evaluator, "needs_dataset", True)
     if needs_dataset and subject.dataset is None:
         raise InputError("`dataset` must be given: --dataset=folder:photos, or a name of tensorflow-datasets.")
+    if hasattr(evaluator, "work_dir") and evaluator.work_dir is None:
+        evaluator = dataclasses.replace(evaluator, work_dir=f"{subject.output_dir.rstrip('/')}.runs")
     seeds = parsed_seeds(subject.seeds)
     show_own_messages()
     import keras

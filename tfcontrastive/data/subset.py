@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 
@@ -55,54 +57,58 @@ def balanced_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 
 class Subset(Source):
-    """A source of which one split holds only some of its examples; the other splits are as they were.
+    """A source of which some splits hold only some of its examples; the other splits are as they were.
 
     Of records, every one is read in each epoch and those not chosen are dropped undecoded.
 
     Args:
         source: the whole.
-        split: name or expression.
-        rows: int `[M]`, the positions of the chosen examples in the order of `eval_batches`.
+        parts: for the name of a split: the split or expression that it is taken from, and the positions of the chosen
+            examples in the order of `eval_batches`, int `[M]`, ascending.
 
     Example:
         >>> source = load("embedded")
-        >>> few = Subset(source, "train", balanced_rows(labels_of(source, "train"), 0.01, seed=0))
+        >>> rows = balanced_rows(labels_of(source, "train"), 0.01, seed=0)
+        >>> few = Subset(source, {"train": ("train", rows)})
         >>> few.num_examples("train"), few.num_examples("test")
         (100, 2000)
     """
 
-    def __init__(self, source: Source, split: str, rows: np.ndarray):
-        self._source, self._split, self._rows = source, split, np.asarray(rows)
-        self.name = f"{len(rows)} images of {source.name}"
-        self.splits, self.channels = source.splits, source.channels
+    def __init__(self, source: Source, parts: Mapping[str, tuple[str, np.ndarray]]):
+        self._source = source
+        self._parts = {name: (split, np.asarray(rows)) for name, (split, rows) in parts.items()}
+        self.name = source.name
+        self.splits = tuple(dict.fromkeys((*source.splits, *parts)))
+        self.channels = source.channels
         self.num_classes, self.class_names = source.num_classes, source.class_names
 
     def num_examples(self, split: str) -> int:
-        return len(self._rows) if split == self._split else self._source.num_examples(split)
+        return len(self._parts[split][1]) if split in self._parts else self._source.num_examples(split)
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray | None] | None:
-        held = self._source.arrays(split)
-        if held is None or split != self._split:
+        whole, rows = self._parts.get(split, (split, None))
+        held = self._source.arrays(whole)
+        if held is None or rows is None:
             return held
         images, labels = held
-        return images[self._rows], None if labels is None else labels[self._rows]
+        return images[rows], None if labels is None else labels[rows]
 
     @tf.autograph.experimental.do_not_convert
     def references(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
         """As `EncodedSource.references`."""
-        if split != self._split:
+        if split not in self._parts:
             return self._source.references(split, seeds)
+        whole, rows = self._parts[split]
         with tf.init_scope():
-            chosen = np.zeros(self._source.num_examples(split), bool)
-            chosen[self._rows] = True
+            chosen = np.zeros(self._source.num_examples(whole), bool)
+            chosen[rows] = True
             chosen = tf.constant(chosen)
-        numbered = self._source.references(split).enumerate().filter(lambda row, _: chosen[row])
+        numbered = self._source.references(whole).enumerate().filter(lambda row, _: chosen[row])
         few = numbered.map(lambda _, example: example)
         if seeds is None:
             return few
         forget_global_seed()
-        buffer = min(len(self._rows), _SHUFFLE_RECORDS)
-        return few.shuffle(buffer, seed=seeds[1], reshuffle_each_iteration=False)
+        return few.shuffle(min(len(rows), _SHUFFLE_RECORDS), seed=seeds[1], reshuffle_each_iteration=False)
 
     def read(self, reference: tf.Tensor) -> tf.Tensor:
         """As `EncodedSource.read`."""

@@ -104,8 +104,23 @@ class TfdsSource(EncodedSource):
         shuffled = self._read(split, shuffle_seed=seeds[0])
         return shuffled.shuffle(self._buffer(split), seed=seeds[1], reshuffle_each_iteration=False)
 
+    def annotations(self, split: str, *keys: str) -> list[dict]:
+        """Other features of each example, by name, in the order of `eval_batches`. No image is decoded.
+
+        Raises:
+            InputError: the data set has no such feature.
+        """
+        missing = [key for key in keys if key not in self._builder.info.features]
+        if missing:
+            raise InputError(f"`dataset` {self.name!r} must have {', '.join(keys)}. Received: none named {missing[0]!r}.")
+        examples = self._examples(split, None).map(lambda example: {key: example[key] for key in keys})
+        return list(examples.as_numpy_iterator())
+
     def _read(self, split: str, shuffle_seed: tf.Tensor | None = None) -> tf.data.Dataset:
         """Encoded images and labels, in the order on disk or with the files shuffled."""
+        return self._examples(split, shuffle_seed).map(self._pair)
+
+    def _examples(self, split: str, shuffle_seed: tf.Tensor | None) -> tf.data.Dataset:
         import tensorflow_datasets as tfds
 
         config = tfds.ReadConfig(
@@ -117,7 +132,7 @@ class TfdsSource(EncodedSource):
             enable_ordering_guard=False,
         )
         try:
-            examples = self._builder.as_dataset(
+            return self._builder.as_dataset(
                 split=split,
                 shuffle_files=shuffle_seed is not None,
                 read_config=config,
@@ -127,7 +142,6 @@ class TfdsSource(EncodedSource):
             if split.split("[")[0] in self.splits:
                 raise InputError(f"The split {split!r} cannot be read: {_first_line(error)}") from error
             raise InputError(f"The split {unknown(split, self.splits)}") from error
-        return examples.map(self._pair)
 
     def _pair(self, example):
         label = example[self._label_key] if self._label_key else -1

@@ -4,6 +4,7 @@ from tfcontrastive.report.curves import Chart, Curves, Line
 from tfcontrastive.report.embedding_map import EmbeddingMap
 from tfcontrastive.report.evaluation import evaluation_sections
 from tfcontrastive.report.headline import Figure, Headline
+from tfcontrastive.report.label_efficiency import label_efficiency
 from tfcontrastive.report.neighbours import Neighbours
 from tfcontrastive.report.notes import Notes
 from tfcontrastive.report.page import Section, write_report
@@ -24,5 +25,6 @@ __all__ = [
     "Table",
     "ViewPairs",
     "evaluation_sections",
+    "label_efficiency",
     "write_report",
 ]

@@ -44,12 +44,16 @@ class Chart:
         lines: the curves.
         x_label: the horizontal axis.
         format: a Python format specification for y, such as ".0%".
+        log_x: a logarithmic horizontal axis, marked at the points themselves; for positive x.
+        x_format: a Python format specification for the marks of a logarithmic axis.
     """
 
     title: str
     lines: Sequence[Line]
     x_label: str = "step"
     format: str = "g"
+    log_x: bool = False
+    x_format: str = "g"
 
     def svg(self) -> str:
         """The diagram, with a legend where there are several curves."""
@@ -58,12 +62,14 @@ class Chart:
         known = np.concatenate([line[:, np.isfinite(line[1])] for line in points], axis=1)
         if not known.shape[1]:
             return f'<figure class="chart"><figcaption>{text(self.title)}</figcaption><p>No values.</p></figure>'
-        x_ticks, y_ticks = _ticks(known[0], 6), _ticks(known[1], 5)
+        x_ticks = sorted(set(known[0])) if self.log_x else _ticks(known[0], 6)
+        y_ticks = _ticks(known[1], 5)
         names = [_tick_label(tick, y_ticks, self.format) for tick in y_ticks]
         place = _Place(
             x_range=(known[0].min(), max(known[0].max(), known[0].min() + 1e-9)),
             y_range=(min(y_ticks[0], known[1].min()), max(y_ticks[-1], known[1].max())),
             left=14 + _LETTER * max(4, *map(len, names)),
+            log_x=self.log_x,
         )
         body = [self._axes(place, x_ticks, dict(zip(names, y_ticks, strict=True)))]
         for index, (line, values) in enumerate(zip(self.lines, points, strict=True)):
@@ -85,7 +91,7 @@ class Chart:
         for tick in x_ticks:
             if not place.x_range[0] <= tick <= place.x_range[1]:
                 continue
-            label = _tick_label(tick, x_ticks, "g")
+            label = format(tick, self.x_format) if self.log_x else _tick_label(tick, x_ticks, "g")
             parts.append(f'<text x="{place.x(tick):.1f}" y="{bottom + 18}" text-anchor="middle">{text(label)}</text>')
         middle = (place.left + right) / 2
         parts.append(f'<text x="{middle}" y="{_HEIGHT - 5}" text-anchor="middle">{text(self.x_label)}</text>')
@@ -127,9 +133,12 @@ class _Place:
     x_range: tuple[float, float]
     y_range: tuple[float, float]
     left: float
+    log_x: bool = False
 
     def x(self, value):
         low, high = self.x_range
+        if self.log_x:
+            low, high, value = math.log(low), math.log(high), math.log(value)
         return self.left + (value - low) / (high - low) * (_WIDTH - self.left - _RIGHT)
 
     def y(self, value):

@@ -1,0 +1,30 @@
+"""The label-efficiency figure: accuracy against the part of the labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfcontrastive.report.curves import Chart, Curves, Line
+from tfcontrastive.report.evaluation import SECTIONS, heading, settings_sentence, values_table
+from tfcontrastive.report.page import Section
+
+_VALUE = re.compile(r"(?P<what>fine_tuned|supervised)_(?P<percent>[\d.e-]+)pct_top1")
+_NAMES = {"fine_tuned": "pre-trained without labels, then fine-tuned", "supervised": "the same network from scratch"}
+
+
+def label_efficiency(result: Mapping[str, Any]) -> Sequence[Section]:
+    """The sections of a result of the `curve` protocol: the figure, then every value."""
+    points: dict[str, list[tuple[float, float]]] = {what: [] for what in _NAMES}
+    for name, value in result["metrics"].items():
+        if match := _VALUE.fullmatch(name):
+            points[match["what"]].append((float(match["percent"]), value))
+    lines = [Line(_NAMES[what], *zip(*sorted(some), strict=True), dashed=what == "supervised")
+             for what, some in points.items() if some]  # fmt: skip
+    chart = Chart("Top-1 accuracy", lines, x_label="labels used, % of all (logarithmic)", format=".0%", log_x=True)
+    caption = f"What pre-training is worth in labels: read across from one curve to the other. {settings_sentence(result)}"
+    return [Curves(heading(result), [chart], caption=caption), *values_table(result)]
+
+
+SECTIONS["curve"] = label_efficiency

@@ -1,0 +1,151 @@
+"""The base of the protocols that fine-tune."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+
+import tensorflow as tf
+
+from tfcontrastive import data
+from tfcontrastive.config import (
+    AugmentConfig,
+    Checked,
+    DataConfig,
+    InputError,
+    OptimizerConfig,
+    RunConfig,
+    option,
+)
+from tfcontrastive.evaluate.evaluator import default_image_size, held_out_split
+from tfcontrastive.finetune import FinetuneConfig, finetune
+from tfcontrastive.optimizers import NAMES
+from tfcontrastive.trained import Trained
+
+
+@dataclasses.dataclass(frozen=True)
+class TuningEvaluator(Checked):
+    """How the encoder is fine-tuned. The defaults are SimCLRv2's for ImageNet: LARS at 0.005 * sqrt(batch), no warm-up, no
+    weight decay, crop and flip (arXiv 2006.10029, section 4.1).
+
+    Every fine-tuning is a run in a directory of its own, which tells its settings, its labels and its curves, and from
+    which a stopped evaluation goes on.
+    """
+
+    train_split: str = option("train", "Split that the network learns from.")
+    eval_split: str | None = option(None, "Split that is tested on; default: test, else validation, if labelled.")
+    data_dir: str | None = option(None, "Directory where prepared tensorflow-datasets are stored.", may_change=True)
+    work_dir: str | None = option(None, "Directory of the runs; default: OUTPUT_DIR.runs.", may_change=True)
+    eval_batch_size: int = option(256, "Images in a batch of evaluation.", at_least=1, may_change=True)
+    image_size: int | None = option(None, "Height and width; else the encoder's or the data's own.", at_least=1)
+    ft_proj_selector: int | None = option(
+        None, "Layer of the projection head to start from; default: as pre-trained for.", at_least=-1
+    )
+    optimizer: str = option("lars", "The optimizer.", choices=NAMES)
+    learning_rate: float = option(0.005, "Learning rate, before scaling.", above=0)
+    learning_rate_scaling: str = option(
+        "sqrt", "linear: learning_rate * batch / 256; sqrt: learning_rate * sqrt(batch).", choices=("linear", "sqrt")
+    )
+    weight_decay: float = option(0.0, "Weight decay.", at_least=0)
+    train_batch_size: int = option(1024, "Batch size; smaller where there are fewer images.", at_least=2)
+    crop_min_area: float | None = option(None, "Smallest part of the image that a crop covers.", above=0, at_most=1)
+    mixed_precision: str = option(
+        "float32", "Precision of activations.", choices=("float32", "bfloat16", "float16"), may_change=True
+    )
+    seed: int = option(0, "Seed of the choice of labels, the first logits, the order and the crops.", at_least=0)
+
+    def accuracies(
+        self,
+        trained: Trained,
+        source: data.Source,
+        name: str,
+        *,
+        fraction: float | None = None,
+        weights: bool = True,
+        **changes: object,
+    ) -> dict[str, float]:
+        """The accuracies `<name>_top1`, ... of one fine-tuning.
+
+        Args:
+            trained: the encoder; it is left as it is.
+            source: labelled images.
+            name: of the run and of the values.
+            fraction: of the labels, equally many of each class; None takes all.
+            weights: False trains the same network from scratch.
+            **changes: of `train_epochs`, `train_steps`, `optimizer`, `learning_rate`, `weight_decay`, ...
+        """
+        config = self.config(trained, source, name, fraction=fraction, **changes)
+        metrics = finetune(config, source=source, start=trained, weights=weights).metrics
+        return {f"{name}_{key.removeprefix('eval_')}": value for key, value in metrics.items()}
+
+    def config(
+        self, trained: Trained, source: data.Source, name: str, *, fraction: float | None = None, **changes: object
+    ) -> FinetuneConfig:
+        """The config of one fine-tuning; see `accuracies`."""
+        eval_split = self.eval_split or held_out_split(source)
+        size = self.image_size or default_image_size(trained, source, eval_split)
+        rate = {key: getattr(self, key) for key in ("optimizer", "learning_rate", "learning_rate_scaling", "weight_decay")}
+        rate |= {key: changes.pop(key) for key in tuple(changes) if key in rate}
+        split = changes.pop("train_split", self.train_split)
+        return FinetuneConfig(
+            checkpoint=f"{trained.name}, weights {trained.fingerprint()}",  # who it is; the weights are at hand
+            encoder=None,
+            ft_proj_selector=self.ft_proj_selector,
+            label_fraction=fraction,
+            data=DataConfig(dataset=source.name, train_split=split, eval_split=eval_split, image_size=size),
+            augmentation=AugmentConfig(augmentation="crop", crop_min_area=self.crop_min_area),
+            optimizer=OptimizerConfig(**rate, warmup_epochs=0.0),
+            loop=RunConfig(
+                model_dir=os.path.join(self.work_dir or tempfile.mkdtemp(), f"{name}_seed{self.seed}"),
+                train_batch_size=self.batch_size(source, split, fraction),
+                eval_batch_size=self.eval_batch_size,
+                mixed_precision=self.mixed_precision,
+                seed=self.seed,
+                keep_checkpoint_max=1,
+                **changes,
+            ),
+        )
+
+    def batch_size(self, source: data.Source, split: str, fraction: float | None) -> int:
+        """The batch, at most the images there are, a multiple of the replicas."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        count = source.num_examples(split)
+        if fraction is not None:
+            count = len(data.balanced_rows(data.labels_of(source, split), fraction, self.seed))
+        return max(min(self.train_batch_size, count) // replicas, 1) * replicas
+
+
+def numbers(name: str, text: str) -> list[float]:
+    """Numbers with commas between them.
+
+    Raises:
+        InputError: other text.
+    """
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"`{name}` must be numbers with commas between them. Received: {name}={text!r}.") from error
+
+
+def fractions_of(text: str) -> list[float]:
+    """Fractions of the labels, in (0, 1], with commas between them.
+
+    Raises:
+        InputError: other text.
+    """
+    fractions = numbers("fractions", text)
+    if not all(0 < fraction <= 1 for fraction in fractions) or len(set(fractions)) != len(fractions):
+        raise InputError(f"`fractions` must be different numbers in (0, 1]. Received: fractions={text!r}.")
+    return fractions
+
+
+def percent(fraction: float) -> str:
+    """A fraction in a value's name: 0.01 -> `1pct`.
+
+    >>> percent(0.1), percent(0.005)
+    ('10pct', '0.5pct')
+    """
+    return f"{100 * fraction:g}pct"
+
+
