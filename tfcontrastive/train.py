@@ -110,7 +110,7 @@ def train(
     Args:
         config: the run; `loop.model_dir` is needed.
         overwrite, allow_config_change: what to do with another run's directory, see `ModelDir.claim`.
-        callbacks: more Keras callbacks, called last.
+        callbacks: more Keras callbacks, such as `callbacks.Evaluate`; what they add to the logs of an epoch is written.
         title: shown beside the progress; default: the method.
 
     Raises:
@@ -147,8 +147,7 @@ def train(
         loop,
         title=title or config.method,
         views=views,
-        measure=[monitor],
-        callbacks=callbacks,
+        measure=[monitor, *callbacks],
     )
     metrics = monitor.latest or (monitor.measure() if distribute.is_chief() else {})
     if distribute.is_chief():

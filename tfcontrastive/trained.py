@@ -72,6 +72,8 @@ class Trained:
 
     def fingerprint(self) -> str:
         """A hash of the encoder's weights: equal for the same encoder, wherever it was loaded from."""
+        if not self.encoder.variables:  # a SavedModel that does not show them
+            return self.name
         digest = hashlib.sha256()
         for variable in self.encoder.variables:
             digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
@@ -97,7 +99,7 @@ class SavedEncoder:
         if not callable(self._loaded):
             raise InputError(f"`saved_model` must be callable on images. Received: {path}, which has signatures only.")
         self.input_shape = tuple(self._images(path).as_list())
-        self.variables = self._loaded.variables
+        self.variables = getattr(self._loaded, "variables", ())
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self._loaded(images, training=training)

@@ -1,10 +1,11 @@
-"""Keras callbacks of a training run: accuracy, checkpoints, summaries, the monitor, the progress line and the NaN guard."""
+"""Keras callbacks of a training run: accuracy, checkpoints, summaries, monitor, any evaluator, progress, NaN guard."""
 
 from tfcontrastive.callbacks.accuracy import Accuracy
 from tfcontrastive.callbacks.checkpoints import Checkpoints
+from tfcontrastive.callbacks.evaluate import Evaluate
 from tfcontrastive.callbacks.monitor import Monitor
 from tfcontrastive.callbacks.nan_guard import NanGuard
 from tfcontrastive.callbacks.progress import Progress
 from tfcontrastive.callbacks.summaries import Summaries
 
-__all__ = ["Accuracy", "Checkpoints", "Monitor", "NanGuard", "Progress", "Summaries"]
+__all__ = ["Accuracy", "Checkpoints", "Evaluate", "Monitor", "NanGuard", "Progress", "Summaries"]

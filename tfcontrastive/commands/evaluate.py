@@ -132,12 +132,12 @@ def foreign_flags(protocol: str) -> dict[str, list[str]]:
     """Flags of the other protocols that this one does not take: {flag: protocols that take it}."""
     from tfcontrastive.protocols import PROTOCOLS
 
-    own = PROTOCOLS[protocol].__dataclass_fields__
+    own = {field.name for field in dataclasses.fields(PROTOCOLS[protocol])}
     found: dict[str, list[str]] = {}
     for name, kind in PROTOCOLS.items():
-        for field in kind.__dataclass_fields__:
-            if field not in own:
-                found.setdefault(field, []).append(name)
+        for field in dataclasses.fields(kind):
+            if field.name not in own:
+                found.setdefault(field.name, []).append(name)
     return found
 
 
@@ -174,7 +174,7 @@ def summary(kind: type) -> str:
 
 def show(result, encoder: str) -> None:
     """A result as lines on stdout: on what, with which settings, the values."""
-    from tfcontrastive.report.evaluation import heading, settings_sentence, shown
+    from tfcontrastive.report.result_text import heading, settings_sentence, shown
 
     one = dataclasses.asdict(result)
     print(f"{heading(one)}: {encoder}")

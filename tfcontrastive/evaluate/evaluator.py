@@ -127,15 +127,22 @@ def held_out_split(source: data.Source) -> str:
         InputError: there is neither.
     """
     for name in ("test", "validation", "val"):
-        if name in source.splits:
-            first = next(iter(data.eval_batches(source, name, batch_size=1, image_size=1, limit=1)))
-            if first["label"][0] >= 0:
-                return name
+        if name in source.splits and _is_labelled(source, name):
+            return name
     raise InputError(
         f"`eval_split` must be given for {source.name}, which has no labelled test or validation split; a part of "
         f"another split can be held out, as in --train_split=train[:90%] --eval_split=train[90%:]. "
         f"Received: the splits {', '.join(source.splits)}."
     )
+
+
+def _is_labelled(source: data.Source, split: str) -> bool:
+    """Whether the first image of a split has a label."""
+    held = source.arrays(split)
+    if held is not None:
+        return held[1] is not None and held[1][0] >= 0
+    first = next(iter(data.eval_batches(source, split, batch_size=1, image_size=1, limit=1)))
+    return bool(first["label"][0] >= 0)
 
 
 def default_image_size(encoder: Callable[..., tf.Tensor], source: data.Source, split: str) -> int:

@@ -90,7 +90,7 @@ def draw_shapes(factors: dict[str, np.ndarray], image_size: int, *, seed: int | 
 
     stripe = _texture(u, v, factors["texture"], phase)[..., None]
     shade = (1 + 0.08 * column(light[:, 0]))[..., None]
-    inside = np.take(COLOURS, factors["color"], axis=0)[:, None, None] * (1 - 0.55 * stripe) * shade
+    inside = np.take(COLOURS, factors["color"], axis=0)[:, None, None] * (1 - 0.4 * stripe) * shade
     outside = np.take(BACKGROUNDS, factors["background"], axis=0)[:, None, None]
     outside = outside * (1 + 0.08 * column(light[:, 1]))[..., None]
     images = np.clip(mask * inside + (1 - mask) * outside, 0, 1).astype(np.float32)

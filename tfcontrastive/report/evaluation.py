@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tfcontrastive.evaluate.evaluator import PARTS
+from tfcontrastive.report import probe_sections
 from tfcontrastive.report.headline import Figure, Headline
 from tfcontrastive.report.page import Section
+from tfcontrastive.report.result_text import heading, settings_sentence, shown, spoken, title
 from tfcontrastive.report.table import Column, Table
 
-SECTIONS: dict[str, Callable[[Mapping[str, Any]], Sequence[Section]]] = {}
+SECTIONS: dict[str, Callable[[Mapping[str, Any]], Sequence[Section]]] = {
+    "robustness": probe_sections.robustness,
+    "invariances": probe_sections.invariances,
+    "content_style": probe_sections.content_style,
+    "geometry": probe_sections.geometry,
+}
 """What a protocol shows of its result (`protocol`, `dataset`, `settings`, `metrics`, `deviations`); others, a table."""
 
 _FIGURES_AT_MOST = 6
@@ -54,35 +60,11 @@ def values_table(result: Mapping[str, Any]) -> list[Section]:
     ]
 
 
-def heading(result: Mapping[str, Any]) -> str:
-    """A section's heading: the protocol, and on what."""
-    return result["protocol"] + (f" on {result['dataset']}" if result["dataset"] else "")
-
-
-def settings_sentence(result: Mapping[str, Any]) -> str:
-    """The settings that the values depend on, on one line."""
-    settings = [f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-                for name, value in result["settings"].items() if value is not None]  # fmt: skip
-    seeds = [f"seeds {', '.join(result['runs'])}"] if result["runs"] else []
-    return "; ".join([*settings, *seeds]) + "."
-
-
-def spoken(name: str, protocol: str) -> str:
-    """A value's name without its protocol, in words: knn_mean_per_class -> mean per class."""
-    return name.removeprefix(f"{protocol}_").replace("_", " ").replace("/", ", ")
-
-
-def shown(name: str, value: float) -> str:
-    """A value as it should read: parts of one as percentages."""
-    if name.split("/")[0].rpartition("_")[2] in PARTS:
-        return f"{value:.1%}"
-    return f"{value:.4g}"
-
-
 def _figure(result: Mapping[str, Any]) -> Figure:
     name, value = next(iter(result["metrics"].items()))
     deviation = result["deviations"].get(name)
     remark = result["dataset"] or ""
     if deviation is not None:
         remark = f"± {shown(name, deviation)} over {len(result['runs'])} seeds; {remark}".strip("; ")
-    return Figure(name.replace("_", " ").replace("/", ", "), shown(name, value), remark)
+    words = spoken(name, result["protocol"])
+    return Figure(f"{title(result)}: {words}", shown(name, value), remark)

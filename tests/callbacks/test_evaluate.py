@@ -1,0 +1,48 @@
+"""Any evaluator, as a Keras callback."""
+
+import keras
+import numpy as np
+
+from tfcontrastive import data
+from tfcontrastive.callbacks import Evaluate
+from tfcontrastive.evaluate import KNN, Geometry
+
+LABELS = np.arange(16) % 2
+IMAGES = (np.random.default_rng(0).integers(0, 50, (16, 4, 4, 1)) + 150 * LABELS[:, None, None, None]).astype(np.uint8)
+SOURCE = data.arrays.ArraySource({"train": (IMAGES, LABELS), "test": (IMAGES, LABELS)})
+
+
+def test_it_adds_to_the_logs_of_due_epochs_and_sees_the_weights_of_then():
+    inputs = keras.Input((4, 4, 1))
+    features = keras.layers.Dense(3, kernel_initializer="zeros", bias_initializer="ones")(keras.layers.Flatten()(inputs))
+    encoder = keras.Model(inputs, features)
+    model = keras.Sequential([encoder, keras.layers.Dense(2)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    callback = Evaluate(KNN(k=3), SOURCE, every_epochs=2, encoder=encoder)
+    history = {}
+
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            history[epoch] = dict(logs)
+
+    model.fit(IMAGES / 255, LABELS, epochs=4, verbose=0, callbacks=[callback, Keep()])
+    assert [epoch for epoch, logs in history.items() if "knn_top1" in logs] == [1, 3]
+    assert callback.latest["knn_top1"] == history[3]["knn_top1"]
+    encoder.set_weights([np.random.default_rng(0).normal(size=(16, 3)), np.zeros(3)])
+    before = callback.latest
+    callback.on_epoch_end(5)
+    assert callback.latest != before
+
+
+def test_the_models_own_encoder_and_head_are_the_default():
+    class Model:
+        projection_head = staticmethod(lambda features, training=False: features[:, :2])
+
+        def __init__(self):
+            inputs = keras.Input((4, 4, 1))
+            self.encoder = keras.Model(inputs, keras.layers.Flatten()(inputs))
+
+    callback, logs = Evaluate(Geometry(augmentation="crop"), SOURCE), {}
+    callback.set_model(Model())
+    callback.on_epoch_end(0, logs)
+    assert logs["geometry_effective_rank"] > logs["geometry_projection_effective_rank"]

@@ -1,0 +1,173 @@
+"""`tfcontrastive evaluate` from its command line: one encoder, many protocols, one directory of results."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.commands.runs import words
+from tfcontrastive.commands.main import main
+from tfcontrastive.protocols import PROTOCOLS
+
+
+def squares(path, train_labels, test_labels, size=8, channels=3):
+    """An npz file of squares whose lightness tells the class; returns the value for --dataset."""
+    rng = np.random.default_rng(0)
+
+    def draw(labels):
+        pixels = 20 + 50 * np.asarray(labels)[:, None, None, None] + rng.integers(0, 20, (len(labels), size, size, channels))
+        return pixels.astype(np.uint8), np.asarray(labels)
+
+    (x_train, y_train), (x_test, y_test) = draw(train_labels), draw(test_labels)
+    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return f"npz:{path}"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("evaluate")
+
+
+@pytest.fixture(scope="module")
+def dataset(home):
+    return squares(home / "squares.npz", np.arange(48) % 4, np.arange(20) % 4)
+
+
+@pytest.fixture(scope="module")
+def run(home, dataset):
+    tiny = {"encoder": "vit_small", "vit_depth": 1, "width_multiplier": 0.17, "patch_size": 4, "num_proj_layers": 1}
+    assert main(words(dataset, home / "run", train_steps=2, **tiny)) == 0
+    return home / "run"
+
+
+def evaluate(protocol, dataset, output_dir, *more):
+    given = [f"--dataset={dataset}"] if dataset else []
+    return main(["evaluate", f"--protocol={protocol}", *given, f"--output_dir={output_dir}", *more])
+
+
+def stored(output_dir):
+    return json.loads((output_dir / "metrics.json").read_text())
+
+
+def one_line(capsys, *parts):
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tfcontrastive: ")]
+    assert len(lines) == 1
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_protocols_stand_side_by_side(run, dataset, tmp_path, capsys):
+    out = tmp_path / "results"
+    assert evaluate("knn", dataset, out, f"--checkpoint={run}", "--k=5") == 0
+    text = capsys.readouterr().out
+    assert "k 5; temperature 0.1." in text
+    assert "knn_mean_per_class" in text
+    # The same weights, loaded from another place.
+    assert evaluate("linear", dataset, out, f"--saved_model={run / 'saved_model'}", "--seeds=0,1") == 0
+    assert "±" in capsys.readouterr().out
+    assert evaluate("knn", dataset, out, f"--checkpoint={run}", "--k=5") == 0  # takes the place of the first
+    assert evaluate("knn", dataset, out, f"--checkpoint={run}", "--k=1") == 0  # stands beside it
+
+    results = stored(out)["results"]
+    assert [(one["protocol"], one["settings"].get("k")) for one in results] == [("linear", None), ("knn", 5), ("knn", 1)]
+    linear = results[0]
+    runs = [linear["runs"][seed]["linear_top1"] for seed in "01"]
+    assert linear["metrics"]["linear_top1"] == pytest.approx(np.mean(runs))
+    assert linear["deviations"]["linear_top1"] == pytest.approx(np.std(runs, ddof=1))
+    page = (out / "report.html").read_text()
+    assert page.count("<h2>knn on npz:") == 2
+    assert "<h2>linear (lbfgs) on npz:" in page
+    events = EventAccumulator(str(out / "logs" / "knn"))
+    events.Reload()
+    assert {"knn_top1", "knn_top5"} <= set(events.Tags()["tensors"])
+    assert events.Tensors("knn_top1")[0].step == 2
+
+
+def test_another_encoders_results_are_kept(run, dataset, tmp_path, capsys):
+    out = tmp_path / "results"
+    assert evaluate("geometry", dataset, out, f"--checkpoint={run}", "--eval_batch_size=10") == 0
+    before = stored(out)
+    few = ["--train_images=100", "--eval_images=20", "--contents=4", "--styles=2"]
+    assert evaluate("content_style", None, out, f"--checkpoint={run}", *few) == 0
+    assert stored(out)["results"][0] == before["results"][0]
+    assert stored(out)["results"][1]["dataset"] is None
+    capsys.readouterr()
+    network = ["--encoder=resnet18", "--k=3"]
+    assert evaluate("knn", dataset, out, *network) == 2
+    one_line(capsys, "`output_dir`", "results of another encoder, simclr, step 2", "--overwrite")
+    assert len(stored(out)["results"]) == 2
+    assert evaluate("knn", dataset, out, *network, "--overwrite") == 0
+    assert [one["protocol"] for one in stored(out)["results"]] == ["knn"]
+    assert stored(tmp_path / "results.1")["results"][0] == before["results"][0]
+
+
+def test_replicas_give_the_same_numbers(run, dataset, tmp_path):
+    flags = [f"--checkpoint={run}", "--k=3", "--eval_batch_size=7"]
+    assert evaluate("knn", dataset, tmp_path / "one", *flags) == 0
+    assert evaluate("knn", dataset, tmp_path / "two", *flags, "--num_virtual_replicas=2") == 0
+    one, two = (stored(tmp_path / name) for name in ("one", "two"))
+    assert one["weights"] == two["weights"]
+    assert one["results"][0]["metrics"] == two["results"][0]["metrics"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_help_tells_a_protocols_own_flags(protocol, capsys):
+    assert main(["evaluate", f"--protocol={protocol}", "--help"]) == 0
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(PROTOCOLS[protocol]):
+        assert f"--{field.name}" in text
+    for name in PROTOCOLS:
+        assert f"  {name} " in text
+
+
+def test_a_class_that_the_test_split_lacks_does_no_harm(run, tmp_path):
+    dataset = squares(tmp_path / "some.npz", np.arange(40) % 4, [0, 2, 2, 3])
+    for protocol in ("knn", "linear"):
+        assert evaluate(protocol, dataset, tmp_path / "results", f"--checkpoint={run}") == 0
+    assert all(0 <= one["metrics"][f"{one['protocol']}_top5"] <= 1 for one in stored(tmp_path / "results")["results"])
+
+
+@pytest.mark.parametrize(
+    ("protocol", "flags", "parts"),
+    [
+        ("knm", ["--encoder=resnet18"], ["`protocol` must be one of", "Did you mean 'knn'"]),
+        ("knn", ["--checkpoint={run}", "--max_iter=3"], ["`--max_iter` is not a flag of this", "--protocol=linear"]),
+        ("knn", [], ["exactly one of checkpoint, saved_model and encoder", "none"]),
+        ("knn", ["--checkpoint={run}", "--encoder=resnet18"], ["exactly one", "checkpoint, encoder"]),
+        ("knn", ["--checkpoint={run}", "--seeds=0,1"], ["`seeds` is for protocols with chance"]),
+        ("linear", ["--checkpoint={run}", "--seeds=a"], ["`seeds` must be numbers", "'a'"]),
+        ("knn", ["--checkpoint=/nowhere"], ["/nowhere"]),
+        ("knn", ["--checkpoint={run}", "--dataset={gray}"], ["fit the encoder's input", "8 x 8 x 3", "8 x 8 x 1"]),
+        ("knn", ["--saved_model={run}/saved_model", "--image_size=9"], ["`image_size`", "9"]),
+        ("knn", ["--checkpoint={run}", "--dataset={differ}"], ["`labels` must hold classes of `train_labels`", "3"]),
+        ("linear", ["--checkpoint={run}", "--dataset={differ}"], ["`labels` must hold classes of `train_labels`", "3"]),
+        ("knn", ["--checkpoint={run}", "--eval_split=tset"], ["tset", "test"]),
+        ("ood", ["--checkpoint={run}"], ["`ood_dataset` must be given"]),
+        ("robustness", ["--checkpoint={run}", "--baseline=none.json"], ["`baseline`", "none.json"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(protocol, flags, parts, run, dataset, home, tmp_path, capsys):
+    names = {
+        "run": run,
+        "gray": squares(home / "gray.npz", [0, 1, 2, 3] * 3, [0, 1], channels=1),
+        "differ": squares(home / "differ.npz", [0, 1, 2] * 3, [0, 3]),
+    }
+    capsys.readouterr()
+    assert evaluate(protocol, dataset, tmp_path / "results", *(flag.format(**names) for flag in flags)) == 2
+    one_line(capsys, *parts)
+    assert not (tmp_path / "results").exists()
+
+
+def test_features_that_are_no_numbers(dataset, tmp_path, capsys):
+    class Diverged(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3]), tf.TensorSpec([], tf.bool)])
+        def __call__(self, images, training):
+            return tf.reduce_mean(images, [1, 2]) * float("nan")
+
+    tf.saved_model.save(Diverged(), str(tmp_path / "model"))
+    assert evaluate("knn", dataset, tmp_path / "results", f"--saved_model={tmp_path / 'model'}") == 2
+    one_line(capsys, "must be finite; did training diverge? Received: NaN or infinity in row 0")
+    assert not (tmp_path / "results").exists()
