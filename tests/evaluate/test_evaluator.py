@@ -38,7 +38,7 @@ class Source:
 
 @pytest.fixture
 def source(monkeypatch):
-    def eval_batches(source, split, *, batch_size, image_size, limit=None):
+    def eval_batches(source, split, *, batch_size, image_size, limit=None, preprocessing=None):
         assert image_size == 4 or limit == 1  # one image is looked at for its label alone
         images, labels = dataclasses.replace(source, fixed=True).arrays(split)
         rows = {"image": (images / 255).astype(np.float32)[:limit], "label": labels[:limit]}
