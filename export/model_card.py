@@ -109,7 +109,6 @@ An image encoder {trained}: images in, vectors of {card['embedding_dim']} number
 
 ```python
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 model = tf.saved_model.load(path)  # keep this object while its signatures are in use
 outputs = model.signatures["serving_default"](images=tf.zeros([1, {size}, {size}, {channels}]))

@@ -36,6 +36,7 @@ def save_model(
     image_size: int | None = None,
     probe: keras.layers.Layer | None = None,
     *,
+    head: keras.layers.Layer | None = None,
     optimize: bool = False,
     card: dict[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
@@ -61,6 +62,7 @@ def save_model(
         image_size: height and width in pixels that `image_bytes` resizes to. None takes the encoder's own size; if it
             takes any, 32 for a ResNet with the stem for small images, else 224.
         probe: a layer `[B, F]` -> `[B, classes]` for `logits_sup`. None takes `model.probe` if there is one.
+        head: the projection head, `[B, F]` -> `[B, D]`. None takes `model.projection_head` if there is one.
         optimize: `serving_default` and `image_bytes` run a copy of the encoder with batch normalisation folded into the
             convolutions (see `fold_batch_norm`). They then keep the weights of the export even where a loaded copy is
             fine-tuned through `__call__` or `serve_training`, which run the encoder itself, as `features` does; the
@@ -87,7 +89,7 @@ def save_model(
     small = _settings(encoder).get("stem") == "small"
     size = _image_size(image_size, height, width, default=SMALL_IMAGE_SIZE if small else DEFAULT_IMAGE_SIZE)
     probe = probe if probe is not None else getattr(model_or_encoder, "probe", None)
-    head = getattr(model_or_encoder, "projection_head", None)
+    head = head if head is not None else getattr(model_or_encoder, "projection_head", None)
     base = os.fspath(base)
     path = _version_path(base, version)
 

@@ -14,7 +14,8 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
 
-FORMATS = ("saved_model", "tflite", "onnx")
+FORMATS = ("saved_model", "tflite", "onnx", "simclr_tf2", "torchvision")
+OF_OTHERS = ("simclr_tf2", "torchvision")
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 TITLE = """tfcontrastive export: the encoder of a trained run, for other programs.
 
@@ -34,6 +35,8 @@ def run(words: Sequence[str]) -> int:
     show_own_messages()
     from tfcontrastive import export
 
+    if options["format"] in OF_OTHERS:
+        return write_for_others(options)
     loaded = export.load_run(options["model_dir"], image_size=options["image_size"], channels=options["channels"])
     if options["format"] == "saved_model":
         path = export.save_model(
@@ -56,7 +59,8 @@ def export_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_string("model_dir", None, "Directory of the run, as given to train.", values)
     flags.DEFINE_string("export_dir", None, "Where to write: the base of the versions, or of the files.", values)
-    flags.DEFINE_enum("format", "saved_model", FORMATS, "saved_model, tflite or onnx.", values)
+    flags.DEFINE_enum("format", "saved_model", FORMATS, "saved_model, tflite, onnx; simclr_tf2: a checkpoint "
+                      "of google-research/simclr; torchvision: .pth and .safetensors.", values)  # fmt: skip
     flags.DEFINE_integer("version", None, "Version of the SavedModel; default: the next one.", flag_values=values)
     flags.DEFINE_boolean(
         "optimize", False, "Fold batch normalisation into the convolutions of the serving signatures.", values
@@ -85,6 +89,30 @@ def check(options: dict[str, Any]) -> None:
             raise InputError(
                 f"`{name}` is for --format={wanted}. Received: {name}={options[name]} with format={options['format']}."
             )
+
+
+def write_for_others(options: dict[str, Any]) -> int:
+    """Writes a checkpoint or state dict of another project, and says what has no place there."""
+    from tfcontrastive import pretrained
+    from tfcontrastive.trained import load_trained
+
+    trained = load_trained(checkpoint=options["model_dir"], image_size=options["image_size"])
+    if trained.config is None:
+        raise InputError(
+            f"`format` {options['format']} needs a pre-training run or published weights. Received: {trained.name}."
+        )
+    paths, left_out = pretrained.save(
+        options["export_dir"],
+        options["format"],
+        encoder=trained.encoder,
+        config=trained.config,
+        projection_head=trained.projection_head,
+        supervised_head=trained.supervised_head,
+    )
+    print("\n".join([*paths, *(f"left out: {what}" for what in left_out)]))
+    if trained.preprocessing.normalizes:
+        print(f"its images are normalised before it: mean {trained.preprocessing.mean}, std {trained.preprocessing.std}")
+    return 0
 
 
 def convert(loaded: Any, options: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ COMMANDS = {
     "evaluate": "what an encoder is worth: kNN, linear probe, robustness and others",
     "finetune": "a trained encoder and labels become a classifier",
     "distill": "a student learns from a classifier's answers on unlabelled images",
+    "import": "weights that others have published, as a model of this package",
     "export": "a trained run as a SavedModel for every consumer, or as a LiteRT or ONNX file",
     "embed": "a collection of images to files of vectors",
     "search": "nearest neighbours and near duplicates among them",
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words[0] not in COMMANDS:
             raise InputError(f"the command {unknown(words[0], COMMANDS)}")
         import_tensorflow()
-        return importlib.import_module(f"tfcontrastive.commands.{words[0].replace('-', '_')}").run(words[1:]) or 0
+        return importlib.import_module(_module(words[0])).run(words[1:]) or 0
     except InputError as error:
         return _fail(str(error))
     except ClusterError as error:
@@ -56,6 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _disk_is_full(error):
             return _fail("the disk is full: make room and start the same command again; earlier checkpoints are kept.")
         raise
+
+
+def _module(command: str) -> str:
+    """The module of a command; Python's own words take an underscore: `import_`."""
+    name = command.replace("-", "_")
+    return f"tfcontrastive.commands.{name}_" if keyword.iskeyword(name) else f"tfcontrastive.commands.{name}"
 
 
 def usage() -> str:

@@ -2,5 +2,6 @@
 
 from tfcontrastive.pretrained.load import Pretrained, load, recognise
 from tfcontrastive.pretrained.mapping import Report
+from tfcontrastive.pretrained.save import FORMATS, save
 
-__all__ = ["Pretrained", "Report", "load", "recognise"]
+__all__ = ["FORMATS", "Pretrained", "Report", "load", "recognise", "save"]

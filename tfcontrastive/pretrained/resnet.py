@@ -10,6 +10,7 @@ from tfcontrastive.config import InputError
 from tfcontrastive.encoders.resnet import DEPTHS
 
 Shape = tuple[int, ...]
+_SK_RATIO = 0.0625  # of all published networks; a hidden width of 32, the least, fits smaller ones too
 
 
 def recognise(stem: Sequence[Shape], rest: Iterable[Shape], biases: Iterable[int] = ()) -> dict[str, object]:
@@ -17,8 +18,8 @@ def recognise(stem: Sequence[Shape], rest: Iterable[Shape], biases: Iterable[int
 
     Args:
         stem: shapes `[height, width, in, out]` of the kernels before the first block, in order.
-        rest: those of the blocks, in any order.
-        biases: the lengths of their biases: only squeeze and excitation has any.
+        rest: those of the blocks that have no bias, in any order.
+        biases: the lengths of all biases: only squeeze and excitation has any.
 
     Raises:
         InputError: the blocks are not those of any ResNet.
@@ -38,9 +39,10 @@ def recognise(stem: Sequence[Shape], rest: Iterable[Shape], biases: Iterable[int
         raise InputError(f"its blocks are those of no ResNet: {kind}, {blocks} in its groups, {width:g} times as wide")
     sk_ratio = 0.0
     if selective:  # the mixing layer [hidden -> 2 filters]; nothing else so wide has so few inputs
-        sk_ratio = min(inputs for height, _, inputs, out in rest if height == 1 and out == 2 * groups[3]) / groups[3]
+        hidden = min(inputs for height, _, inputs, out in rest if height == 1 and out == 2 * groups[3])
+        sk_ratio = _SK_RATIO if hidden == max(int(groups[3] * _SK_RATIO), 32) else hidden / groups[3]
     elif len(stem) == 3:  # ResNet-D without selective kernels, as SimCLR builds depth 18 and 34
-        sk_ratio = 0.0625
+        sk_ratio = _SK_RATIO
     se_ratio = 0.0
     if biases := list(biases):
         expanded = Counter({int(features / groups[3] * filters): n for filters, n in zip(groups, blocks, strict=True)})

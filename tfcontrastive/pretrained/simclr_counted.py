@@ -36,7 +36,8 @@ def recognise_counted(
         return None
     base, contrastive, supervised = _LAYOUTS[family]
     layers = _layers(variables, base)
-    kernels = [variables.shapes[f"{prefix}kernel"] for prefix in layers["conv2d"].values()]
+    kernels = [variables.shapes[f"{prefix}kernel"] for prefix in layers["conv2d"].values()
+               if f"{prefix}bias" not in variables.shapes]  # fmt: skip
     biases = [variables.shapes[name][0] for prefix in layers["conv2d"].values()
               if (name := f"{prefix}bias") in variables.shapes]  # fmt: skip
     head = _head(variables, contrastive)

@@ -42,7 +42,9 @@ def recognise_checkpoint(
 ) -> Recognised | None:
     """The networks of such a checkpoint, None where it is another's."""
     weights = {name: shape for name, shape in variables.starting_with(BASE).items() if "/.OPTIMIZER_SLOT/" not in name}
-    names = sorted((name for name in weights if name.endswith("/kernel")), key=natural)
+    biased = {name.removesuffix("bias") for name in weights if name.endswith("/bias")}
+    kernels = (name for name in weights if name.endswith("/kernel") and name.removesuffix("kernel") not in biased)
+    names = sorted(kernels, key=natural)
     names.sort(key=lambda name: not name.startswith("initial_"))
     if not names:
         return None
