@@ -62,6 +62,7 @@ def run(name: str, seed: int) -> dict:
     from tfcontrastive.train import train
 
     keras.backend.clear_session()
+    recipe = fingerprint(name)
     with tempfile.TemporaryDirectory() as directory:
         config = config_of(name, seed, directory)
         processor = time.process_time()
@@ -74,7 +75,7 @@ def run(name: str, seed: int) -> dict:
     return {
         "method": name,
         "seed": seed,
-        "recipe": fingerprint(name),
+        "recipe": recipe,
         "epochs": config.loop.train_epochs,
         "random_knn_top1": untrained.metrics["knn_top1"],
         "knn_top1": trained.metrics["knn_top1"],

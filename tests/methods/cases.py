@@ -16,12 +16,10 @@ BATCH, SIZE, CLASSES = 16, 8, 3
 # name: (method, settings)
 CASES = {
     "simclr": ("simclr", {"temperature": 0.2, "num_proj_layers": 2, "proj_out_dim": 8}),
-    "simclr_v2": ("simclr", {"temperature": 0.2, "num_proj_layers": 3, "proj_out_dim": 8}),
-    "simclr_v2_memory": (
+    "simclr_v2": (
         "simclr",
         {"temperature": 0.2, "num_proj_layers": 3, "proj_out_dim": 8, "memory_size": 96, "target_momentum": 0.9},
     ),
-    "simclr_linear_head": ("simclr", {"temperature": 0.5, "proj_head_mode": "linear", "proj_out_dim": 8}),
     "simclr_no_head": ("simclr", {"temperature": 0.5, "proj_head_mode": "none"}),
     "moco": ("moco", {"queue_size": 48, "proj_out_dim": 8, "target_momentum": 0.9}),
     "moco_v2": ("moco", {"queue_size": 48, "proj_out_dim": 8, "target_momentum": 0.9, "moco_head": "mlp"}),
