@@ -249,8 +249,13 @@ class RunConfig(DeviceConfig):
 
 @dataclasses.dataclass(frozen=True)
 class LoopConfig(RunConfig):
-    """A pre-training run: what is measured beside it, too."""
+    """A pre-training run: what it starts from, and what is measured beside it, too."""
 
+    checkpoint: str | None = option(
+        None,
+        "Weights to start from: a run, or a published file. The encoder is theirs, the head too where it fits.",
+        may_change=True,
+    )
     micro_batch_size: int = option(
         0,
         "Images that a replica's encoder holds at a time, for batches larger than memory; 0: its whole share. The gradient "

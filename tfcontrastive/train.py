@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
@@ -22,6 +22,7 @@ from tfcontrastive.config import (
     TrainConfig,
     differences,
 )
+from tfcontrastive.encoders.rebuild import copy_weights, differing
 from tfcontrastive.model_dir import ModelDir, write_json
 
 
@@ -81,6 +82,14 @@ class Plan:
         return parts
 
 
+class Start(Protocol):
+    """What a run may start from; `Trained` is one."""
+
+    name: str
+    encoder: keras.Model
+    projection_head: keras.layers.Layer | None
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
     """A trained model, the metrics at its end, its images and first views, and the seconds it trained for."""
@@ -102,6 +111,7 @@ def train(
     allow_config_change: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     title: str | None = None,
+    start: Start | None = None,
 ) -> TrainResult:
     """Trains an encoder, or goes on where a run in the same `model_dir` stopped.
 
@@ -112,6 +122,8 @@ def train(
         overwrite, allow_config_change: what to do with another run's directory, see `ModelDir.claim`.
         callbacks: more Keras callbacks, such as `callbacks.Evaluate`; what they add to the logs of an epoch is written.
         title: shown beside the progress; default: the method.
+        start: an encoder whose weights the run starts from, as `load_trained` gives it, and its projection head where it
+            fits; `config.encoder` must be the same network. None starts at random.
 
     Raises:
         InputError: anything in the config, the data or the directory that cannot work, and a loss that is not finite.
@@ -131,11 +143,11 @@ def train(
     strategy = make_strategy(config)
     source = load_source(config)
     plan = make_plan(config, source)
-    model = first_model(config, source, plan, strategy)  # what cannot work fails here, before anything is written
+    model = first_model(config, source, plan, strategy, start)  # what cannot work fails here, before anything is written
     claim(directory, config, strategy, overwrite=overwrite, allow_config_change=allow_config_change)
     if source.check(directory.bad_files):  # fewer images, hence other steps
         plan = make_plan(config, source)
-        model = first_model(config, source, plan, strategy)
+        model = first_model(config, source, plan, strategy, start)
 
     monitor = make_monitor(config, source, plan)
     monitor.set_model(model)
@@ -323,12 +335,36 @@ def make_plan(config: TrainConfig, source: data.Source) -> Plan:
 
 
 def first_model(
-    config: TrainConfig, source: data.Source, plan: Plan, strategy: tf.distribute.Strategy
+    config: TrainConfig,
+    source: data.Source,
+    plan: Plan,
+    strategy: tf.distribute.Strategy,
+    start: Start | None = None,
 ) -> methods.ContrastiveModel:
-    """The run's model with its first weights, a function of the config's seed alone."""
+    """The run's model with its first weights, a function of the config's seed and of what it starts from alone."""
     keras.utils.set_random_seed(config.loop.seed)
     with strategy.scope():
-        return build_model(config, source, plan)
+        model = build_model(config, source, plan)
+        if start is not None:
+            start_from(model, start)
+        return model
+
+
+def start_from(model: methods.ContrastiveModel, start: Start) -> None:
+    """Gives a model the encoder's weights of another, the projection head's where they fit, and its targets copies.
+
+    Raises:
+        InputError: the encoder is another network; lists which weights differ.
+    """
+    copy_weights(start.encoder, model.encoder, start.name)
+    head = getattr(model, "projection_head", None)
+    if head is not None and start.projection_head is not None:
+        if differing(start.projection_head.variables, head.variables):
+            logging.info("The projection head of %s does not fit this method: it starts anew.", start.name)
+        else:
+            copy_weights(start.projection_head, head, start.name)
+    for target, online in model.targets:
+        copy_weights(online, target, start.name)
 
 
 def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:

@@ -1,11 +1,15 @@
 """Our weights go out under another project's names and come back exactly equal."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.commands.runs import write_images
+from tfcontrastive import train
+from tfcontrastive.callbacks import Monitor
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.encoders import ProjectionHead
@@ -99,3 +103,24 @@ def test_the_commands_import_export_and_evaluate_files_of_others(tmp_path, capsy
     assert main([*measure, f"--checkpoint={theirs}", f"--output_dir={tmp_path}/results"]) == 0
     assert main(["import", f"--from={tmp_path}/nothing", "--dry_run"]) == 2
     assert "there is no such file" in capsys.readouterr().err
+
+
+def test_training_starts_from_published_weights(tmp_path, monkeypatch, capsys):
+    """The encoder, its targets and what its architecture is come from the file; a flag that differs is refused."""
+    config = EncoderConfig(resnet_depth=18, width_multiplier=0.0625, stem="large")
+    encoder = randomised(build_encoder(config, image_size=None, channels=3))
+    (theirs,), _ = save(tmp_path, "simclr_tf2", encoder=encoder, config=config)
+    dataset = write_images(tmp_path / "images.npz")
+    begun = []
+    monkeypatch.setattr(train, "fit", lambda model, *_, **__: begun.append(model) or 0.0)
+    monkeypatch.setattr(Monitor, "measure", lambda _: {})
+    monkeypatch.setattr("tfcontrastive.export.save_once", lambda *_, **__: "")
+    line = ["train", "--method=moco_v3", f"--dataset={dataset}", "--image_size=8", "--train_batch_size=16",
+            "--train_steps=1", "--hidden_dim=16", f"--checkpoint={theirs}"]  # fmt: skip
+    assert main([*line, f"--model_dir={tmp_path}/run"]) == 0
+    (model,) = begun
+    assert_equal(encoder, model.encoder)
+    assert_equal(encoder, model.target_encoder)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["resnet_depth"] == 18
+    assert main([*line, f"--model_dir={tmp_path}/other", "--resnet_depth=50"]) == 2
+    assert "`resnet_depth` must be the checkpoint's, 18" in capsys.readouterr().err

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -33,6 +35,9 @@ def run(words: Sequence[str]) -> int:
     config = command_line.from_flags(base, values)
     check_modes(values)
     show_own_messages()
+    start = None
+    if config.loop.checkpoint is not None:
+        config, start = start_of(config, values)
 
     if values["dry_run"].value:
         from tfcontrastive.describe import describe
@@ -47,7 +52,12 @@ def run(words: Sequence[str]) -> int:
     if values["mode"].value == "eval":
         show(evaluate_run(config))
         return 0
-    result = train(config, overwrite=values["overwrite"].value, allow_config_change=values["allow_config_change"].value)
+    result = train(
+        config,
+        overwrite=values["overwrite"].value,
+        allow_config_change=values["allow_config_change"].value,
+        start=start,
+    )
     if distribute.is_chief():
         directory = ModelDir(config.loop.model_dir)
         path = export.save_once(
@@ -59,6 +69,22 @@ def run(words: Sequence[str]) -> int:
         show(result.metrics)
         print(f"SavedModel: {path}")
     return 0
+
+
+def start_of(config: TrainConfig, values: flags.FlagValues) -> tuple[TrainConfig, Any]:
+    """The config with the encoder of `--checkpoint`, and what to start from; flags that ask for another are refused."""
+    from tfcontrastive.trained import load_trained
+
+    start = load_trained(checkpoint=config.loop.checkpoint, image_size=config.data.image_size)
+    if start.config is None:
+        raise InputError(f"`checkpoint` must be a pre-training run or published weights. Received: {start.name}.")
+    training = {"global_bn": config.encoder.global_bn, "batch_norm_decay": config.encoder.batch_norm_decay}
+    encoder = dataclasses.replace(start.config, **training)
+    for field in dataclasses.fields(encoder):
+        asked, held = getattr(config.encoder, field.name), getattr(encoder, field.name)
+        if values[field.name].present and asked != held:
+            raise InputError(f"`{field.name}` must be the checkpoint's, {held}. Received: {field.name}={asked}.")
+    return dataclasses.replace(config, encoder=encoder), start
 
 
 def command_flags() -> flags.FlagValues:

@@ -22,12 +22,14 @@ from tfcontrastive.train import build_network
 # What the other project's networks are like: our settings that must be so, and why.
 _SIMCLR = {
     "encoder": ("resnet",),
+    "norm": ("batch",),
     "pool_padding": ("same",),
     "first_shortcut": ("projection",),
     "preprocessing": ("simclr",),
 }
 _TORCHVISION = {
     "encoder": ("resnet",),
+    "norm": ("batch",),
     "resnet_depth": (18, 34, 50, 101, 152),
     "width_multiplier": (1.0,),
     "sk_ratio": (0.0,),
