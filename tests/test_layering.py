@@ -22,6 +22,7 @@ FLOORS = {
     "callbacks": 3.7,
     "model_dir": 3.7,
     "train": 4,
+    "cost": 4.2,
     "describe": 4.5,
     "supervised": 4,
     "pretrained": 4,

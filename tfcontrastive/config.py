@@ -208,7 +208,9 @@ class DeviceConfig(Checked):
         300.0, "Seconds in which all workers of TF_CONFIG must be reached.", above=0, may_change=True
     )
     use_tpu: bool = option(False, "The same as --strategy=tpu.", may_change=True)
-    tpu_name: str | None = option(None, "Name or grpc:// address of the Cloud TPU.", may_change=True)
+    tpu_name: str | None = option(
+        None, "Name or grpc:// address of the Cloud TPU; local: that of this very machine.", may_change=True
+    )
     tpu_zone: str | None = option(None, "Zone of the Cloud TPU.", may_change=True)
     gcp_project: str | None = option(None, "Project of the Cloud TPU.", may_change=True)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-import keras
 import numpy as np
 
 from tfcontrastive import methods
 from tfcontrastive.config import TrainConfig
+from tfcontrastive.cost import estimate
 from tfcontrastive.train import Plan, build_model, load_source, make_plan, make_strategy
 
 
@@ -66,34 +66,9 @@ def _schedule(plan: Plan) -> list[str]:
 
 
 def _memory(model: methods.ContrastiveModel, config: TrainConfig, replicas: int) -> list[str]:
-    state = 4 * _count(model.variables) + 4 * _count(model.optimizer.variables)
-    gradients = 4 * _count(model.trainable_variables)
-    images = config.loop.train_batch_size // replicas * len(model.policy.views)
-    width = 4 if config.loop.mixed_precision == "float32" else 2
-    size, channels = config.data.image_size, model.encoder.input_shape[-1]
-    activations = width * images * activations_per_image(model.encoder, (size, size, channels))
-    logits = 3 * 4 * images * images * replicas
-    total = state + gradients + activations + logits
-    return [
-        f"memory          about {total / 1e9:.2f} GB a replica: weights and optimizer {state / 1e9:.2f}, gradients "
-        f"{gradients / 1e9:.2f}, activations {activations / 1e9:.2f}, logits {logits / 1e9:.2f}"
-    ]
-
-
-def activations_per_image(encoder: keras.Model, shape: tuple[int, int, int]) -> int:
-    """Numbers that the backward pass keeps of one image: the outputs of the layers, at this image size.
-
-    Counted from the layers' shapes where the encoder is a functional model, else taken as the parameters' number.
-    """
-    if not hasattr(encoder, "operations"):
-        return _count(encoder.variables)
-    sized = (
-        keras.models.clone_model(encoder, input_tensors=keras.Input(shape))
-        if None in encoder.input_shape[1:]
-        else encoder
-    )
-    tensors = {id(node.outputs[0]): node.outputs[0] for op in sized.operations for node in op._inbound_nodes}
-    return sum(int(np.prod(tensor.shape[1:])) for tensor in tensors.values())
+    costs = estimate(model, config, replicas)
+    parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in costs.memory.items())
+    return [f"memory          about {costs.total_memory / 1e9:.2f} GB a replica: {parts}"]
 
 
 def _count(variables) -> int:

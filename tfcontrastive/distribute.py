@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from tfcontrastive.cluster import Cluster
 from tfcontrastive.config import DeviceConfig, InputError
@@ -244,13 +245,16 @@ def _multi_worker_strategy(timeout: float) -> tf.distribute.Strategy:
 
 
 def _tpu_strategy(name: str | None, zone: str | None, project: str | None) -> tf.distribute.Strategy:
+    """All cores of a TPU or of a slice of a pod, from a host of its own (`local`) or by its name or address."""
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name or "", zone=zone, project=project)
-        tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, tf.errors.OpError) as error:
+        if name != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        topology = tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, ImportError, OSError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"`strategy=tpu` needs a TPU that can be reached. Received: tpu_name={name!r}: {reason}"
         ) from error
+    logging.info("TPU: %d hosts of %d cores.", topology.num_tasks, topology.num_tpus_per_task)
     return tf.distribute.TPUStrategy(resolver)

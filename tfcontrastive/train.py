@@ -369,13 +369,20 @@ def start_from(model: methods.ContrastiveModel, start: Start) -> None:
 
 def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:
     """The compiled model of a run. Call it in the strategy's scope."""
+    model = build_method(config, source, plan)
+    compile_model(model, config.optimizer, config.loop, plan)
+    return model
+
+
+def build_method(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:
+    """The model of a run, without an optimizer."""
     num_classes = source.num_classes if config.loop.lineareval_while_pretraining else None
     if num_classes is None and config.loop.lineareval_while_pretraining:
         logging.info("The data has no labels: training without the online probe and without kNN.")
     with precision(config.loop.mixed_precision):
         encoder_config, size = encoder_and_size(config)
         encoder = build_encoder(encoder_config, image_size=size, channels=source.channels)
-        model = methods.method_class(config.method)(
+        return methods.method_class(config.method)(
             encoder,
             config.method_config,
             num_classes=num_classes,
@@ -387,8 +394,6 @@ def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods
             micro_batch_size=config.loop.micro_batch_size,
             gradient_accumulation_steps=config.loop.gradient_accumulation_steps,
         )
-    compile_model(model, config.optimizer, config.loop, plan)
-    return model
 
 
 def compile_model(model: keras.Model, config: OptimizerConfig, loop: RunConfig, plan: Plan) -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "finetune": "a trained encoder and labels become a classifier",
     "distill": "a student learns from a classifier's answers on unlabelled images",
     "import": "weights that others have published, as a model of this package",
+    "plan": "what a run would take of memory, network and time, on any number of replicas",
     "export": "a trained run as a SavedModel for every consumer, or as a LiteRT or ONNX file",
     "embed": "a collection of images to files of vectors",
     "search": "nearest neighbours and near duplicates among them",

@@ -1,0 +1,79 @@
+"""TF_CONFIG: what is refused, who is waited for, and how a lost task is named."""
+
+import json
+import socket
+
+import pytest
+
+from tfcontrastive import distribute
+from tfcontrastive.cluster import Cluster
+from tfcontrastive.config import ClusterError, InputError
+
+TWO = {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}
+
+
+def config(cluster, kind="worker", index=0):
+    return json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("{", "must be JSON"),
+        ("[1]", "must be JSON"),
+        ('{"cluster": {}}', "must be JSON"),
+        (config({"worker": ["10.0.0.1"]}), "host0:port"),
+        (config({"worker": "10.0.0.1:2222"}), "host0:port"),
+        (config(TWO, index=2), "worker 0, worker 1. Received: worker 2"),
+        (config(TWO, "chief"), "Received: chief 0"),
+        (config({**TWO, "ps": ["10.0.0.3:2222"]}, "ps"), "Received: ps 0"),
+    ],
+)
+def test_a_bad_tf_config_is_refused(monkeypatch, text, part):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(InputError, match="TF_CONFIG") as error:
+        distribute.make_strategy("multi_worker")
+    assert part in str(error.value)
+
+
+def test_multi_worker_without_tf_config_is_refused(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(InputError, match="needs TF_CONFIG"):
+        distribute.make_strategy("multi_worker")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "kind", "index", "chief"),
+    [(TWO, "worker", 0, True), (TWO, "worker", 1, False)]
+    + [({**TWO, "chief": ["10.0.0.9:1"]}, kind, 0, kind == "chief") for kind in ("chief", "worker")],
+)
+def test_one_task_is_the_chief(monkeypatch, cluster, kind, index, chief):
+    monkeypatch.setenv("TF_CONFIG", config(cluster, kind, index))
+    assert distribute.is_chief() is chief
+
+
+def test_a_worker_that_does_not_answer_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]  # nobody's, once this is closed
+    with socket.create_server(("127.0.0.1", 0)) as mine:
+        own = mine.getsockname()[1]
+    cluster = Cluster({"worker": [f"127.0.0.1:{own}", f"127.0.0.1:{port}"]}, "worker", 0)
+    with pytest.raises(InputError, match=rf"within 0.3 s .*no answer from worker 1 \(127.0.0.1:{port}\)"):
+        cluster.wait_for_all(0.3)
+
+
+def test_a_port_that_is_taken_is_refused():
+    with socket.create_server(("", 0)) as other:
+        taken = other.getsockname()[1]
+        cluster = Cluster({"worker": [f"127.0.0.1:{taken}", "127.0.0.1:1"]}, "worker", 0)
+        with pytest.raises(InputError, match=r"worker 0 .* must be free"):
+            cluster.wait_for_all(0.3)
+
+
+def test_a_lost_task_is_named_and_other_errors_are_left_alone():
+    cluster = Cluster(TWO, "worker", 0)
+    message = "Error reported from /job:worker/task:1: unhealthy: /job:worker/replica:0/task:1 [[{{node X}}]]"
+    error = cluster.lost(message)
+    assert isinstance(error, ClusterError)
+    assert str(error).startswith("lost worker 1 (10.0.0.2:2222): ")
+    assert cluster.lost("device /job:worker/replica:0/task:0/device:CPU:0: out of memory") is None

@@ -1,0 +1,94 @@
+"""`tfcontrastive plan`: memory, network and time of a run on hardware that need not be here."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+
+from absl import flags
+
+from tfcontrastive import flags as command_line
+from tfcontrastive.config import InputError, TrainConfig
+
+TITLE = """tfcontrastive plan: what a run would take of memory, network and time, on any number of replicas.
+
+Example: tfcontrastive plan --recipe=simclr_imagenet_r50 --replicas=128 --hardware=tpu_v3
+Every flag of `tfcontrastive train` may be given too. Nothing is allocated or written."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Parses the words and prints the plan."""
+    from tfcontrastive import methods
+    from tfcontrastive.commands.train import foreign_flags
+
+    words = command_line.expand(words)
+    values = plan_flags()
+    if any(word in ("--help", "-h", "-help") for word in words):
+        print(command_line.help_text(TITLE, {"Flags": values}))
+        return 0
+    name = command_line.peek(words, "method", "simclr")
+    base = TrainConfig(method=name, method_config=methods.method_class(name).Config())
+    command_line.define(base, values)
+    command_line.parse(words, values, foreign=foreign_flags(name))
+    config = command_line.from_flags(base, values)
+    print(describe(config, values["replicas"].value, values["hardware"].value, values["channels"].value))
+    return 0
+
+
+def plan_flags() -> flags.FlagValues:
+    """The command's own flags."""
+    from tfcontrastive.cost import HARDWARE
+
+    values = flags.FlagValues()
+    flags.DEFINE_string("recipe", None, "A packaged flag file; flags on the command line override it.", values)
+    flags.DEFINE_string("flagfile", None, "A file of flags, one a line.", values)
+    flags.DEFINE_integer("replicas", 1, "Devices that train together.", flag_values=values)
+    flags.DEFINE_string("hardware", "cpu", f"The device of a replica: {', '.join(HARDWARE)}.", values)
+    flags.DEFINE_integer("channels", 3, "Channels of the images.", flag_values=values)
+    return values
+
+
+def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -> str:
+    """The plan as text."""
+    from tfcontrastive import cost
+    from tfcontrastive.train import Plan, build_method, check_batch
+
+    for name, value in {"replicas": replicas, "channels": channels}.items():
+        if value < 1:
+            raise InputError(f"`{name}` must be >= 1. Received: {name}={value}.")
+    device = cost.hardware_of(hardware)
+    check_batch(config, replicas)
+    loop = config.loop
+    plan = Plan.make(config, num_examples=loop.train_batch_size)
+    source = types.SimpleNamespace(num_classes=None, channels=channels)
+    model = cost.shapes_only(lambda: build_method(config, source, plan))
+    costs = cost.estimate(model, config, replicas)
+
+    half = loop.mixed_precision != "float32"
+    seconds, step = costs.seconds(device, half=half), costs.step_seconds(device, half=half)
+    total = costs.total_memory
+    fits = "fits" if total < device.memory else "DOES NOT FIT: see --micro_batch_size, --mixed_precision=bfloat16"
+    width = max(map(len, costs.memory))
+    return "\n".join(
+        [
+            f"{config.method}, {config.encoder.encoder}, {config.data.image_size} pixels, {loop.mixed_precision}: "
+            f"a batch of {loop.train_batch_size:,} on {replicas:,} x {hardware}, {loop.train_batch_size // replicas:,} images each",
+            f"parameters   {costs.parameters:,} trainable",
+            f"memory       {size_of(total)} of {size_of(device.memory)} a replica: {fits}",
+            *(f"  {name:<{width}}  {size_of(size):>9}" for name, size in costs.memory.items()),
+            "network      a replica receives in a step",
+            *(f"  {name:<{width}}  {size_of(size):>9}" for name, size in costs.received.items()),
+            f"step         {step:.3g} s at best, {loop.train_batch_size / step:,.0f} images/s: "
+            + ", ".join(f"{name} {value:.2g} s" for name, value in seconds.items()),
+            f"  from {(device.half if half else device.float32) / 1e12:g} TFLOP/s, {device.bandwidth / 1e9:g} GB/s of "
+            f"memory and {device.link / 1e9:g} GB/s between replicas; compute and memory overlap",
+        ]
+    )
+
+
+def size_of(count: float) -> str:
+    """Bytes in a unit that reads well."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if count >= scale:
+            return f"{count / scale:.2f} {unit}"
+    return f"{count / 1e3:.1f} kB"
