@@ -72,7 +72,8 @@ def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -
     return "\n".join(
         [
             f"{config.method}, {config.encoder.encoder}, {config.data.image_size} pixels, {loop.mixed_precision}: "
-            f"a batch of {loop.train_batch_size:,} on {replicas:,} x {hardware}, {loop.train_batch_size // replicas:,} images each",
+            f"a batch of {loop.train_batch_size:,} on {replicas:,} x {hardware}, "
+            f"{loop.train_batch_size // replicas:,} images each",
             f"parameters   {costs.parameters:,} trainable",
             f"memory       {size_of(total)} of {size_of(device.memory)} a replica: {fits}",
             *(f"  {name:<{width}}  {size_of(size):>9}" for name, size in costs.memory.items()),
