@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -141,6 +142,28 @@ def test_a_killed_run_goes_on_without_loss_or_doubling(exported, tmp_path):
     assert files.ids == good
     assert len(read) < 61, "shards that were complete are not made again"
     assert (output / "bad_files.txt").read_text().count("005b") == 1
+
+
+def test_memory_does_not_grow_with_the_number_of_images(exported, tmp_path):
+    """What Python and numpy hold at the peak: ten times the images."""
+    noise = np.random.RandomState(0).rand(64, 4, 4, 3).astype("float32")
+
+    def peak(count):
+        def items(start):
+            for i in range(start, count):
+                yield f"image/{i:06d}", noise[i % 64]
+
+        output = tmp_path / str(count)
+        tracemalloc.start()
+        try:
+            assert embed_images(exported, items, output, batch_size=128, shard_rows=256).rows == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(300)  # what is loaded and traced once
+    few, many = peak(500), peak(5000)
+    assert many - few < 300_000, "the ids alone are 280 kB, the vectors 600 kB"
 
 
 def test_a_complete_set_is_left_alone(exported, photos, tmp_path):
