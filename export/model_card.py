@@ -23,6 +23,11 @@ _OPTIMIZED = """
 do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` does.
 """
 
+_FILES = """`image_bytes` takes whole JPEG, PNG, GIF or BMP files, decodes them (EXIF orientation:
+{exif_orientation}), crops them ({crop}), resizes to {size} x {size} ({resize}) and scales to [0, 1], as in evaluation.
+One file that cannot be decoded fails its batch with INVALID_ARGUMENT and a message that names it.
+"""
+
 
 def model_card(
     model: keras.Model,
@@ -90,17 +95,23 @@ def readme(card: dict[str, Any]) -> str:
     rows = "\n".join(f"| `{name}` | {_list(spec['inputs'])} | {_list(spec['outputs'])} |"
                      for name, spec in card["signatures"].items())
     trained = f"trained with {card['method']}" if card["method"] else "exported as it is"
-    metrics = "".join(f"| {name} | {value} |\n" for name, value in (card.get("metrics") or {}).items())
-    results = f"\n## Results\n\n| metric | value |\n|---|---|\n{metrics}" if metrics else ""
+    name = f"{card['method']} {card['name']}" if card["method"] else card["name"]
+    numbers = {key: f"{value:.4g}" for key, value in (card.get("metrics") or {}).items() if isinstance(value, int | float)}
+    dataset = (card.get("data") or {}).get("dataset")
+    table = "".join(f"| {key} | {value} |\n" for key, value in numbers.items())
+    on = f" on {dataset}" if dataset else ""
+    results = f"\n## Results\n\n| metric{on} | value |\n|---|---|\n{table}" if numbers else ""
+    files = _FILES.format(size=size, **card["preprocessing"]) if "image_bytes" in card["signatures"] else ""
     return f"""---
 library_name: tf-keras
+pipeline_tag: image-feature-extraction
 tags:
 - image-feature-extraction
 - self-supervised-learning
 - tensorflow
----
+{_model_index(name, dataset, numbers)}---
 
-# {card['name']}
+# {name}
 
 An image encoder {trained}: images in, vectors of {card['embedding_dim']} numbers out
 ({card['parameters']:,} parameters). All facts are in `model_card.json`.
@@ -124,11 +135,18 @@ In Keras 3: `keras.layers.TFSMLayer(path, call_endpoint="serving_default")`.
 |---|---|---|
 {rows}
 
-Images are float32 in [0, 1]. `image_bytes` takes whole JPEG, PNG, GIF or BMP files, decodes them, crops
-({card['preprocessing']['crop']}), resizes to {size} x {size} ({card['preprocessing']['resize']}) and scales to [0, 1],
-as in evaluation.
-One file that cannot be decoded fails its batch with INVALID_ARGUMENT and a message that names it.
-{_OPTIMIZED if card.get("optimized") else ""}"""
+Images are float32 in [0, 1].
+{files}{_OPTIMIZED if card.get("optimized") else ""}"""
+
+
+def _model_index(name: str, dataset: str | None, numbers: dict[str, str]) -> str:
+    """The results for a hub's leaderboards, if there are any: they belong to a data set."""
+    if not numbers or not dataset:
+        return ""
+    quoted = json.dumps(dataset)
+    metrics = "".join(f"    - type: {key}\n      value: {value}\n" for key, value in numbers.items())
+    return (f"model-index:\n- name: {json.dumps(name)}\n  results:\n  - task:\n      type: image-feature-extraction\n"
+            f"    dataset:\n      name: {quoted}\n      type: {quoted}\n    metrics:\n{metrics}")
 
 
 def meta_graph(saved_model: str | os.PathLike) -> meta_graph_pb2.MetaGraphDef:

@@ -173,7 +173,8 @@ def test_a_failed_save_leaves_nothing(encoder, tmp_path, monkeypatch):
 
 
 def test_the_card_says_what_the_model_takes_and_gives(encoder, tmp_path):
-    path = save_model(encoder, tmp_path, image_size=64, card={"recipe": "simclr_cifar10", "metrics": {"knn_top1": 0.5}})
+    more = {"recipe": "simclr_cifar10", "metrics": {"knn_top1": 0.512345678}, "data": {"dataset": "folder:my photos"}}
+    path = save_model(encoder, tmp_path, image_size=64, card=more)
     with open(os.path.join(path, "model_card.json"), encoding="utf-8") as file:
         card = json.load(file)
     assert card["embedding_dim"] == 6
@@ -182,7 +183,13 @@ def test_the_card_says_what_the_model_takes_and_gives(encoder, tmp_path):
     assert card["preprocessing"]["crop"].startswith("center")
     assert card["signatures"]["image_bytes"]["inputs"] == {"image_bytes": {"dtype": "string", "shape": [None]}}
     with open(os.path.join(path, "README.md"), encoding="utf-8") as file:
-        assert "| knn_top1 | 0.5 |" in file.read()
+        _, front, text = file.read().split("---\n", 2)
+    assert "| knn_top1 | 0.5123 |" in text
+    assert "center, 0.875" in text
+    assert front.splitlines()[-11:] == [
+        "model-index:", '- name: "small_encoder"', "  results:", "  - task:", "      type: image-feature-extraction",
+        "    dataset:", '      name: "folder:my photos"', '      type: "folder:my photos"',
+        "    metrics:", "    - type: knn_top1", "      value: 0.5123"]
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
