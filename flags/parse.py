@@ -12,10 +12,13 @@ from absl import flags
 from tfcontrastive.config import Checked, InputError, leaves, unknown
 
 
-def recipe_names() -> list[str]:
-    """The names that `--recipe` takes."""
+def recipe_names(train_mode: str | None = None) -> list[str]:
+    """The names that `--recipe` takes: all, or those of one train_mode (pretrain, finetune or distill)."""
     folder = resources.files("tfcontrastive.flags") / "recipes"
-    return sorted(file.name.removesuffix(".flags") for file in folder.iterdir() if file.name.endswith(".flags"))
+    names = sorted(file.name.removesuffix(".flags") for file in folder.iterdir() if file.name.endswith(".flags"))
+    if train_mode is None:
+        return names
+    return [name for name in names if peek(expand([f"--recipe={name}"]), "train_mode", "pretrain") == train_mode]
 
 
 def recipe_path(name: str) -> str:

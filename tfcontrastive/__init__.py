@@ -41,6 +41,11 @@ _NAMES = {
     "InputError": "config",
     "LoopConfig": "config",
     "OptimizerConfig": "config",
+    "RunConfig": "config",
+    "Classifier": "classifier",
+    "FinetuneConfig": "finetune",
+    "DistillConfig": "distill",
+    "Teacher": "teacher",
     "TrainConfig": "config",
 }
 _ROOMS = (

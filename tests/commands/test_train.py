@@ -62,7 +62,7 @@ def test_a_dry_run_tells_the_run_and_writes_nothing(method, tmp_path, capsys):
 ONE_BLOCK = ["--encoder=vit_small", "--vit_depth=1", "--width_multiplier=0.0834", "--patch_size=4"]
 
 
-@pytest.mark.parametrize("name", command_line.recipe_names())
+@pytest.mark.parametrize("name", command_line.recipe_names("pretrain"))
 def test_every_recipe_makes_a_run(name, tmp_path, capsys):
     words = ["train", f"--recipe={name}", f"--model_dir={tmp_path / 'run'}", "--dry_run", *ONE_BLOCK]
     with contextlib.nullcontext() if name.startswith("embedded") else tfds.testing.mock_data(num_examples=10_000):
@@ -92,7 +92,7 @@ def encoder_of(recipe: str) -> EncoderConfig:
 
 
 def test_every_network_of_a_published_recipe_is_counted():
-    published = [name for name in command_line.recipe_names() if not name.startswith("embedded")]
+    published = [name for name in command_line.recipe_names("pretrain") if not name.startswith("embedded")]
     assert {encoder_of(name) for name in published} == {encoder_of(name) for name in PUBLISHED} | {
         dataclasses.replace(EncoderConfig(), global_bn=False)  # of MoCo v1 and v2: as large as ResNet-50
     }

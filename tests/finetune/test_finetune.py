@@ -1,6 +1,8 @@
 """`tfcontrastive finetune` from its command line, and what it leaves behind."""
 
+import dataclasses
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -9,8 +11,11 @@ import tensorflow as tf
 
 from tests.commands.runs import write_images
 from tfcontrastive import data
+from tfcontrastive import flags as command_line
+from tfcontrastive.commands.classifier import command_flags, with_encoder
 from tfcontrastive.commands.main import main
-from tfcontrastive.config import DataConfig, RunConfig
+from tfcontrastive.config import DataConfig, EncoderConfig, RunConfig
+from tfcontrastive.distill import DistillConfig
 from tfcontrastive.finetune import FinetuneConfig, Job
 from tfcontrastive.objectives import CrossEntropy
 from tfcontrastive.run import load_run
@@ -158,3 +163,17 @@ def test_an_export_is_fine_tuned_like_its_run(dataset, pretrained):
     np.testing.assert_array_equal(trunks[0](images), trunks[1](images))
     assert trunks[0].get_layer("initial_conv").compute_dtype == "bfloat16"
     assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(("mode", "config_class"), [("finetune", FinetuneConfig), ("distill", DistillConfig)])
+def test_recipes_parse_and_tell_what_to_expect(mode, config_class):
+    names = command_line.recipe_names(mode)
+    assert names
+    for name in names:
+        values = command_flags()
+        command_line.define(dataclasses.replace(config_class(), encoder=EncoderConfig()), values)
+        command_line.parse(command_line.expand([f"--recipe={name}"]), values)
+        assert with_encoder(config_class(), values).train_mode == mode
+        text = pathlib.Path(command_line.recipe_path(name)).read_text(encoding="utf-8")
+        for part in ("Expected:", "Hardware and time:", f"Command: tfcontrastive {mode} --recipe={name}"):
+            assert part in text

@@ -120,6 +120,8 @@ def help_text(title: str, base: Any, values: flags.FlagValues) -> str:
     for name in leaves(base):
         if name not in inside:
             own[name] = values[name]
+    names = command_line.recipe_names(base.train_mode)
+    title = f"{title}\nRecipes: {', '.join(names)}" if names else title
     return command_line.help_text(title, {"What and how": own, **nested, "Command": command_flags()})
 
 

@@ -141,7 +141,7 @@ def help_text(name: str, base: TrainConfig, values: flags.FlagValues) -> str:
     title = (
         f"tfcontrastive train --method={name}: learn an encoder from unlabelled images.\n\n"
         "Example: tfcontrastive train --dataset=folder:photos --image_size=96 --model_dir=runs/photos\n"
-        f"Recipes: {', '.join(command_line.recipe_names())}"
+        f"Recipes: {', '.join(command_line.recipe_names('pretrain'))}"
     )
     return command_line.help_text(title, groups)
 
