@@ -60,6 +60,11 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
     """
     directory = ModelDir(os.fspath(model_dir))
     stored = directory.read_config()
+    if "train_mode" in stored:
+        raise InputError(
+            f"`model_dir` must be a run of pre-training. Received: {directory.path!r}, of {stored['train_mode']}; "
+            f"its SavedModel is {directory.saved_model}."
+        )
     config = read_config(stored, image_size)
     newest = tf.train.latest_checkpoint(directory.checkpoints)
     if newest is None:

@@ -98,6 +98,10 @@ def test_the_command_of_simclr_fine_tunes_a_linear_head(tmp_path, dataset, pretr
         np.testing.assert_array_equal(old.numpy(), new.numpy(), err_msg=old.path)
 
 
+def test_its_export_is_made_with_it(capsys, finetuned, tmp_path):
+    fails(capsys, ["export", f"--model_dir={finetuned}", f"--export_dir={tmp_path}"], "run of pre-training", "saved_model")
+
+
 def fails(capsys, arguments, *parts):
     assert main([str(word) for word in arguments]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tfcontrastive: ")]

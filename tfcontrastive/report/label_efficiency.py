@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfcontrastive.report.curves import Chart, Curves, Line
-from tfcontrastive.report.evaluation import SECTIONS, heading, settings_sentence, values_table
+from tfcontrastive.report.evaluation import SECTIONS, values_table
 from tfcontrastive.report.page import Section
 
 _VALUE = re.compile(r"(?P<what>fine_tuned|supervised)_(?P<percent>[\d.e-]+)pct_top1")
@@ -23,8 +23,8 @@ def label_efficiency(result: Mapping[str, Any]) -> Sequence[Section]:
     lines = [Line(_NAMES[what], *zip(*sorted(some), strict=True), dashed=what == "supervised")
              for what, some in points.items() if some]  # fmt: skip
     chart = Chart("Top-1 accuracy", lines, x_label="labels used, % of all (logarithmic)", format=".0%", log_x=True)
-    caption = f"What pre-training is worth in labels: read across from one curve to the other. {settings_sentence(result)}"
-    return [Curves(heading(result), [chart], caption=caption), *values_table(result)]
+    caption = "The distance from one curve across to the other is what pre-training saves in labels."
+    return [Curves("Label efficiency", [chart], caption=caption), *values_table(result)]
 
 
 SECTIONS["curve"] = label_efficiency

@@ -92,8 +92,15 @@ class Transfer(TuningEvaluator):
         extract = evaluate.FeatureExtractor(encoder)
         parts = []
         for split in (task.train, task.test):
-            batches = data.eval_batches(source, split, batch_size=self.eval_batch_size, image_size=size)
-            parts += extract(batches)
+            parts += extract(
+                data.eval_batches(
+                    source,
+                    split,
+                    batch_size=self.eval_batch_size,
+                    image_size=size,
+                    preprocessing=data.Preprocessing.of(encoder),
+                )
+            )
         train, train_labels, features, labels = parts
         prefix = f"{name}_linear"
         if task.metric == "map":
