@@ -99,7 +99,8 @@ def to_onnx(
     tf2onnx, onnxruntime = (from_extra("onnx", name, "`to_onnx`") for name in ("tf2onnx", "onnxruntime"))
     model = _Model(saved_model, image_size)
     samples = model.samples(images)
-    proto, _ = tf2onnx.convert.from_function(model.function, input_signature=[model.spec], opset=opset)
+    proto, _ = tf2onnx.convert.from_function(model.function, input_signature=[model.spec], opset=opset,
+                                             custom_op_handlers={"Erfc": (_erfc_in_onnx, [])})
     content = proto.SerializeToString()
     _write(path, content)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -140,6 +141,16 @@ class _Model:
         difference = np.abs(expected - received).max()
         cosine = (unit_length(expected) * unit_length(received)).sum(axis=1).mean()
         return Converted(os.fspath(path), os.path.getsize(path), float(difference), float(cosine))
+
+
+def _erfc_in_onnx(graph: Any, node: Any, name: str, _: list) -> Any:
+    """`erfc(x) = 1 - erf(x)`: Keras' exact GELU has the one, ONNX only the other."""
+    dtype, shape = graph.get_dtype(node.output[0]), graph.get_shape(node.output[0])
+    graph.remove_node(node.name)
+    one = graph.make_const(f"{name}_one", np.array(1, np.float32))
+    erf = graph.make_node("Erf", node.input, name=f"{name}_erf")
+    return graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=node.output, name=name, shapes=[shape],
+                           dtypes=[dtype])
 
 
 def _interpreter(content: bytes) -> Any:

@@ -1,5 +1,6 @@
 """The same vectors from LiteRT and ONNX Runtime."""
 
+import keras
 import numpy as np
 import onnxruntime
 import pytest
@@ -7,7 +8,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from tfcontrastive.config import InputError
-from tfcontrastive.export import to_onnx, to_tflite
+from tfcontrastive.export import save_model, to_onnx, to_tflite
 
 
 @pytest.mark.parametrize(("quantize", "difference", "cosine"), [
@@ -31,6 +32,13 @@ def test_onnx(encoder, exported, tmp_path):
     images = np.random.RandomState(1).rand(5, 16, 16, 3).astype("float32")
     unit, = session.run(["embedding_l2"], {"images": images})
     np.testing.assert_allclose(unit, tf.math.l2_normalize(encoder(images), axis=1), atol=1e-4)
+
+
+def test_onnx_has_the_exact_gelu(tmp_path):
+    images = keras.Input((8, 8, 3))
+    features = keras.layers.Dense(4)(keras.activations.gelu(keras.layers.Flatten()(6.0 * images - 3.0)))
+    path = save_model(keras.Model(images, features), tmp_path)
+    assert to_onnx(path, tmp_path / "encoder.onnx", image_size=8).max_difference < 1e-4
 
 
 def test_bad_arguments(exported, tmp_path):
