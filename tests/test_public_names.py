@@ -1,12 +1,25 @@
 """What users import is there, and is documented."""
 
+import inspect
+
 import pytest
 
 import tfcontrastive
 from tfcontrastive import losses
 
-LOSSES = ("nt_xent", "info_nce", "symmetric_info_nce", "relic", "negative_cosine", "sup_con", "barlow_twins", "alignment",
-          "uniformity", "distillation")  # fmt: skip
+# As they are promised: positional arguments, then keyword-only ones with their defaults. More options may follow.
+LOSSES = {
+    "nt_xent": "(z1, z2, *, temperature, normalize=True, gather=True",
+    "info_nce": "(queries, keys, queue, *, temperature",
+    "symmetric_info_nce": "(q1, q2, k1, k2, *, temperature",
+    "relic": "(z1, z2, targets1, targets2, *, temperature, alpha",
+    "negative_cosine": "(p, z",
+    "sup_con": "(embeddings, labels, *, temperature",
+    "barlow_twins": "(z1, z2, *, off_diagonal_weight",
+    "alignment": "(z1, z2, *, alpha=2",
+    "uniformity": "(z, *, t=2",
+    "distillation": "(student_logits, teacher_logits, *, temperature",
+}
 
 
 @pytest.mark.parametrize("name", tfcontrastive.__all__)
@@ -18,6 +31,21 @@ def test_a_listed_name_exists(name):
 def test_a_public_name_has_a_docstring(name):
     value = getattr(tfcontrastive, name)
     assert isinstance(value, dict) or value.__doc__
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_has_its_signature(name):
+    signature = inspect.signature(getattr(losses, name))
+    bare = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
+    assert str(inspect.Signature(bare)).startswith(LOSSES[name])
+    more = bare[LOSSES[name].replace("*, ", "").count(",") + 1 :]
+    assert all(parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty for parameter in more)
+
+
+def test_build_has_its_signature():
+    method, encoder, *named, config = inspect.signature(tfcontrastive.build).parameters.values()
+    assert (method.name, encoder.name, config.kind) == ("method", "encoder", config.VAR_KEYWORD)
+    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in named)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -14,7 +14,7 @@ from tests.methods.cases import CASES, ONE_EACH, batches, fit, make_model, weigh
 from tfcontrastive.callbacks.checkpoints import checkpoint_of, restore
 from tfcontrastive.methods import METHODS, ContrastiveModel
 
-STEPS, MIDDLE = 10, 3
+STEPS, MIDDLE = 10, 4  # a middle at which no queue is at its start
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ class BarlowTwins(ContrastiveModel):
 
         loss = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2
 
-    Source: Zbontar et al., arXiv 2103.03230.
+    Source: Zbontar et al., arXiv 2103.03230. Differs: both views share their batch statistics.
     """
 
     Config = BarlowTwinsConfig

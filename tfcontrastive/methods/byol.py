@@ -34,7 +34,7 @@ class BYOL(ContrastiveModel):
 
     Nothing pushes images apart; the predictor and the moving target keep the features from collapsing.
 
-    Source: Grill et al., arXiv 2006.07733.
+    Source: Grill et al., arXiv 2006.07733. Differs: both views share their batch statistics.
     """
 
     Config = BYOLConfig

@@ -36,7 +36,8 @@ class MoCoV3(ContrastiveModel):
 
         loss = 2 T [CE(q_1 . k_2 / T, own row) + CE(q_2 . k_1 / T, own row)]
 
-    Source: Chen, Xie and He, arXiv 2104.02057. The momentum moves once a step, after the weights.
+    Source: Chen, Xie and He, arXiv 2104.02057. The momentum moves once a step, after the weights. Differs:
+    both views share their batch statistics.
     """
 
     Config = MoCoV3Config
