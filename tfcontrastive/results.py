@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 import tfcontrastive
-from tfcontrastive import report
+from tfcontrastive import distribute, report
 from tfcontrastive.config import Checked, InputError, leaves
 from tfcontrastive.model_dir import free_name, write_json
 from tfcontrastive.trained import Trained
@@ -98,7 +98,8 @@ class Results:
                 f"`output_dir` must be new, empty or this encoder's own. Received: {self.path!r}, {what}. "
                 "Choose another directory, or --overwrite to move this one aside."
             )
-        os.rename(self.path, free_name(self.path))
+        if distribute.is_chief():
+            os.rename(self.path, free_name(self.path))
 
     def add(self, trained: Trained, result: Result) -> None:
         """Writes a result beside the others: numbers, TensorBoard scalars and the report's page."""
