@@ -26,6 +26,18 @@ def squares(path, train_labels, test_labels, size=8, channels=3):
     return f"npz:{path}"
 
 
+def save_mean(path, scale=1.0):
+    """A SavedModel of another's making: images -> their mean color."""
+
+    class Mean(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3]), tf.TensorSpec([], tf.bool)])
+        def __call__(self, images, training):
+            return scale * tf.reduce_mean(images, [1, 2])
+
+    tf.saved_model.save(Mean(), str(path))
+    return path
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("evaluate")
@@ -95,7 +107,7 @@ def test_another_encoders_results_are_kept(run, dataset, tmp_path, capsys):
     assert stored(out)["results"][0] == before["results"][0]
     assert stored(out)["results"][1]["dataset"] is None
     capsys.readouterr()
-    network = ["--encoder=resnet18", "--k=3"]
+    network = [f"--saved_model={save_mean(tmp_path / 'model')}", "--k=3"]
     assert evaluate("knn", dataset, out, *network) == 2
     one_line(capsys, "`output_dir`", "results of another encoder, simclr, step 2", "--overwrite")
     assert len(stored(out)["results"]) == 2
@@ -162,12 +174,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(protocol, flags, parts, run, d
 
 
 def test_features_that_are_no_numbers(dataset, tmp_path, capsys):
-    class Diverged(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3]), tf.TensorSpec([], tf.bool)])
-        def __call__(self, images, training):
-            return tf.reduce_mean(images, [1, 2]) * float("nan")
-
-    tf.saved_model.save(Diverged(), str(tmp_path / "model"))
-    assert evaluate("knn", dataset, tmp_path / "results", f"--saved_model={tmp_path / 'model'}") == 2
+    model = save_mean(tmp_path / "model", scale=float("nan"))
+    assert evaluate("knn", dataset, tmp_path / "results", f"--saved_model={model}") == 2
     one_line(capsys, "must be finite; did training diverge? Received: NaN or infinity in row 0")
     assert not (tmp_path / "results").exists()
