@@ -147,7 +147,11 @@ class EncoderConfig(Checked):
     patch_size: int = option(16, "Height and width of a ViT's patches, in pixels.", at_least=1)
     vit_depth: int | None = option(None, "Blocks of a ViT; default: those of its name.", at_least=1)
     stop_grad_conv1: bool = option(True, "Keep a ViT's random patch embedding as it is, as MoCo v3 does.")
-    stem: str = option("auto", "auto: small up to 32 pixels, else large.", choices=("auto", "small", "large"))
+    stem: str = option(
+        "auto",
+        "auto: small up to 32 pixels, else large; padded: small, as solo-learn's on CIFAR.",
+        choices=("auto", "small", "padded", "large"),
+    )
     pool_padding: str = option(
         "same", "Of the first max pool; symmetric: as torchvision's networks.", choices=("same", "symmetric")
     )

@@ -81,6 +81,27 @@ def test_moco(name, tmp_path):
     assert set(pretrained.report.skipped) == set(beside)
 
 
+OTHERS = {
+    "torchvision_r18": ("torchvision", "large", "supervised_head"),
+    "solo_learn_r18_cifar": ("solo-learn", "padded", "projection_head"),
+    "lightly_r18": ("lightly", "large", "projection_head"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_torchvision_and_those_who_build_on_it(name, tmp_path):
+    """Depth 18: no projection in the first group. A bias before batch norm is taken into its mean."""
+    case, (family, stem, head) = CASES[name], OTHERS[name]
+    write_torch(tmp_path / "weights.pth", by_rule(case))
+    pretrained = load(tmp_path / "weights.pth")
+    features = pretrained.encoder(images(case))
+    assert_published(features, case["outputs"]["final_avg_pool"])
+    assert_published(getattr(pretrained, head)(features), case["outputs"]["head"])
+    assert (pretrained.report.family, pretrained.config.stem) == (family, stem)
+    assert pretrained.report.skipped == {}
+    assert (pretrained.supervised_head is None) == (name == "lightly_r18")
+
+
 @pytest.mark.parametrize("name", VIT)
 def test_moco_v3_vit(name, tmp_path):
     case = CASES[name]

@@ -42,7 +42,8 @@ class ResNet(keras.Model):
             It also brings the stem and the shortcuts of ResNet-D; the blocks of depth 18 and 34 have no such kernels.
         se_ratio: squeeze and excitation at the end of each block, in [0, 1]; 0 is off.
         input_shape: (height, width, channels); height and width may be None.
-        stem: "large" (7x7 stride 2, max pool stride 2), "small" (3x3, no pool) or "auto": small up to 32 pixels.
+        stem: "large" (7x7 stride 2, max pool stride 2), "small" (3x3, no pool), "padded" (small, on images with a pixel
+            more on every side, as solo-learn's on CIFAR) or "auto": small up to 32 pixels.
         norm: "batch" or "group" (32 groups, fewer where that leaves less than two channels in each).
         global_bn: take the statistics of batch normalisation over all replicas.
         batch_norm_decay: momentum of the moving statistics.
@@ -146,7 +147,9 @@ class _Builder:
         filters = self.width(64)
         height, width, _ = self.config["input_shape"]
         small = height is not None and width is not None and max(height, width) <= SMALL_IMAGE
-        if self.config["stem"] == "small" or (self.config["stem"] == "auto" and small):
+        if self.config["stem"] == "padded":
+            x = self.pad(x, 1, "initial_pad")
+        if self.config["stem"] in ("small", "padded") or (self.config["stem"] == "auto" and small):
             x = self.conv(x, filters, 3, 1, "initial_conv")
             x = self.norm_relu(x, "initial")
             return layers.Identity(name="initial_max_pool", dtype=self.config["dtype"])(x)
@@ -249,7 +252,7 @@ class _Builder:
 def _check(config):
     choices = {
         "depth": DEPTHS,
-        "stem": ("auto", "small", "large"),
+        "stem": ("auto", "small", "padded", "large"),
         "norm": ("batch", "group"),
         "pool_padding": ("same", "symmetric"),
         "first_shortcut": ("projection", "identity"),

@@ -11,12 +11,15 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 
+import h5py
 import keras
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.data.preprocessing import Preprocessing
+from tfcontrastive.pretrained.hdf5_file import read_hdf5
+from tfcontrastive.pretrained.keras_applications import BY_NAME, read_by_name, recognise_applications
 from tfcontrastive.pretrained.mapping import Recognised, Report, fill
 from tfcontrastive.pretrained.moco_vit import recognise_vit
 from tfcontrastive.pretrained.safetensors_file import read_safetensors
@@ -27,7 +30,7 @@ from tfcontrastive.pretrained.torch_file import read_torch_legacy, read_torch_zi
 from tfcontrastive.pretrained.torchvision import recognise_torchvision
 from tfcontrastive.pretrained.variables import Variables
 
-FAMILIES = (recognise_counted, recognise_checkpoint, recognise_vit, recognise_torchvision)
+FAMILIES = (recognise_applications, recognise_counted, recognise_checkpoint, recognise_vit, recognise_torchvision)
 """Each tells its own files from the names of their variables."""
 
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error,
@@ -71,7 +74,7 @@ def load(
 
     Args:
         path: a checkpoint of TensorFlow (its prefix, or its directory), a hub module, a SavedModel, a file of
-            `torch.save`, safetensors or HDF5.
+            `torch.save`, safetensors or HDF5, or keras.applications/NAME, whose weights Keras downloads.
         image_size: height and width that the encoder is built for; None: any.
         ft_proj_selector: for the files of google-research/simclr: how many layers of the projection head the supervised
             head is on. None tells it from the optimizer's slots, and takes 0 where there are none.
@@ -137,6 +140,8 @@ def read_variables(path: str) -> Variables:
     Raises:
         InputError: nothing is there, or it is of no known kind.
     """
+    if path.startswith(BY_NAME):
+        return read_by_name(path)
     if os.path.isdir(path):
         return _of_directory(path)
     prefix = path.removesuffix(".index")
@@ -144,6 +149,8 @@ def read_variables(path: str) -> Variables:
         return read_checkpoint(prefix)
     if not os.path.exists(path):
         raise InputError("there is no such file or directory")
+    if h5py.is_hdf5(path):
+        return read_hdf5(path)
     if zipfile.is_zipfile(path):
         return read_torch_zip(path)
     with open(path, "rb") as file:
@@ -157,9 +164,7 @@ def read_variables(path: str) -> Variables:
     if tarfile.is_tarfile(path):
         raise InputError("it is a tar archive of torch before 0.1.10; write it anew with torch: "
                          "pip install torch, then torch.save(torch.load(old), new)")  # fmt: skip
-    if tf.io.gfile.exists(path) and start[:4] != b"\x89HDF":
-        return read_checkpoint(path)
-    raise InputError("it is of no kind that is known")
+    return read_checkpoint(path)  # of the first version: one file
 
 
 def _of_directory(path: str) -> Variables:

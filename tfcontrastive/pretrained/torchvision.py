@@ -37,6 +37,8 @@ class Layout:
         projection: prefixes that a projection head may have.
         supervised: prefixes that a classifier may have.
         unused: `{pattern: reason}` for what else such files hold.
+        marks: prefixes of which one must occur, where another family has the same prefix of the encoder.
+        small_stem: what the family's stem for small images is.
     """
 
     family: str
@@ -44,8 +46,22 @@ class Layout:
     projection: tuple[str, ...] = ()
     supervised: tuple[str, ...] = ()
     unused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    marks: tuple[str, ...] = ("",)
+    small_stem: str = "small"
 
 
+_SOLO_LEARN = tuple(
+    Layout(
+        "solo-learn",
+        prefix,
+        projection=("projector.",),
+        supervised=("classifier.",),
+        unused=_REST,
+        marks=("projector.", "classifier."),
+        small_stem="padded",
+    )
+    for prefix in ("backbone.", "encoder.")
+)
 LAYOUTS = (
     Layout(
         "facebookresearch/moco",
@@ -59,14 +75,9 @@ LAYOUTS = (
         projection=("module.base_encoder.fc.",),
         unused={r"^module\.momentum_encoder\.": "the momentum encoder", r"^module\.predictor\.": "the predictor"},
     ),
-    Layout(
-        "lightly or solo-learn",
-        "backbone.",
-        projection=("projection_head.layers.", "projector."),
-        supervised=("classifier.", "online_classifier.linear.", "linear_head.", "fc."),
-        unused=_REST,
-    ),
-    Layout("solo-learn", "encoder.", projection=("projector.",), supervised=("classifier.",), unused=_REST),
+    *_SOLO_LEARN,
+    Layout("lightly", "backbone.", projection=("projection_head.layers.",), supervised=("classification_head.",),
+           unused=_REST),
     Layout("torchvision, as DistributedDataParallel saves it", "module.", supervised=("module.fc.",)),
     Layout("torchvision", "", supervised=("fc.",)),
 )
@@ -87,7 +98,7 @@ def recognise_torchvision(
         return None
     for layout in LAYOUTS:
         names = _names_under(variables, layout.encoder)
-        if names is not None:
+        if names is not None and any(variables.starting_with(mark) for mark in layout.marks):
             break
     else:
         return None
@@ -97,6 +108,8 @@ def recognise_torchvision(
     first = names("conv1")
     stem = [kernels.pop(f"{first}.weight")]
     architecture = recognise(stem, kernels.values())
+    if architecture["stem"] == "small":
+        architecture["stem"] = layout.small_stem
     small_basic = architecture["resnet_depth"] < 50 and f"{names('layer1.0.downsample.0')}.weight" not in held
     config = EncoderConfig(
         **architecture,
