@@ -19,11 +19,33 @@ from tfcontrastive.train import build_network
 BY_NAME = "keras.applications/"
 
 NETWORKS: dict[int, tuple[str, str]] = {
+    7_037_504: ("DenseNet121", "imagenet"),
+    12_642_880: ("DenseNet169", "imagenet"),
+    18_321_984: ("DenseNet201", "imagenet"),
+    54_336_736: ("InceptionResNetV2", "symmetric"),
+    21_802_784: ("InceptionV3", "symmetric"),
+    3_228_864: ("MobileNet", "symmetric"),
+    2_257_984: ("MobileNetV2", "symmetric"),
+    84_887_922: ("NASNetLarge", "symmetric"),
+    4_269_716: ("NASNetMobile", "symmetric"),
+    42_658_176: ("ResNet101", "caffe"),
+    42_626_560: ("ResNet101V2", "symmetric"),
+    58_370_944: ("ResNet152", "caffe"),
+    58_331_648: ("ResNet152V2", "symmetric"),
+    23_587_712: ("ResNet50", "caffe"),
+    23_564_800: ("ResNet50V2", "symmetric"),
+    14_714_688: ("VGG16", "caffe"),
+    20_024_384: ("VGG19", "caffe"),
+    20_861_480: ("Xception", "symmetric"),
 }
-"""`{parameters without the classifier: (network, its preprocessing)}`."""
+"""`{parameters without the classifier: (network, its preprocessing)}`.
 
-_TOP = ("predictions", "conv_preds", "fc1", "fc2", "head_dense")
-_UNUSED = {r"^(fc1|fc2|predictions|conv_preds|head_dense)/": "a classifier that is more than one layer on the features"}
+EfficientNet is not among them, as its first layers are others with published weights than without; nor ConvNeXt and
+MobileNetV3, whose classifiers hold layers of the body.
+"""
+
+_TOP = ("predictions", "conv_preds", "fc1", "fc2")
+_UNUSED = {r"^(fc1|fc2|predictions|conv_preds)/": "a classifier that is more than one layer on the features"}
 
 
 def read_by_name(path: str) -> Variables:
