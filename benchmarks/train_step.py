@@ -3,7 +3,8 @@
     python benchmarks/train_step.py --torch_python=/path/to/python
 
 Rows: `bare` is forward, NT-Xent, backward and update on fixed tensors; `loop` is training as `tfcontrastive train`
-does it, data, augmentation, probe and metrics included; `per-image` is that loop with views made image by image;
+does it, data, augmentation, probe and metrics included; `xla` is that loop with `--jit_compile=on`; `per-image` is it
+with views made image by image;
 `torch` is the same network, batch, precision and optimizer in PyTorch (CPU, channels_last, autocast), run by the
 Python given, which needs only torch. Each row has a process of its own, and rounds go from row to row, so that
 whatever else the machine does falls on all of them. Printed are the medians of the rounds, the median over rounds of
@@ -73,19 +74,19 @@ def images():
     return rng.integers(0, 256, (5000, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8), rng.integers(0, 10, 5000)
 
 
-def fitted(options, batches):
+def fitted(options, batches, jit_compile=False):
     """A step of `fit` on batches: the whole method, with its online probe, metrics and LARS."""
     import tfcontrastive
 
     config = tfcontrastive.SimCLRConfig(num_proj_layers=2)
     model = tfcontrastive.SimCLR(network(options), config, num_classes=10)
-    model.compile(optimizer=tfcontrastive.LARS(0.1))
+    model.compile(optimizer=tfcontrastive.LARS(0.1), jit_compile=jit_compile)
     model.make_train_function()
     iterator = iter(batches(model))
     return lambda: float(model.train_function(iterator)["loss"])
 
 
-def whole_loop(options):
+def whole_loop(options, jit_compile=False):
     """Data in memory, crops, colors and blur, and the step."""
     from tfcontrastive import data
 
@@ -96,7 +97,13 @@ def whole_loop(options):
         lambda model: data.train_batches(
             source, "train", batch_size=options.batch, image_size=IMAGE_SIZE, geometry=model.policy.geometry, seed=0
         ),
+        jit_compile,
     )
+
+
+def xla_loop(options):
+    """The same, compiled by XLA (`--jit_compile=on`)."""
+    return whole_loop(options, jit_compile=True)
 
 
 def per_image_loop(options):
@@ -110,7 +117,7 @@ def per_image_loop(options):
 
 
 # A row is a function of the options that returns one step as a function.
-ROWS = {"bare": bare_step, "loop": whole_loop, "per-image": per_image_loop}
+ROWS = {"bare": bare_step, "loop": whole_loop, "per-image": per_image_loop, "xla": xla_loop}
 
 
 def serve(step):
@@ -187,7 +194,7 @@ def measure(names, width, precision, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="a Python with torch; without it there is no row `torch`")
-    parser.add_argument("--rows", nargs="+", choices=[*ROWS, "torch"], help="the rows to run; all by default")
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS, "torch"], help="the rows to run; all but xla by default")
     parser.add_argument("--depth", type=int, default=18)
     parser.add_argument("--width", type=float, nargs="+", default=[1.0, 0.25])
     parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
@@ -201,7 +208,7 @@ def main():
         serve(ROWS[args.serve](args))
         return
     print(f"{os.cpu_count()} cores; load of the machine before: {os.getloadavg()[0]:.1f}")
-    names = args.rows or [*ROWS, *(["torch"] if args.torch_python else [])]
+    names = args.rows or ["bare", "loop", "per-image", *(["torch"] if args.torch_python else [])]
     for width in args.width:
         for precision in args.precision:
             measure(names, width, precision, args)
