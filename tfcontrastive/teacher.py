@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
-from tfcontrastive.trained import Trained, latest_version, load_trained
+from tfcontrastive.trained import Trained, load_trained, saved_model_in
 
 _LOGITS = "logits_sup"
 
@@ -20,8 +20,9 @@ class Teacher:
     Load it in the scope of the strategy that it is used in.
 
     Args:
-        path: the `model_dir` of a fine-tuned, distilled or pre-trained run (whose online probe then answers); or a
-            SavedModel with logits: an export of this package, or one of google-research/simclr's published models.
+        path: the `model_dir` of a fine-tuned, distilled or pre-trained run (whose online probe then answers); a
+            SavedModel with logits: an export of this package, or one of google-research/simclr's published models; or a
+            file of published weights with a supervised head, see `pretrained.load`.
 
     Attributes:
         num_classes: C.
@@ -42,9 +43,15 @@ class Teacher:
         self.image_size: int | None = None
         self.channels: int | None = None
         if os.path.exists(os.path.join(path, "config.json")):
-            self._logits = self._of_run(load_trained(checkpoint=path))
+            self._logits = self._of_trained(load_trained(checkpoint=path))
+        elif saved_model := saved_model_in(path):
+            self._logits = self._of_saved_model(saved_model)
+        elif os.path.exists(path) or os.path.exists(f"{path}.index"):
+            self._logits = self._of_trained(load_trained(checkpoint=path))
         else:
-            self._logits = self._of_saved_model(_version(path))
+            raise InputError(
+                f"`teacher` must be the model_dir of a run, a SavedModel, or published weights. Received: {path!r}."
+            )
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         return tf.stop_gradient(tf.cast(self._logits(images), tf.float32))
@@ -55,11 +62,12 @@ class Teacher:
             if own not in (None, value):
                 raise InputError(f"`{name}` must be what the teacher takes, {own}. Received: {name}={value}.")
 
-    def _of_run(self, trained: Trained) -> Callable[[tf.Tensor], tf.Tensor]:
+    def _of_trained(self, trained: Trained) -> Callable[[tf.Tensor], tf.Tensor]:
         head = trained.supervised_head
         if head is None:
             raise InputError(f"`teacher` must have logits: fine-tune it first. Received: {trained.name}.")
-        trunk, self.num_classes = trained.encoder, head.units
+        trunk = trained.encoder
+        self.num_classes = head.compute_output_shape((None, trunk.output_shape[-1]))[-1]
         # A trunk with layers of a projection head holds the encoder as its first network.
         self.encoder = next((layer for layer in trunk.layers if isinstance(layer, keras.Model)), trunk)
         self.image_size, self.channels = trunk.input_shape[1], trunk.input_shape[-1]
@@ -80,10 +88,3 @@ class Teacher:
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"`teacher` must have logits, `{_LOGITS}`. Received: {path}, which has none.") from error
         return lambda images: loaded(images, trainable=False)[_LOGITS]
-
-
-def _version(path: str) -> str:
-    try:
-        return latest_version(path)
-    except InputError as error:
-        raise InputError(f"`teacher` must be the model_dir of a run, or a SavedModel. Received: {path!r}.") from error

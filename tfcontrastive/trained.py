@@ -246,16 +246,22 @@ def rebuilt_encoder(path: str) -> keras.Model | None:
     return encoder
 
 
+def saved_model_in(path: str | os.PathLike) -> str | None:
+    """The SavedModel's own directory, of a path to it or to the base of its versions (the highest); None: there is none."""
+    path = os.fspath(path)
+    versions = [name for name in os.listdir(path) if name.isdecimal()] if os.path.isdir(path) else []
+    if not os.path.exists(os.path.join(path, "saved_model.pb")) and versions:
+        path = os.path.join(path, max(versions, key=int))
+    return path if os.path.exists(os.path.join(path, "saved_model.pb")) else None
+
+
 def latest_version(saved_model: str | os.PathLike) -> str:
-    """The SavedModel's own directory, of a path to it or to the base of its versions.
+    """As `saved_model_in`, of what must be one.
 
     Raises:
         InputError: there is none.
     """
-    path = os.fspath(saved_model)
-    versions = [name for name in os.listdir(path) if name.isdecimal()] if os.path.isdir(path) else []
-    if not os.path.exists(os.path.join(path, "saved_model.pb")) and versions:
-        path = os.path.join(path, max(versions, key=int))
-    if not os.path.exists(os.path.join(path, "saved_model.pb")):
-        raise InputError(f"`saved_model` must be a SavedModel or a directory of versions. Received: {path}.")
+    path = saved_model_in(saved_model)
+    if path is None:
+        raise InputError(f"`saved_model` must be a SavedModel or a directory of versions. Received: {saved_model}.")
     return path
