@@ -31,10 +31,11 @@ def measure(batch, micro_batch_size, width):
 
     import tensorflow as tf
 
+    from tfcontrastive.builders import build_model
     from tfcontrastive.config import DataConfig, EncoderConfig, LoopConfig, TrainConfig
     from tfcontrastive.cost import estimate
     from tfcontrastive.methods import SimCLRConfig
-    from tfcontrastive.train import Plan, build_model
+    from tfcontrastive.plan import Plan
 
     config = TrainConfig(
         method_config=SimCLRConfig(),

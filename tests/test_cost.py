@@ -11,10 +11,11 @@ import pytest
 
 from tests.methods.cases import CASES
 from tfcontrastive import cost
+from tfcontrastive.builders import build_method
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import DataConfig, EncoderConfig, InputError, LoopConfig, TrainConfig
 from tfcontrastive.methods import METHODS
-from tfcontrastive.train import Plan, build_method
+from tfcontrastive.plan import Plan
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -21,6 +21,8 @@ FLOORS = {
     "classifier": 3.6,
     "callbacks": 3.7,
     "model_dir": 3.7,
+    "plan": 3.8,
+    "builders": 3.9,
     "train": 4,
     "cost": 4.2,
     "describe": 4.5,

@@ -10,11 +10,12 @@ import keras
 import numpy as np
 
 from tfcontrastive import data, evaluate, export, report
+from tfcontrastive.builders import build_encoder, precision
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.supervised import train_supervised
-from tfcontrastive.train import TrainResult, batches, build_encoder, precision, train
+from tfcontrastive.train import TrainResult, batches, train
 
 MAP_POINTS = 1000
 PROJECTOR_POINTS = 1000

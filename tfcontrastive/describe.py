@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 
 from tfcontrastive import methods
+from tfcontrastive.builders import build_model
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.cost import estimate
-from tfcontrastive.train import Plan, build_model, load_source, make_plan, make_strategy
+from tfcontrastive.plan import Plan
+from tfcontrastive.train import load_source, make_plan, make_strategy
 
 
 def describe(config: TrainConfig) -> str:

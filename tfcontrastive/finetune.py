@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import augment, data, distribute, evaluate
+from tfcontrastive.builders import build_encoder, compile_model, precision
 from tfcontrastive.callbacks import Accuracy, Checkpoints
 from tfcontrastive.classifier import BLOCKS, Classifier, Objective
 from tfcontrastive.config import (
@@ -30,17 +31,7 @@ from tfcontrastive.encoders.rebuild import copy_weights, head_start, rebuild
 from tfcontrastive.evaluate.checks import check_classes, checked_labels
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.objectives import CrossEntropy
-from tfcontrastive.train import (
-    build_encoder,
-    claim,
-    compile_model,
-    eval_split,
-    fit,
-    load_source,
-    make_plan,
-    make_strategy,
-    precision,
-)
+from tfcontrastive.train import claim, eval_split, fit, load_source, make_plan, make_strategy
 from tfcontrastive.trained import Trained, load_trained
 
 SUBSET = "label_subset.json"

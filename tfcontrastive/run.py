@@ -10,12 +10,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfcontrastive.builders import build_model
 from tfcontrastive.callbacks import checkpoints
 from tfcontrastive.config import InputError, TrainConfig, leaves, replace_leaves
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.methods import ContrastiveModel, method_class
 from tfcontrastive.model_dir import ModelDir
-from tfcontrastive.train import Plan, build_model
+from tfcontrastive.plan import Plan
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 

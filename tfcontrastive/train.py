@@ -2,84 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import augment, data, distribute, encoders, methods, optimizers
+from tfcontrastive import data, distribute, methods
+from tfcontrastive.builders import build_model
 from tfcontrastive.callbacks import Checkpoints, Monitor, NanGuard, Progress, Summaries
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.config import (
-    EncoderConfig,
-    InputError,
-    OptimizerConfig,
-    RunConfig,
-    TrainConfig,
-    differences,
-)
+from tfcontrastive.config import InputError, RunConfig, TrainConfig, differences
 from tfcontrastive.encoders.rebuild import copy_weights, differing
 from tfcontrastive.model_dir import ModelDir, write_json
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """The numbers of a run that follow from its config and the size of its data."""
-
-    num_examples: int
-    steps: int
-    epoch_steps: int
-    execution_steps: int
-    warmup_steps: int
-    checkpoint_steps: int
-    peak_learning_rate: float
-    schedule: Any
-
-    @classmethod
-    def make(cls, config: TrainConfig, num_examples: int) -> Plan:
-        loop, batch = config.loop, config.loop.train_batch_size
-        steps = loop.train_steps or optimizers.train_steps(num_examples, batch, loop.train_epochs)
-        warmup = optimizers.warmup_steps(num_examples, batch, config.optimizer.warmup_epochs)
-        together = loop.steps_per_execution
-        epoch_steps = together * max(1, round(num_examples / batch / together))
-        peak = optimizers.scaled_learning_rate(
-            config.optimizer.learning_rate, batch, config.optimizer.learning_rate_scaling
-        )
-        return cls(
-            num_examples=num_examples,
-            steps=steps,
-            epoch_steps=epoch_steps,
-            warmup_steps=warmup,
-            execution_steps=together,
-            checkpoint_steps=loop.checkpoint_steps or loop.checkpoint_epochs * epoch_steps,
-            peak_learning_rate=peak,
-            schedule=optimizers.learning_rate_schedule(peak, steps=steps, warmup_steps=warmup),
-        )
-
-    def segments(self, first_step: int) -> list[tuple[int, int, int]]:
-        """Calls of `fit` that lead from a step to the end: (first epoch, last epoch, steps an epoch).
-
-        Epochs are whole but for the one that a resumed run starts in and the one that ends the run. What is left of those
-        beside whole executions of several steps is a call of its own.
-        """
-        parts, step = [], first_step
-        while step < self.steps:
-            epoch, inside = divmod(step, self.epoch_steps)
-            whole = (self.steps - step) // self.epoch_steps
-            if inside or not whole:
-                length = min(self.epoch_steps - inside, self.steps - step)
-                if length > self.execution_steps:
-                    length -= length % self.execution_steps
-                parts.append((epoch, epoch + 1, length))
-                step += length
-            else:
-                parts.append((epoch, epoch + whole, self.epoch_steps))
-                step += whole * self.epoch_steps
-        return parts
+from tfcontrastive.plan import Plan
 
 
 class Start(Protocol):
@@ -365,112 +303,6 @@ def start_from(model: methods.ContrastiveModel, start: Start) -> None:
             copy_weights(start.projection_head, head, start.name)
     for target, online in model.targets:
         copy_weights(online, target, start.name)
-
-
-def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:
-    """The compiled model of a run. Call it in the strategy's scope."""
-    model = build_method(config, source, plan)
-    compile_model(model, config.optimizer, config.loop, plan)
-    return model
-
-
-def build_method(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:
-    """The model of a run, without an optimizer."""
-    num_classes = source.num_classes if config.loop.lineareval_while_pretraining else None
-    if num_classes is None and config.loop.lineareval_while_pretraining:
-        logging.info("The data has no labels: training without the online probe and without kNN.")
-    with precision(config.loop.mixed_precision):
-        encoder_config, size = encoder_and_size(config)
-        encoder = build_encoder(encoder_config, image_size=size, channels=source.channels)
-        return methods.method_class(config.method)(
-            encoder,
-            config.method_config,
-            num_classes=num_classes,
-            augmentation=config.augmentation,
-            seed=config.loop.seed,
-            global_bn=config.encoder.global_bn,
-            batch_norm_decay=config.encoder.batch_norm_decay,
-            total_steps=plan.steps,
-            micro_batch_size=config.loop.micro_batch_size,
-            gradient_accumulation_steps=config.loop.gradient_accumulation_steps,
-        )
-
-
-def compile_model(model: keras.Model, config: OptimizerConfig, loop: RunConfig, plan: Plan) -> None:
-    """Compiles a model with the run's optimizer."""
-    optimizer = optimizers.build(
-        config.optimizer,
-        learning_rate=plan.schedule,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        global_clipnorm=config.clip_norm or None,
-        exclude_from_weight_decay=() if config.decay_all_weights else None,
-        **({"nesterov": config.nesterov} if config.optimizer == "momentum" else {}),
-    )
-    if loop.mixed_precision == "float16":
-        optimizer = optimizers.LossScale(optimizer)
-    model.compile(
-        optimizer=optimizer,
-        jit_compile={"auto": "auto", "on": True, "off": False}[loop.jit_compile],
-        steps_per_execution=loop.steps_per_execution,
-    )
-
-
-def encoder_and_size(config: TrainConfig) -> tuple[EncoderConfig, int | None]:
-    """The config of a run's encoder and the size of its images; None, any size, where views have several."""
-    size = config.data.image_size
-    if len({geometry.size for geometry in augment.policy_from_config(config.augmentation).geometries}) == 1:
-        return config.encoder, size
-    stem = "small" if size <= encoders.SMALL_IMAGE else "large"  # what `auto` would be, were the size known
-    return dataclasses.replace(config.encoder, stem=stem if config.encoder.stem == "auto" else config.encoder.stem), None
-
-
-def build_encoder(config: EncoderConfig, *, image_size: int | None, channels: int) -> keras.Model:
-    """The encoder of a run, images `[B, image_size, image_size, channels]` in [0, 1] -> features `[B, F]`."""
-    network = build_network(config, image_size=image_size, channels=channels)
-    return data.Preprocessing.named(config.preprocessing).on_pixels(network)
-
-
-def build_network(config: EncoderConfig, *, image_size: int | None, channels: int) -> keras.Model:
-    """The network of a run alone, for images that are normalised already.
-
-    Raises:
-        InputError: an unknown name, or images that the network cannot take.
-    """
-    shape = (image_size, image_size, channels)
-    if config.encoder.startswith("vit_"):
-        options = {"patch_size": config.patch_size, "stop_grad_conv1": config.stop_grad_conv1}
-        if config.vit_depth is not None:
-            options["depth"] = config.vit_depth
-        return encoders.encoder_from_name(
-            config.encoder, input_shape=shape, width_multiplier=config.width_multiplier, **options
-        )
-    if config.encoder != "resnet":
-        return encoders.encoder_from_name(config.encoder, input_shape=shape)
-    return encoders.ResNet(
-        config.resnet_depth,
-        width_multiplier=config.width_multiplier,
-        sk_ratio=config.sk_ratio,
-        se_ratio=config.se_ratio,
-        input_shape=shape,
-        stem=config.stem,
-        pool_padding=config.pool_padding,
-        first_shortcut=config.first_shortcut,
-        norm=config.norm,
-        global_bn=config.global_bn,
-        batch_norm_decay=config.batch_norm_decay,
-    )
-
-
-@contextlib.contextmanager
-def precision(name: str) -> Iterator[None]:
-    """Layers made inside get this precision; Keras' own setting is put back afterwards."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name if name == "float32" else f"mixed_{name}")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def eval_split(config: TrainConfig, source: data.Source) -> str | None:

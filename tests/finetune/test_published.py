@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tfcontrastive import pretrained
+from tfcontrastive.builders import build_encoder
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import EncoderConfig
 from tfcontrastive.teacher import Teacher
-from tfcontrastive.train import build_encoder
 from tfcontrastive.trained import load_trained
 
 ENCODER = ["--resnet_depth=18", "--width_multiplier=0.0625", "--stem=small"]

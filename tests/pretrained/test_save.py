@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from tests.commands.runs import write_images
 from tfcontrastive import train
+from tfcontrastive.builders import build_encoder
 from tfcontrastive.callbacks import Monitor
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.encoders import ProjectionHead
 from tfcontrastive.pretrained import load, save
-from tfcontrastive.train import build_encoder
 from tfcontrastive.trained import load_trained
 
 SIMCLR = {

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfcontrastive.config import LoopConfig, TrainConfig
-from tfcontrastive.train import Plan
+from tfcontrastive.plan import Plan
 
 
 def plan(num_examples: int = 50_000, **loop) -> Plan:

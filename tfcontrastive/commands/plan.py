@@ -51,7 +51,9 @@ def plan_flags() -> flags.FlagValues:
 def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -> str:
     """The plan as text."""
     from tfcontrastive import cost
-    from tfcontrastive.train import Plan, build_method, check_batch
+    from tfcontrastive.builders import build_method
+    from tfcontrastive.plan import Plan
+    from tfcontrastive.train import check_batch
 
     for name, value in {"replicas": replicas, "channels": channels}.items():
         if value < 1:
