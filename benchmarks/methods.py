@@ -4,9 +4,9 @@
     python benchmarks/methods.py --methods=byol,moco_v2 --seeds=0
     python benchmarks/methods.py --table                          # only print what was measured so far
 
-Trains the recipe `embedded_NAME` of each method for four epochs and measures the encoder of the final one on the 2,000 test images,
-beside the same network untrained (with the data's batch-norm statistics). A line of JSON is appended to --output after
-each run, and what stands there is not run again; a recipe that has changed since is.
+Trains the recipe `embedded_NAME` of each method for four epochs and measures the encoder of the final one on the 2,000
+test images, beside the same network untrained (with the data's batch-norm statistics). A line of JSON is appended to
+--output after each run, and what stands there is not run again; a recipe that has changed since is.
 
 Each row passes if kNN beats the random encoder by 3 points in every seed and, for the methods without negatives, if the
 features' effective rank stays above the floor, that is, if they did not collapse. Times are told and judged by nobody.
