@@ -11,6 +11,7 @@ from absl import flags, logging
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.commands.run_flags import run_flags
 from tfcontrastive.config import Checked, EncoderConfig, leaves, replace_leaves
 
 
@@ -60,18 +61,7 @@ def run_classifier(
 
 def command_flags() -> flags.FlagValues:
     """The flags that belong to the command, not to the run's config."""
-    values = flags.FlagValues()
-    flags.DEFINE_string("recipe", None, "A packaged flag file; flags on the command line override it.", values)
-    flags.DEFINE_string("flagfile", None, "A file of flags, one a line.", values)
-    flags.DEFINE_boolean("overwrite", False, "Move another run's output_dir aside and start anew.", values)
-    flags.DEFINE_boolean("allow_config_change", False, "Go on from a checkpoint with another configuration.", values)
-    flags.DEFINE_enum(
-        "mode",
-        "train",
-        ["train", "eval", "train_then_eval"],
-        "train (which ends with an evaluation), or eval: evaluate the newest checkpoint.",
-        values,
-    )
+    values = run_flags("output_dir")
     flags.DEFINE_string(
         "variable_schema",
         None,

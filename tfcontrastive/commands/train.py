@@ -11,6 +11,7 @@ from absl import flags
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.commands.run_flags import run_flags
 from tfcontrastive.config import InputError, TrainConfig
 
 
@@ -89,19 +90,8 @@ def start_of(config: TrainConfig, values: flags.FlagValues) -> tuple[TrainConfig
 
 def command_flags() -> flags.FlagValues:
     """The flags that belong to the command, not to the run's config."""
-    values = flags.FlagValues()
-    flags.DEFINE_string("recipe", None, "A packaged flag file; flags on the command line override it.", values)
-    flags.DEFINE_string("flagfile", None, "A file of flags, one a line.", values)
+    values = run_flags("model_dir")
     flags.DEFINE_boolean("dry_run", False, "Print what would run, and exit.", values)
-    flags.DEFINE_boolean("overwrite", False, "Move another run's model_dir aside and start anew.", values)
-    flags.DEFINE_boolean("allow_config_change", False, "Go on from a checkpoint with another configuration.", values)
-    flags.DEFINE_enum(
-        "mode",
-        "train",
-        ["train", "eval", "train_then_eval"],
-        "train (which ends with an evaluation), or eval: evaluate the newest checkpoint.",
-        values,
-    )
     flags.DEFINE_string("train_mode", "pretrain", "pretrain; or finetune: as `tfcontrastive finetune`.", values)
     return values
 
