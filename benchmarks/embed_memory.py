@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -35,7 +34,8 @@ def embed(args):
 
     done = export.embed_images(saved_model, items, os.path.join(args.folder, "vectors"), batch_size=256,
                                format=args.format, dtype=args.dtype)  # fmt: skip
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with open("/proc/self/status", encoding="ascii") as file:
+        peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
     print(json.dumps({"peak": peak, "rows": done.rows, "skipped": len(done.skipped), "speed": done.images_per_second}))
 
 

@@ -11,7 +11,6 @@ the libraries.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -19,10 +18,10 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def resident():
-    """The process' memory now, in bytes."""
-    with open("/proc/self/status") as lines:
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+def status(field):
+    """A figure of this process in bytes: VmRSS, what it holds; VmHWM, the most it has held."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
 
 
 def measure(batch, micro_batch_size, width):
@@ -44,14 +43,14 @@ def measure(batch, micro_batch_size, width):
         loop=LoopConfig(train_batch_size=batch, micro_batch_size=micro_batch_size),
     )
     tf.function(lambda x: tf.nn.conv2d(x, tf.zeros([3, 3, 3, 8]), 1, "SAME"))(tf.zeros([8, 32, 32, 3]))
-    before = resident()
+    before = status("VmRSS")
     source = types.SimpleNamespace(num_classes=None, channels=3)
     model = build_model(config, source, Plan.make(config, num_examples=batch))
     views = [tf.random.stateless_uniform([batch, 32, 32, 3], [0, view]) for view in range(2)]
     data = tf.data.Dataset.from_tensors(((views[0], views[1]),)).map(lambda views: (views, tf.fill([batch], -1)))
     start = time.perf_counter()
     model.fit(data, verbose=0, shuffle=False)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = status("VmHWM")  # a child's ru_maxrss begins at its parent's
     return {
         "peak": peak,
         "added": peak - before,

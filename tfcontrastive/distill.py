@@ -160,6 +160,11 @@ class DistillJob(Job):
             return None
         return super().starting_point()
 
+    def preprocessing_from(self, start: Trained | None) -> data.Preprocessing:
+        if start is None and self.config.encoder is None:
+            return self.teacher.preprocessing
+        return super().preprocessing_from(start)
+
     def build_trunk(self, start: Trained | None) -> keras.Model:
         if start is None and self.config.encoder is None:
             return rebuild(self.teacher.encoder, image_size=self.config.data.image_size, weights=False)

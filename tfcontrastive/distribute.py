@@ -6,6 +6,7 @@ The collectives work in a replica context (inside `strategy.run`, hence inside `
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 
@@ -227,12 +228,28 @@ def make_strategy(
         return tf.distribute.get_strategy()
     if name == "mirrored":
         cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
-        return tf.distribute.MirroredStrategy(cpus if num_virtual_replicas > 1 or not gpus else None)
+        return _mirrored_strategy(cpus if num_virtual_replicas > 1 or not gpus else None)
     if name == "multi_worker":
         return _multi_worker_strategy(cluster_timeout)
     if name == "tpu":
         return _tpu_strategy(tpu_name, tpu_zone, gcp_project)
     raise InputError(f"`strategy` must be auto, none, mirrored, multi_worker or tpu. Received: strategy={name!r}.")
+
+
+_key_bases = itertools.count(1_000_000, 1_000_000)
+
+
+def _mirrored_strategy(devices: Sequence[str] | None) -> tf.distribute.Strategy:
+    """A MirroredStrategy beside any others of this process.
+
+    Each counts its collectives from the same number, while the process keeps one table of them: a second one would be told
+    that its sums are the first one's gathers. So each gets a range of its own.
+    """
+
+    class MirroredStrategy(tf.distribute.MirroredStrategy):
+        _collective_key_base = next(_key_bases)
+
+    return MirroredStrategy(devices)
 
 
 def _multi_worker_strategy(timeout: float) -> tf.distribute.Strategy:

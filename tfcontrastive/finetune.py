@@ -223,9 +223,7 @@ class Job:
         self._extract = None
         keras.utils.set_random_seed(config.loop.seed)
         start = self.starting_point()
-        self.preprocessing = (
-            start.preprocessing if config.encoder is None else data.Preprocessing.named(config.encoder.preprocessing)
-        )
+        self.preprocessing = self.preprocessing_from(start)
         with self.strategy.scope(), precision(config.loop.mixed_precision):
             trunk = self.build_trunk(start)
             self.model = Classifier(
@@ -281,6 +279,11 @@ class Job:
                 f"Received: {self.source.channels} channels in {self.source.name}."
             )
         return start
+
+    def preprocessing_from(self, start: Trained | None) -> data.Preprocessing:
+        """How images are prepared: as the flags of the encoder say, else as for the encoder that the run starts from."""
+        encoder = self.config.encoder
+        return start.preprocessing if encoder is None else data.Preprocessing.named(encoder.preprocessing)
 
     def build_trunk(self, start: Trained | None) -> keras.Model:
         """The network under the logits: the encoder, and what is kept of the projection head."""

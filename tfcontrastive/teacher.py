@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
+from tfcontrastive.data import Preprocessing
 from tfcontrastive.trained import Trained, load_trained, saved_model_in
 
 _LOGITS = "logits_sup"
@@ -28,6 +29,7 @@ class Teacher:
         num_classes: C.
         image_size, channels: that it takes; None where any will do or it does not say.
         encoder: its network without the heads, None where only the SavedModel's graph is known.
+        preprocessing: how the encoder's images are prepared.
 
     Raises:
         InputError: nothing there, or a model without logits.
@@ -42,6 +44,7 @@ class Teacher:
         self.encoder: keras.Model | None = None
         self.image_size: int | None = None
         self.channels: int | None = None
+        self.preprocessing = Preprocessing()
         if os.path.exists(os.path.join(path, "config.json")):
             self._logits = self._of_trained(load_trained(checkpoint=path))
         elif saved_model := saved_model_in(path):
@@ -66,7 +69,7 @@ class Teacher:
         head = trained.supervised_head
         if head is None:
             raise InputError(f"`teacher` must have logits: fine-tune it first. Received: {trained.name}.")
-        trunk = trained.encoder
+        trunk, self.preprocessing = trained.encoder, trained.preprocessing
         self.num_classes = head.compute_output_shape((None, trunk.output_shape[-1]))[-1]
         # A trunk with layers of a projection head holds the encoder as its first network.
         self.encoder = next((layer for layer in trunk.layers if isinstance(layer, keras.Model)), trunk)
