@@ -26,6 +26,7 @@ def measure(strategy, replicas, batch, steps, width):
 
     made = distribute.make_strategy(strategy, num_virtual_replicas=replicas if strategy == "mirrored" else 0)
     import keras
+    import numpy as np
     import tensorflow as tf
 
     import tfcontrastive
@@ -40,7 +41,7 @@ def measure(strategy, replicas, batch, steps, width):
 
     class Clock(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            float(logs["loss"][0] if logs["loss"].shape else logs["loss"])
+            float(np.mean(logs["loss"]))  # waits for the step
             times.append(time.perf_counter())
 
     model.fit(data, steps_per_epoch=steps + 1, epochs=1, verbose=0, callbacks=[Clock()])
@@ -64,9 +65,10 @@ def row(name, strategy, processes, replicas, options):
             environment["TF_CONFIG"] = json.dumps(task)
         command = [sys.executable, __file__, f"--measure={strategy}", f"--replicas={replicas}"]
         command += [f"--batch={options.batch}", f"--steps={options.steps}", f"--width={options.width}"]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-        running.append(subprocess.Popen(command, env=environment, **pipes))
+        running.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
     outputs = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        raise SystemExit(f"{name}: a process failed, see above")
     seconds = sorted(json.loads(outputs[0].splitlines()[-1]))
     middle = seconds[len(seconds) // 2]
     print(f"{name:24} {middle:8.3f} s a step {options.batch / middle:10.1f} images/s", flush=True)
