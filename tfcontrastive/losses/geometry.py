@@ -73,7 +73,7 @@ def uniformity(z: tf.Tensor, *, t: float = 2) -> tf.Tensor:
     potential, ones = -t * tf.reduce_sum(tf.square(z), axis=1, keepdims=True), tf.ones([rows, 1], z.dtype)
     queries = tf.concat([2 * t * z, potential, ones], axis=1)
     keys = tf.concat([z, ones, potential], axis=1)
-    pairs = row_softmax(queries, keys, tf.range(rows)[:, None]).log_sum_exp
+    pairs = row_softmax(queries, keys, tf.range(rows)).log_sum_exp
     count = tf.cast(rows, z.dtype)
     return tf.reduce_logsumexp(pairs) - tf.math.log(count) - tf.math.log(count - 1)
 

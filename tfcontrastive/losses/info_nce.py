@@ -96,7 +96,7 @@ def symmetric_info_nce(
     batch = row_count(q1)
     keys = tf.stop_gradient(tf.stack([k2, k1]))
     candidates = distribute.all_gather(tf.transpose(keys, [1, 0, 2]))  # one gather for both views
-    own = distribute.replica_id() * batch + tf.range(batch)[:, None]
+    own = distribute.replica_id() * batch + tf.range(batch)
 
     losses, metrics = [], []
     for view, queries in enumerate([q1 / temperature, q2 / temperature]):

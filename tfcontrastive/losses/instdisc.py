@@ -44,7 +44,7 @@ def instance_softmax(
     queries, bank, indices = _prepare(embeddings, bank, indices)
     queries = queries / temperature
     positive = tf.reduce_sum(queries * tf.gather(bank, indices), axis=1)
-    negatives = row_softmax(queries, bank, indices[:, None], key_gradient=False)
+    negatives = row_softmax(queries, bank, indices, key_gradient=False)
     loss = tf.reduce_mean(against(positive, negatives))
     return (loss, contrast_metrics(positive, negatives)) if with_metrics else loss
 

@@ -63,11 +63,12 @@ def nt_xent(
     queries, positives = z / temperature, tf.roll(z, batch, axis=0)
     positive = tf.reduce_sum(queries * positives, axis=1)
 
-    # A gather keeps a replica's rows together: its row i is row i of its own block, and so is the positive.
+    # A gather keeps a replica's rows together, first views before second ones.
     keys, replica = (distribute.all_gather(z), distribute.replica_id()) if gather else (z, 0)
-    own = tf.range(2 * batch)
-    excluded = replica * 2 * batch + tf.stack([own, tf.roll(own, batch, axis=0)], axis=1)
-    negatives = row_softmax(queries, keys, excluded)
+    place = tf.range(row_count(keys))
+    images = place // (2 * batch) * batch + place % batch
+    own = replica * batch + tf.range(2 * batch) % batch
+    negatives = row_softmax(queries, keys, own, images)  # neither the row itself nor its positive
     if memory is not None:
         memory = tf.cast(memory, z.dtype)
         check_width("memory", memory, z)

@@ -38,14 +38,20 @@ class RowSoftmax(NamedTuple):
 
 
 def row_softmax(
-    queries: tf.Tensor, keys: tf.Tensor, excluded: tf.Tensor | None = None, *, key_gradient: bool = True
+    queries: tf.Tensor,
+    keys: tf.Tensor,
+    query_ids: tf.Tensor | None = None,
+    key_ids: tf.Tensor | None = None,
+    *,
+    key_gradient: bool = True,
 ) -> RowSoftmax:
-    """The softmax of the logits `s_ij = <q_i, k_j>` of each row i over the keys j that are not excluded.
+    """The softmax of the logits `s_ij = <q_i, k_j>` of each row i over the keys j that have another id.
 
     Args:
         queries: `[M, D]` float32 or float64, already divided by the temperature.
         keys: `[K, D]`, same dtype.
-        excluded: `[M, E]` int32, the keys that row i does not see (itself, its positive), or None.
+        query_ids: `[M]` int32; row i does not see the keys of its id (itself, its positive). None: it sees every key.
+        key_ids: `[K]` int32; default: the places of the keys, 0 to K - 1.
         key_gradient: False for keys from a queue or a target network, whose gradient would be thrown away.
 
     Returns:
@@ -53,20 +59,22 @@ def row_softmax(
     """
     if not key_gradient:
         keys = tf.stop_gradient(keys)
+    if query_ids is not None and key_ids is None:
+        key_ids = tf.range(tf.shape(keys)[0], dtype=query_ids.dtype)
     rows, columns = queries.shape[0], keys.shape[0]
     if rows is None or columns is None or rows * columns <= DENSE_LIMIT:
-        return _dense(queries, keys, excluded, key_gradient)
+        return _dense(queries, keys, query_ids, key_ids, key_gradient)
     blocks = -(-rows // max(TILE // columns, 1))
-    return _tiled(queries, keys, excluded, key_gradient, blocks)
+    return _tiled(queries, keys, query_ids, key_ids, key_gradient, blocks)
 
 
-def _dense(queries, keys, excluded, key_gradient):
+def _dense(queries, keys, query_ids, key_ids, key_gradient):
     @tf.custom_gradient
     def softmax(queries, keys):
-        row, mean_key, weights, total = _softmax(queries, keys, excluded)
+        row, mean_key, weights = _softmax(_logits(queries, keys, query_ids, key_ids), queries, keys)
 
         def gradient(upstream, *_):
-            scaled = (upstream / total)[:, None] * queries
+            scaled = upstream[:, None] * queries
             by_keys = tf.matmul(weights, scaled, transpose_a=True) if key_gradient else None
             return upstream[:, None] * mean_key, by_keys
 
@@ -75,7 +83,7 @@ def _dense(queries, keys, excluded, key_gradient):
     return RowSoftmax(*softmax(queries, keys))
 
 
-def _tiled(queries, keys, excluded, key_gradient, blocks):
+def _tiled(queries, keys, query_ids, key_ids, key_gradient, blocks):
     rows = queries.shape[0]
     block = -(-rows // blocks)
 
@@ -87,64 +95,56 @@ def _tiled(queries, keys, excluded, key_gradient, blocks):
     def join(x):
         return tf.reshape(x, [blocks * block, *x.shape[2:]])[:rows]
 
-    excluded = None if excluded is None else split(excluded)
+    ids = None if query_ids is None else split(query_ids)
 
-    def excluded_in(i):
-        return None if excluded is None else excluded[i]
+    def logits(part, i):
+        return _logits(part, keys, None if ids is None else ids[i], key_ids)
 
     @tf.custom_gradient
     def softmax(queries, keys):
         parts = split(queries)
 
         def forward(i):
-            row, mean_key, *_ = _softmax(parts[i], keys, excluded_in(i))
+            row, mean_key, _ = _softmax(logits(parts[i], i), parts[i], keys)
             return *row, mean_key
 
         fields = [tf.TensorSpec([block], queries.dtype)] * len(RowSoftmax._fields)
         signature = (*fields, tf.TensorSpec(parts.shape[1:], queries.dtype))
         found = tf.map_fn(forward, tf.range(blocks), fn_output_signature=signature, parallel_iterations=1)
         *row, mean_key = map(join, found)
-        row = RowSoftmax(*row)
 
         def gradient(upstream, *_):
             by_queries = upstream[:, None] * mean_key
             if not key_gradient:
                 return by_queries, None
-            scaled, ends = split(upstream[:, None] * queries), split(row.log_sum_exp[:, None])
+            scaled = split(upstream[:, None] * queries)
 
             def backward(i, by_keys):
-                weights = tf.exp(_logits(parts[i], keys, excluded_in(i)) - ends[i])
+                weights = tf.nn.softmax(logits(parts[i], i))
                 return i + 1, by_keys + tf.matmul(weights, scaled[i], transpose_a=True)
 
             start = (0, tf.zeros_like(keys))
             _, by_keys = tf.while_loop(lambda i, _: i < blocks, backward, start, parallel_iterations=1)
             return by_queries, by_keys
 
-        return row, gradient
+        return RowSoftmax(*row), gradient
 
     return RowSoftmax(*softmax(queries, keys))
 
 
-def _softmax(queries, keys, excluded):
-    """The softmax, the mean key under it (the gradient of `log_sum_exp`), its weights and their total."""
-    logits = _logits(queries, keys, excluded)
-    highest = tf.reduce_max(logits, axis=1)
-    weights = tf.exp(logits - highest[:, None])
-    total = tf.reduce_sum(weights, axis=1)
-    mean_key = tf.matmul(weights, keys) / total[:, None]
-    mean = tf.reduce_sum(queries * mean_key, axis=1)
-    return RowSoftmax(highest + tf.math.log(total), highest, mean), mean_key, weights, total
+def _softmax(logits, queries, keys):
+    """The softmax, the mean key under it (the gradient of `log_sum_exp`) and its weights."""
+    weights, highest = tf.nn.softmax(logits), tf.reduce_max(logits, axis=1)
+    mean_key = tf.matmul(weights, keys)
+    log_sum_exp = highest - tf.math.log(tf.reduce_max(weights, axis=1))  # of the highest, w = exp(s - log_sum_exp)
+    return RowSoftmax(log_sum_exp, highest, tf.reduce_sum(queries * mean_key, axis=1)), mean_key, weights
 
 
-def _logits(queries, keys, excluded):
+def _logits(queries, keys, query_ids, key_ids):
     logits = tf.matmul(queries, keys, transpose_b=True)
-    if excluded is None:
+    if query_ids is None:
         return logits
-    columns = tf.range(tf.shape(keys)[0])
-    hidden = tf.equal(columns, excluded[:, :1])
-    for i in range(1, excluded.shape[1]):
-        hidden = tf.logical_or(hidden, tf.equal(columns, excluded[:, i : i + 1]))
-    return tf.where(hidden, tf.constant(_HIDDEN, logits.dtype), logits)
+    return tf.where(query_ids[:, None] == key_ids, tf.constant(_HIDDEN, logits.dtype), logits)
 
 
 def log_add_exp(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

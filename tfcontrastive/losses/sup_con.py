@@ -58,7 +58,7 @@ def sup_con(embeddings: tf.Tensor, labels: tf.Tensor, *, temperature: float) -> 
     ones = tf.ones_like(classes, z.dtype)
     positives = tf.gather(tf.math.unsorted_segment_sum(ones, classes, rows), own_class) - 1
     mean_logit = tf.reduce_sum(queries * sums, axis=1) / tf.maximum(positives, 1)
-    log_sum_exp = row_softmax(queries, keys, own[:, None]).log_sum_exp
+    log_sum_exp = row_softmax(queries, keys, own).log_sum_exp
     return tf.reduce_mean(tf.where(positives > 0, log_sum_exp - mean_logit, 0))
 
 
