@@ -1,6 +1,7 @@
-"""Two real worker processes on this machine: they learn what one process does, and end together."""
+"""Two real worker processes of `tfcontrastive train` on this machine learn what one process does, and end together."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -12,12 +13,17 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests.commands.runs import words, write_images
-from tests.workers.methods import CASES, learn
+from tests.workers.command import run
+from tfcontrastive.callbacks.summaries import read_history
+from tfcontrastive.model_dir import ModelDir
 
 ROOT = pathlib.Path(__file__).parents[2]
+CASES = {"simclr": {}, "moco": {"queue_size": 48, "global_bn": True}, "relic": {"critic_hidden_dim": 256}}
+FLAGS = {"train_steps": 20, "checkpoint_steps": 4, "knn_epochs": 0, "learning_rate": 0.001, "seed": 3}
+MEASURED = ("loss", "alignment", "probe_loss")
+IMAGES, BATCH = 64, 16  # of `write_images` and `words`
 
 
 def free_ports(count):
@@ -26,16 +32,15 @@ def free_ports(count):
         return [each.getsockname()[1] for each in sockets]
 
 
-def start(module, arguments_of):
-    """Two workers as processes of their own: `python -m module` with the arguments of worker 0 and 1."""
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+def start(commands):
+    """A worker for each command, `python -m ...`, as a process of its own."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(len(commands))]
     processes = []
-    for index in range(2):
+    for index, command in enumerate(commands):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         environment = {**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        command = [sys.executable, "-m", module, *map(str, arguments_of(index))]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
-        processes.append(subprocess.Popen(command, env=environment, **options))
+        processes.append(subprocess.Popen([sys.executable, "-m", *map(str, command)], env=environment, **options))
     return processes, addresses
 
 
@@ -46,41 +51,63 @@ def finish(processes):
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    """What each of two workers ended with."""
-    paths = [tmp_path_factory.mktemp("worker") / f"{index}.npz" for index in range(2)]
-    processes, _ = start("tests.workers.methods", lambda index: [paths[index]])
-    finish(processes)
-    return [dict(np.load(path)) for path in paths]
+def dataset(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("data") / "images.npz")
+
+
+@pytest.fixture(scope="module")
+def runs(dataset, tmp_path_factory):
+    """case -> one run in this process, and the same by two workers: (alone, [worker 0, worker 1])."""
+
+    @functools.cache
+    def both(case):
+        path = tmp_path_factory.mktemp(case)
+        outputs = [path / f"{index}.npz" for index in range(2)]
+        command = train(dataset, path / "together", case, strategy="multi_worker")
+        finish(start([["tests.workers.command", output, *command] for output in outputs])[0])
+        alone = run(train(dataset, path / "alone", case)), losses(path / "alone")
+        return alone, [(dict(np.load(output)), losses(path / "together")) for output in outputs]
+
+    return both
+
+
+def train(dataset, model_dir, case, **flags):
+    return words(dataset, model_dir, method=case, **CASES[case], **FLAGS, **flags)
+
+
+def losses(model_dir):
+    """What every epoch of a run measured."""
+    lines = read_history(ModelDir(model_dir).history)
+    assert len(lines) == FLAGS["train_steps"] * BATCH // IMAGES
+    return [[line[name] for name in MEASURED] for line in lines]
+
+
+def assert_same(found, expected):
+    """The same variables, in order, and the same losses, to 1e-5."""
+    (variables, measured), (others, measured_there) = found, expected
+    np.testing.assert_allclose(measured, measured_there, rtol=1e-5, atol=1e-5)
+    for value, (name, other) in zip(variables.values(), others.items(), strict=True):
+        np.testing.assert_allclose(value, other, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_workers_learn_what_one_process_does(case, learned):
-    for name, value in learn(case).items():
-        for worker in learned:
-            np.testing.assert_allclose(worker[f"{case}/{name}"], value, rtol=1e-5, atol=1e-5, err_msg=name)
+def test_two_workers_learn_what_one_process_does(case, runs):
+    alone, workers = runs(case)
+    for worker in workers:
+        assert_same(worker, alone)
 
 
-def test_the_queue_is_the_same_on_every_worker(learned):
-    (name,) = (name for name in learned[0] if name.startswith("moco/") and name.endswith("queue/rows"))
-    np.testing.assert_array_equal(learned[0][name], learned[1][name])
+def test_the_queue_is_the_same_on_every_worker(runs):
+    _, ((first, _), (second, _)) = runs("moco")
+    (name,) = (name for name in first if name.endswith("queue/rows"))
+    np.testing.assert_array_equal(first[name], second[name])
 
 
-def newest(directory):
-    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(directory))
-    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(("model", "optimizer"))]
-    return {name: reader.get_tensor(name) for name in names}
-
-
-def test_a_worker_that_is_killed_ends_the_others_and_all_resume(tmp_path):
-    dataset, run = write_images(tmp_path / "images.npz"), tmp_path / "run"
-    flags = {"train_steps": 20, "checkpoint_steps": 4, "knn_epochs": 0, "learning_rate": 0.001, "seed": 3}
-
-    def train(index):
-        return [*words(dataset, run, strategy="multi_worker", **flags)]
-
-    processes, addresses = start("tfcontrastive.commands.main", train)
-    while not list((run / "checkpoints").glob("step-4.index")):
+def test_a_worker_that_is_killed_ends_the_others_and_all_resume(dataset, runs, tmp_path):
+    directory = tmp_path / "run"
+    command = train(dataset, directory, "simclr", strategy="multi_worker")
+    processes, addresses = start([["tfcontrastive.commands.main", *command]] * 2)
+    while not list((directory / "checkpoints").glob("step-4.index")):
         assert [process.poll() for process in processes] == [None, None]
         time.sleep(0.01)
     processes[1].send_signal(signal.SIGKILL)
@@ -90,19 +117,9 @@ def test_a_worker_that_is_killed_ends_the_others_and_all_resume(tmp_path):
     (line,) = (line for line in errors.splitlines() if line.startswith("tfcontrastive: "))
     assert f"lost worker 1 ({addresses[1]})" in line
 
-    processes, _ = start("tfcontrastive.commands.main", train)
-    finish(processes)
+    outputs = [tmp_path / f"{index}.npz" for index in range(2)]
+    finish(start([["tests.workers.command", output, *command] for output in outputs])[0])
     assert not list(tmp_path.glob("run.*"))
-    assert len(list((run / "logs").iterdir())) == 2  # one file of each of the chief's two processes
-
-    alone = subprocess.run(
-        [sys.executable, "-m", "tfcontrastive.commands.main", *words(dataset, tmp_path / "alone", **flags)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=300,
-    )
-    assert alone.returncode == 0, alone.stderr
-    expected = newest(tmp_path / "alone" / "checkpoints")
-    for name, value in newest(run / "checkpoints").items():
-        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
+    assert len(list((directory / "logs").iterdir())) == 2  # one file of each of the chief's two processes
+    for output in outputs:
+        assert_same((dict(np.load(output)), losses(directory)), runs("simclr")[0])

@@ -17,10 +17,11 @@ class Checkpoints(keras.callbacks.Callback):
     """Saves weights, batch-norm statistics, optimizer, step, targets and queues; restores them exactly.
 
     Data position and augmentation seeds need no saving: both are functions of the run's seed and the step. A checkpoint is
-    written aside and named in the `checkpoint` file last, so a kill at any moment leaves the one before.
+    written aside and named in the `checkpoint` file last, so a kill at any moment leaves the one before. That of an epoch's
+    last step is written when the epoch ends, after what earlier callbacks write then: what it is past is on disk.
 
     Args:
-        directory: where checkpoints go (only the chief's stay; other workers write theirs to a temporary directory).
+        directory: where checkpoints go (only the chief's stay; other workers' go to a temporary one).
         every_steps: steps between checkpoints, or as near as `steps_per_execution` allows; the last step is saved too.
         last_step: the step at which the run ends.
         keep: how many are kept.
@@ -34,6 +35,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.keep = keep
         self._manager: tf.train.CheckpointManager | None = None
         self._step = 0
+        self._due = False
 
     def restore(self, model: keras.Model) -> int:
         """Restores the newest checkpoint, if there is one, into a compiled model; returns its step (0: none)."""
@@ -48,15 +50,27 @@ class Checkpoints(keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         if self._manager is None:
-            directory = self.directory if distribute.is_chief() else tempfile.mkdtemp(prefix="tfcontrastive-worker-")
+            directory, keep = self.directory, self.keep
+            if not distribute.is_chief():  # every worker takes part in a save
+                self._aside = tempfile.TemporaryDirectory(prefix="tfcontrastive-worker-", ignore_cleanup_errors=True)
+                directory, keep = self._aside.name, 1
             self._manager = tf.train.CheckpointManager(
-                checkpoint_of(model), directory, max_to_keep=self.keep, checkpoint_name="step"
+                checkpoint_of(model), directory, max_to_keep=keep, checkpoint_name="step"
             )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         before, self._step = self._step, distribute.step_of(self.model)
-        if passes(before, self._step, self.every_steps) or self._step == self.last_step:
+        self._due = passes(before, self._step, self.every_steps) or self._step == self.last_step
+        if batch + 1 < self.params["steps"]:
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._save()
+
+    def _save(self) -> None:
+        if self._due:
             self._manager.save(checkpoint_number=self._step)
+            self._due = False
 
     @property
     def newest(self) -> str | None:

@@ -1,0 +1,36 @@
+"""Run by each worker of `test_workers`: `tfcontrastive train`, and what the worker's own model ended with.
+
+    python -m tests.workers.command OUT.npz train --method=simclr ...
+
+Only the chief writes a run's files, so the other workers' variables can be seen from inside alone.
+"""
+
+import sys
+
+import numpy as np
+
+import tfcontrastive.train
+from tests.methods.cases import weights
+from tfcontrastive.commands.main import main
+
+
+def run(words: list[str]) -> dict[str, np.ndarray]:
+    """Every variable of the model and its optimizer at the end of the command."""
+    results, train = [], tfcontrastive.train.train
+
+    def kept(*args, **options):
+        results.append(train(*args, **options))
+        return results[-1]
+
+    tfcontrastive.train.train = kept
+    try:
+        code = main(words)
+    finally:
+        tfcontrastive.train.train = train
+    if code:
+        sys.exit(code)
+    return weights(results[0].model)
+
+
+if __name__ == "__main__":
+    np.savez(sys.argv[1], **run(sys.argv[2:]))
