@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 import tfcontrastive
+from tfcontrastive import storage
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.image_bytes import MAX_PIXELS
 from tfcontrastive.trained import CARD
@@ -63,11 +64,8 @@ def read_card(saved_model: str | os.PathLike) -> dict[str, Any]:
     Args:
         saved_model: the directory of a version.
     """
-    try:
-        with open(os.path.join(saved_model, CARD), encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        return {}
+    path = os.path.join(saved_model, CARD)
+    return json.loads(storage.read_text(path)) if storage.exists(path) else {}
 
 
 def preprocessing(size: int, channels: int, rule: Preprocessing) -> dict[str, Any]:
@@ -155,7 +153,7 @@ def meta_graph(saved_model: str | os.PathLike) -> meta_graph_pb2.MetaGraphDef:
     Args:
         saved_model: the directory of `saved_model.pb`.
     """
-    with open(os.path.join(saved_model, "saved_model.pb"), "rb") as file:
+    with tf.io.gfile.GFile(os.path.join(saved_model, "saved_model.pb"), "rb") as file:
         return saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+from tfcontrastive import storage
 from tfcontrastive.config import InputError
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.checks import checked_images
@@ -99,18 +99,18 @@ def save_model(
     signatures = servable.signatures(images, size, rule)
 
     aside = os.path.join(base, f".{os.path.basename(path)}.{os.getpid()}.tmp")
-    os.makedirs(aside)
+    storage.make_dirs(aside)
     try:
         tf.saved_model.save(servable, aside, signatures=signatures)
         more = {"optimized": optimize, **(card or {})}
         facts = model_card(model_or_encoder, encoder, aside, size, more, rule)
         write_warmup_requests(aside, size, channels, tuple(signatures))
         _write_architecture(encoder, os.path.join(aside, ARCHITECTURE))
-        _write(os.path.join(aside, CARD), json.dumps(facts, indent=2, default=str) + "\n")
-        _write(os.path.join(aside, "README.md"), readme(facts))
-        os.rename(aside, path)
+        storage.write(os.path.join(aside, CARD), json.dumps(facts, indent=2, default=str) + "\n")
+        storage.write(os.path.join(aside, "README.md"), readme(facts))
+        storage.move(aside, path)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        tf.io.gfile.rmtree(aside)
         raise
     return path
 
@@ -118,7 +118,7 @@ def save_model(
 def save_once(model: keras.Model, base: str | os.PathLike, **options: Any) -> str:
     """As `save_model` with version 1, unless that is there already: a finished run that is started again keeps it."""
     path = os.path.join(os.fspath(base), "1")
-    return path if os.path.isdir(path) else save_model(model, base, version=1, **options)
+    return path if storage.is_dir(path) else save_model(model, base, version=1, **options)
 
 
 class _Servable(tf.Module):
@@ -248,16 +248,11 @@ def _image_size(image_size: int | None, height: int | None, width: int | None, d
 def _version_path(base: str, version: int | None) -> str:
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 0):
         raise InputError(f"`version` must be a whole number >= 0. Received: version={version!r}.")
-    try:
-        os.makedirs(base, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"`base` must be a directory that can be written. Received: base={base!r} ({error.strerror})."
-        ) from error
+    storage.make_writable("base", base)
     if version is None:
-        version = 1 + max((int(name) for name in os.listdir(base) if name.isdecimal()), default=0)
+        version = 1 + max((int(name) for name in storage.names_in(base) if name.isdecimal()), default=0)
     path = os.path.join(base, str(version))
-    if os.path.exists(path):
+    if storage.exists(path):
         raise InputError(f"`version` must be new. Received: version={version}, but {path} exists. "
                          "Leave it out to take the next one.")
     return path
@@ -270,9 +265,4 @@ def _write_architecture(encoder: keras.Model, path: str) -> None:
     except (NotImplementedError, TypeError) as error:
         logging.info("The export leaves out the encoder's Keras configuration: %s", str(error).splitlines()[0])
         return
-    _write(path, text)
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    storage.write(path, text)

@@ -23,7 +23,7 @@ def write_warmup_requests(path: str, size: int, channels: int, signatures: tuple
     requests = {"serving_default": ("images", tf.image.convert_image_dtype(image, tf.float32)[None])}
     if "image_bytes" in signatures:
         requests["image_bytes"] = ("image_bytes", tf.io.encode_png(image)[None])
-    os.makedirs(os.path.dirname(os.path.join(path, WARMUP)), exist_ok=True)
+    tf.io.gfile.makedirs(os.path.dirname(os.path.join(path, WARMUP)))
     with tf.io.TFRecordWriter(os.path.join(path, WARMUP)) as writer:
         for signature, (name, tensor) in requests.items():
             writer.write(_prediction_log(signature, name, tf.make_tensor_proto(tensor).SerializeToString()))

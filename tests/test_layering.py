@@ -9,6 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
     "config": 0,
     "cluster": 0,
+    "storage": 0,
     "distribute": 0,
     "losses": 1,
     "augment": 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 from collections.abc import Sequence
 from typing import ClassVar
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcontrastive import data, distribute, evaluate, losses
+from tfcontrastive import data, distribute, evaluate, losses, storage
 from tfcontrastive.config import EncoderConfig, InputError, OptimizerConfig, RunConfig, option
 from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.finetune import FinetuneConfig, Finetuned, Job
@@ -188,8 +189,9 @@ class DistillJob(Job):
     def cached_logits(self, source: data.Source, count: int) -> np.ndarray:
         """The teacher's logits of every training image, those of the run's directory where it has them."""
         config, path = self.config, os.path.join(self.directory.path, CACHE)
-        if os.path.exists(path):
-            self._answers = np.load(path)
+        if storage.exists(path):
+            with tf.io.gfile.GFile(path, "rb") as file:
+                self._answers = np.load(io.BytesIO(file.read()))
             if self._answers.shape == (count, self.num_classes):
                 return self._answers
         self._answers, _ = self.ask(data.eval_batches(
@@ -216,6 +218,6 @@ class DistillJob(Job):
         super().write_parts()
         if self.config.teacher_logits == "cached" and distribute.is_chief():
             path = os.path.join(self.directory.path, CACHE)
-            with open(path + ".tmp", "wb") as file:
-                np.save(file, self._answers)
-            os.replace(path + ".tmp", path)
+            answers = io.BytesIO()
+            np.save(answers, self._answers)
+            storage.write(path, answers.getvalue())

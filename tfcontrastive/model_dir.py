@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
 from typing import Any
 
+import tensorflow as tf
+
 import tfcontrastive
+from tfcontrastive import storage
 from tfcontrastive.config import InputError, TrainConfig, differences, leaves
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelDir:
-    """The paths of one run.
+    """The paths of one run, on a disk or in a bucket (`gs://bucket/run`).
 
     config.json, checkpoints/, logs/ (TensorBoard), metrics.jsonl (a line an epoch), bad_files.txt, saved_model/<version>/,
     and what came out: result.json of a pre-training, metrics.json of a classifier, whose architecture is in network.json.
@@ -69,19 +71,12 @@ class ModelDir:
         Raises:
             InputError: another run's directory, one that holds other files, or one that cannot be written to.
         """
-        if overwrite and os.path.isdir(self.path) and os.listdir(self.path):
-            os.rename(self.path, free_name(self.path))
-        try:
-            os.makedirs(self.path, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.path) as probe:
-                probe.write(b"\0" * 4096)
-        except OSError as error:
-            raise InputError(
-                f"`model_dir` must be a directory that can be written to. Received: {self.path!r}: {error.strerror}."
-            ) from error
-        if os.path.exists(self.config):
+        if overwrite and storage.names_in(self.path):
+            storage.move(self.path, storage.free_name(self.path))
+        storage.make_writable("model_dir", self.path)
+        if storage.exists(self.config):
             self._compare(config, allow_config_change)
-        elif os.listdir(self.path):
+        elif storage.names_in(self.path):
             raise InputError(
                 f"`model_dir` must be new, empty or a run's own. Received: {self.path!r}, which holds other files. "
                 "Choose another directory, or --overwrite to move this one aside."
@@ -91,9 +86,8 @@ class ModelDir:
     def read_config(self) -> dict[str, Any]:
         """The stored run's settings, by name."""
         try:
-            with open(self.config, encoding="utf-8") as file:
-                return json.load(file)
-        except (OSError, ValueError) as error:
+            return json.loads(storage.read_text(self.config))
+        except (tf.errors.OpError, ValueError) as error:
             raise InputError(f"`model_dir` must hold a run's config.json. Received: {self.path!r}: {error}.") from error
 
     def _compare(self, config: TrainConfig, allow_config_change: bool) -> None:
@@ -111,17 +105,5 @@ class ModelDir:
 
 
 def write_json(path: str, values: dict[str, Any]) -> None:
-    """Writes JSON aside and renames it, so that a reader never sees half a file."""
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        json.dump(values, file, indent=2)
-        file.write("\n")
-    os.replace(path + ".tmp", path)
-
-
-def free_name(path: str) -> str:
-    """The first of `<path>.1`, `<path>.2`, ... that does not exist."""
-    path = path.rstrip(os.sep)
-    number = 1
-    while os.path.exists(f"{path}.{number}"):
-        number += 1
-    return f"{path}.{number}"
+    """Writes JSON, whole or not at all."""
+    storage.write(path, json.dumps(values, indent=2) + "\n")

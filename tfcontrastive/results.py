@@ -10,9 +10,9 @@ from typing import Any
 import tensorflow as tf
 
 import tfcontrastive
-from tfcontrastive import distribute, report
+from tfcontrastive import distribute, report, storage
 from tfcontrastive.config import Checked, InputError, leaves
-from tfcontrastive.model_dir import free_name, write_json
+from tfcontrastive.model_dir import write_json
 from tfcontrastive.trained import Trained
 
 
@@ -84,9 +84,9 @@ class Results:
         Raises:
             InputError: the directory holds the results of another encoder, or other files.
         """
-        if not os.path.isdir(self.path) or not os.listdir(self.path):
+        if not storage.names_in(self.path):
             return
-        if os.path.exists(self.metrics):
+        if storage.exists(self.metrics):
             stored = self._stored()
             if stored["weights"] == trained.fingerprint():
                 return
@@ -99,19 +99,14 @@ class Results:
                 "Choose another directory, or --overwrite to move this one aside."
             )
         if distribute.is_chief():
-            os.rename(self.path, free_name(self.path))
+            storage.move(self.path, storage.free_name(self.path))
 
     def add(self, trained: Trained, result: Result) -> None:
         """Writes a result beside the others: numbers, TensorBoard scalars and the report's page."""
-        old = self.read() if os.path.exists(self.metrics) else []
+        old = self.read() if storage.exists(self.metrics) else []
         results = [one for one in old if not one.measures_the_same(result)] + [result]
-        try:
-            os.makedirs(self.path, exist_ok=True)
-            self._write(trained, results)
-        except OSError as error:
-            raise InputError(
-                f"`output_dir` must be a directory that can be written to. Received: {self.path!r}: {error.strerror}."
-            ) from error
+        storage.make_writable("output_dir", self.path)
+        self._write(trained, results)
         writer = tf.summary.create_file_writer(os.path.join(self.logs, result.protocol))
         with writer.as_default(step=trained.step):
             for name, value in result.metrics.items():
@@ -146,10 +141,9 @@ def read_metrics(path: str) -> dict[str, Any]:
         InputError: it cannot be read, or something else wrote it.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            stored = json.load(file)
+        stored = json.loads(storage.read_text(path))
         if not {"encoder", "weights", "results"} <= set(stored):
             raise ValueError("it lacks encoder, weights or results")
-    except (OSError, ValueError, TypeError) as error:
+    except (tf.errors.OpError, ValueError, TypeError) as error:
         raise InputError(f"metrics.json must be one of `tfcontrastive evaluate`. Received: {path!r}: {error}.") from error
     return stored

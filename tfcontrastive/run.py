@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfcontrastive import storage
 from tfcontrastive.builders import build_model
 from tfcontrastive.callbacks import checkpoints
 from tfcontrastive.config import InputError, TrainConfig, leaves, replace_leaves
@@ -99,9 +100,8 @@ def _card(config: TrainConfig, directory: ModelDir, step: int) -> dict[str, Any]
     values = {name: value for name, (field, value) in leaves(config).items() if not field.metadata["may_change"]}
     data = {name: values[name] for name in ("dataset", "train_split", "image_size")}
     result = {}
-    if os.path.exists(directory.result):
-        with open(directory.result, encoding="utf-8") as file:
-            result = json.load(file)
+    if storage.exists(directory.result):
+        result = json.loads(storage.read_text(directory.result))
     metrics = {name: value for name, value in result.items() if name != "step"} if result.get("step") == step else {}
     return {"step": step, "data": data, "recipe": values, "metrics": metrics}
 

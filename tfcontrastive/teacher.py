@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
+from tfcontrastive import storage
 from tfcontrastive.config import InputError
 from tfcontrastive.data import Preprocessing
+from tfcontrastive.model_dir import ModelDir
 from tfcontrastive.trained import Trained, load_trained, saved_model_in
 
 _LOGITS = "logits_sup"
@@ -45,11 +46,11 @@ class Teacher:
         self.image_size: int | None = None
         self.channels: int | None = None
         self.preprocessing = Preprocessing()
-        if os.path.exists(os.path.join(path, "config.json")):
+        if storage.exists(ModelDir(path).config):
             self._logits = self._of_trained(load_trained(checkpoint=path))
         elif saved_model := saved_model_in(path):
             self._logits = self._of_saved_model(saved_model)
-        elif os.path.exists(path) or os.path.exists(f"{path}.index"):
+        elif storage.exists(path) or storage.exists(f"{path}.index"):
             self._logits = self._of_trained(load_trained(checkpoint=path))
         else:
             raise InputError(

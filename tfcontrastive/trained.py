@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import pretrained
+from tfcontrastive import pretrained, storage
 from tfcontrastive.callbacks import checkpoints
 from tfcontrastive.classifier import Classifier
 from tfcontrastive.config import EncoderConfig, InputError
@@ -144,7 +144,7 @@ def load_trained(
         received = ", ".join(chosen) or "none"
         raise InputError(f"Give exactly one of checkpoint, saved_model and encoder. Received: {received}.")
     if checkpoint is not None:
-        is_run = os.path.exists(ModelDir(checkpoint).config)
+        is_run = storage.exists(ModelDir(checkpoint).config)
         return _of_run(checkpoint, image_size) if is_run else _of_published(checkpoint, image_size)
     if saved_model is not None:
         return _of_saved_model(saved_model, image_size)
@@ -172,8 +172,7 @@ def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | Non
     newest = tf.train.latest_checkpoint(directory.checkpoints)
     if newest is None:
         raise InputError(f"`checkpoint` must hold a checkpoint. Received: {model_dir}, without one.")
-    with open(directory.network, encoding="utf-8") as file:
-        network = json.load(file)
+    network = json.loads(storage.read_text(directory.network))
     model = Classifier(
         keras.saving.deserialize_keras_object(network["trunk"]),
         network["num_classes"],
@@ -214,9 +213,8 @@ def _of_saved_model(saved_model: str, image_size: int | None) -> Trained:
         raise InputError(f"`image_size` must be what the encoder takes, {height}. Received: image_size={image_size}.")
     card = os.path.join(path, CARD)
     rule = {}
-    if os.path.exists(card):
-        with open(card, encoding="utf-8") as file:
-            rule = json.load(file).get("preprocessing", {}).get("rule", {})
+    if storage.exists(card):
+        rule = json.loads(storage.read_text(card)).get("preprocessing", {}).get("rule", {})
     size = image_size or height
     return Trained(encoder, None, None, size, channels, path, preprocessing=Preprocessing(**rule))
 
@@ -228,10 +226,9 @@ def rebuilt_encoder(path: str) -> keras.Model | None:
         path: the directory of `saved_model.pb`.
     """
     file = os.path.join(path, ARCHITECTURE)
-    if not os.path.exists(file):
+    if not storage.exists(file):
         return None
-    with open(file, encoding="utf-8") as stream:
-        config = json.load(stream)
+    config = json.loads(storage.read_text(file))
     try:
         encoder: Any = keras.saving.deserialize_keras_object(config)
     except (TypeError, ValueError) as error:
@@ -249,10 +246,10 @@ def rebuilt_encoder(path: str) -> keras.Model | None:
 def saved_model_in(path: str | os.PathLike) -> str | None:
     """The SavedModel's own directory, of a path to it or to the base of its versions (the highest); None: there is none."""
     path = os.fspath(path)
-    versions = [name for name in os.listdir(path) if name.isdecimal()] if os.path.isdir(path) else []
-    if not os.path.exists(os.path.join(path, "saved_model.pb")) and versions:
+    versions = [name for name in storage.names_in(path) if name.isdecimal()]
+    if not storage.exists(os.path.join(path, "saved_model.pb")) and versions:
         path = os.path.join(path, max(versions, key=int))
-    return path if os.path.exists(os.path.join(path, "saved_model.pb")) else None
+    return path if storage.exists(os.path.join(path, "saved_model.pb")) else None
 
 
 def latest_version(saved_model: str | os.PathLike) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import Any
 
@@ -11,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcontrastive import distribute
+from tfcontrastive import distribute, storage
 from tfcontrastive.callbacks.checkpoints import passes
 
 
@@ -60,7 +59,7 @@ class Summaries(keras.callbacks.Callback):
         step = distribute.step_of(self.model)
         values = {**_floats(logs), **self._pace(step), "seconds": self.seconds()}
         self._write(step, values)
-        with open(self.history, "a", encoding="utf-8") as file:
+        with tf.io.gfile.GFile(self.history, "a") as file:
             file.write(json.dumps({"step": step, "epoch": epoch + 1, **values}) + "\n")
 
     def write_views(self, views: list[np.ndarray], step: int) -> None:
@@ -92,23 +91,14 @@ class Summaries(keras.callbacks.Callback):
 
 def read_history(path: str) -> list[dict[str, float]]:
     """The lines of `metrics.jsonl`, oldest first; a line that a kill cut short is left out."""
-    if not os.path.exists(path):
+    if not storage.exists(path):
         return []
-    lines = []
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            if not line.endswith("\n"):
-                break
-            lines.append(json.loads(line))
-    return lines
+    return [json.loads(line) for line in storage.read_text(path).splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _drop_after(path: str, step: int) -> None:
-    lines = read_history(path)
-    kept = [line for line in lines if line["step"] <= step]
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line) + "\n" for line in kept)
-    os.replace(path + ".tmp", path)
+    kept = [line for line in read_history(path) if line["step"] <= step]
+    storage.write(path, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def _floats(logs: dict[str, Any] | None) -> dict[str, float]:

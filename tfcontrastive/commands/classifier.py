@@ -84,13 +84,13 @@ def with_encoder(base: Any, values: flags.FlagValues) -> Any:
 
 def _encoder_of(checkpoint: str | None) -> EncoderConfig:
     """The encoder's configuration in a run's directory, or of published weights; the default one where there is none."""
-    from tfcontrastive import pretrained
+    from tfcontrastive import pretrained, storage
     from tfcontrastive.model_dir import ModelDir
 
     if checkpoint is None:
         return EncoderConfig()
     directory = ModelDir(checkpoint)
-    if not os.path.exists(directory.config):
+    if not storage.exists(directory.config):
         return pretrained.recognise(checkpoint).config
     stored = directory.read_config()
     known = {name: stored[name] for name in leaves(EncoderConfig()) if stored.get(name) is not None}

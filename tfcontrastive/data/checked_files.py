@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 from absl import logging
 
+from tfcontrastive import storage
 from tfcontrastive.data.images import decode, reason
 
 _MEMORY_NAME = "checked_files.json"
@@ -26,8 +27,8 @@ class CheckedFiles:
         self._list_path = bad_files_path
         self._memory_path = None
         if bad_files_path is not None:
-            directory = os.path.dirname(os.path.abspath(bad_files_path))
-            os.makedirs(directory, exist_ok=True)
+            directory = os.path.dirname(bad_files_path)
+            storage.make_dirs(directory or ".")
             self._memory_path = os.path.join(directory, _MEMORY_NAME)
 
     def bad_among(self, paths: Sequence[str], channels: int) -> dict[str, str]:
@@ -53,20 +54,19 @@ class CheckedFiles:
         return bad
 
     def _recall(self) -> dict[str, list]:
-        if self._memory_path is None or not os.path.exists(self._memory_path):
+        if self._memory_path is None or not storage.exists(self._memory_path):
             return {}
-        with open(self._memory_path, encoding="utf-8") as file:
-            return json.load(file)
+        return json.loads(storage.read_text(self._memory_path))
 
     def _remember(self, known: dict[str, list] | None, bad: dict[str, str]) -> None:
         if self._list_path is None:
             return
         if known is not None:
-            _write(self._memory_path, json.dumps(known))
+            storage.write(self._memory_path, json.dumps(known))
         if bad:
-            _write(self._list_path, "".join(f"{path}\t{reason}\n" for path, reason in bad.items()))
-        elif os.path.exists(self._list_path):
-            os.remove(self._list_path)
+            storage.write(self._list_path, "".join(f"{path}\t{reason}\n" for path, reason in bad.items()))
+        elif storage.exists(self._list_path):
+            tf.io.gfile.remove(self._list_path)
 
 
 def _stamp(path: str, channels: int) -> str:
@@ -96,10 +96,3 @@ def _reason(path: str, channels: int) -> str:
     except tf.errors.OpError as error:
         return reason(error)
     return "unreadable"
-
-
-def _write(path: str, text: str) -> None:
-    """Writes aside and renames, so that a killed process leaves no half a file."""
-    with open(path + ".part", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(path + ".part", path)

@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from tfcontrastive import storage
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.data.preprocessing import Preprocessing
 from tfcontrastive.pretrained.hdf5_file import read_hdf5
@@ -142,13 +143,15 @@ def read_variables(path: str) -> Variables:
     """
     if path.startswith(BY_NAME):
         return read_by_name(path)
-    if os.path.isdir(path):
+    if storage.is_dir(path):
         return _of_directory(path)
     prefix = path.removesuffix(".index")
-    if os.path.exists(f"{prefix}.index"):
+    if storage.exists(f"{prefix}.index"):
         return read_checkpoint(prefix)
-    if not os.path.exists(path):
+    if not storage.exists(path):
         raise InputError("there is no such file or directory")
+    if "://" in path:
+        raise InputError("a file of torch, safetensors or HDF5 is read from a disk only; copy it there")
     if h5py.is_hdf5(path):
         return read_hdf5(path)
     if zipfile.is_zipfile(path):
@@ -170,7 +173,7 @@ def read_variables(path: str) -> Variables:
 def _of_directory(path: str) -> Variables:
     """A SavedModel or hub module, or the newest checkpoint; published directories keep the former under saved_model."""
     for place in (path, os.path.join(path, "saved_model")):
-        if os.path.exists(os.path.join(place, "saved_model.pb")):
+        if storage.exists(os.path.join(place, "saved_model.pb")):
             return read_saved_model(place)
     prefix = checkpoint_in(path)
     if prefix is None:

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
+from tfcontrastive import storage
 from tfcontrastive.pretrained.variables import Variables
 
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -31,7 +32,7 @@ def read_saved_model(path: str) -> Variables:
     of objects, which is followed from the root.
     """
     saved = saved_model_pb2.SavedModel()
-    with open(os.path.join(path, "saved_model.pb"), "rb") as file:
+    with tf.io.gfile.GFile(os.path.join(path, "saved_model.pb"), "rb") as file:
         saved.ParseFromString(file.read())
     prefix = os.path.join(path, "variables", "variables")
     reader = tf.train.load_checkpoint(prefix)
@@ -48,7 +49,7 @@ def read_saved_model(path: str) -> Variables:
 
 def checkpoint_in(directory: str) -> str | None:
     """The prefix of the newest checkpoint of a directory, None where there is none."""
-    indices = [name.removesuffix(".index") for name in os.listdir(directory) if name.endswith(".index")]
+    indices = [name.removesuffix(".index") for name in storage.names_in(directory) if name.endswith(".index")]
     state = tf.train.get_checkpoint_state(directory)
     # A published directory names, in `checkpoint`, a path of the machine that wrote it.
     named = os.path.basename(state.model_checkpoint_path) if state is not None else None

@@ -1,0 +1,87 @@
+"""Files on a disk or in a bucket: any place that TensorFlow's file systems know, such as `gs://bucket/run`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from tfcontrastive.config import InputError
+
+exists = tf.io.gfile.exists
+is_dir = tf.io.gfile.isdir
+make_dirs = tf.io.gfile.makedirs
+
+
+def names_in(directory: str) -> list[str]:
+    """The names of what a directory holds; none of one that does not exist."""
+    if not is_dir(directory):
+        return []
+    return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(directory))
+
+
+def read_text(path: str) -> str:
+    """A whole file.
+
+    Raises:
+        tf.errors.NotFoundError: there is none.
+    """
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return file.read().decode("utf-8")
+
+
+def write(path: str, content: str | bytes) -> None:
+    """Writes a file aside and renames it, so that nobody ever sees half of it."""
+    with tf.io.gfile.GFile(path + ".tmp", "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(path + ".tmp", path, overwrite=True)
+
+
+def move(source: str, target: str) -> None:
+    """Renames a directory.
+
+    A bucket has no directories to rename: there it goes file by file, `saved_model.pb` last, without which a server sees
+    no model.
+    """
+    if "://" not in source:
+        os.rename(source, target)
+        return
+    for path in sorted(_files_in(source), key=lambda path: os.path.basename(path) == "saved_model.pb"):
+        new = target + path[len(source) :]
+        make_dirs(os.path.dirname(new))
+        tf.io.gfile.rename(path, new)
+    tf.io.gfile.rmtree(source)
+
+
+def _files_in(directory: str) -> Iterator[str]:
+    for path in (os.path.join(directory, name) for name in names_in(directory)):
+        yield from _files_in(path) if is_dir(path) else [path]
+
+
+def free_name(path: str) -> str:
+    """The first of `<path>.1`, `<path>.2`, ... that does not exist."""
+    path = path.rstrip("/")
+    number = 1
+    while exists(f"{path}.{number}"):
+        number += 1
+    return f"{path}.{number}"
+
+
+def make_writable(argument: str, path: str) -> None:
+    """Makes a directory that can be written to.
+
+    Raises:
+        InputError: naming the argument and the reason.
+    """
+    probe = os.path.join(path, ".probe")
+    try:
+        make_dirs(path)
+        with tf.io.gfile.GFile(probe, "wb") as file:
+            file.write(b"\0" * 4096)
+        tf.io.gfile.remove(probe)
+    except tf.errors.OpError as error:
+        reason = error.message.rpartition("; ")[2]
+        raise InputError(
+            f"`{argument}` must be a directory that can be written to. Received: {path!r}: {reason}."
+        ) from error
