@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from tfcontrastive import data
+from tfcontrastive import data, distribute
 from tfcontrastive.data.encoded import forget_global_seed
 from tfcontrastive.finetune import Job
 
@@ -137,9 +137,8 @@ class SigmoidCrossEntropy:
         self, images: tf.Tensor, logits: tf.Tensor, batch: dict[str, tf.Tensor]
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         labels = tf.gather(self.labels, batch["label"])
-        counted = tf.cast(labels != DIFFICULT, tf.float32)
         shown = tf.cast(labels == 1, tf.float32)
-        weight = counted / tf.maximum(tf.reduce_sum(counted), 1.0)
+        weight = distribute.row_weights(labels != DIFFICULT)
         entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=shown, logits=logits)
         right = tf.cast((logits > 0) == (labels == 1), tf.float32)
         return tf.reduce_sum(weight * entropy), {"accuracy": tf.reduce_sum(weight * right)}
