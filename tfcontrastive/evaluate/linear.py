@@ -49,9 +49,10 @@ def fit_linear(
     """A logistic regression whose penalty is chosen on a part of the training split.
 
     It minimises mean_i CE(W x_i + b, y_i) + penalty / 2 |W|^2 by L-BFGS, where x are the features standardised by the
-    training split's mean and standard deviation. The penalty that does best on the held-out part is taken for a fit on
-    all of the training split; the test split has no say in it. The sweep goes from strong to weak, each fit starting
-    from the last, and ends once three in a row are no better than the best.
+    training split's mean and standard deviation; of two classes |W| is that of the difference of their rows. The
+    penalty that does best on the held-out part is taken for a fit on all of the training split; the test split has no
+    say in it. The sweep goes from strong to weak, each fit starting from the last, and ends once three in a row are no
+    better than the best.
 
     Args:
         train_features: `[N, F]` float.
@@ -220,6 +221,6 @@ def _scores(model, features: np.ndarray, num_classes: int) -> np.ndarray:
     scores = np.full([len(features), num_classes], -np.inf, np.float32)
     decision = model.decision_function(features)
     if decision.ndim == 1:  # two classes: one column, for the second
-        decision = np.stack([-decision, decision], axis=1)
+        decision = np.stack([-decision, decision], axis=1) / 2  # whose softmax is the sigmoid of the column
     scores[:, model.classes_] = decision
     return scores
