@@ -63,6 +63,13 @@ def test_a_constant_feature_does_no_harm():
     assert linear(train, labels, train, labels, num_classes=3)["linear_top1"] == 1
 
 
+def test_a_feature_that_is_constant_but_for_rounding_does_no_harm_in_other_images():
+    train = np.random.default_rng(0).normal(size=(1000, 4))
+    labels, constant = (train[:, 0] > 0.7).astype(int), np.full([1000, 1], 0.1)
+    scores, _ = linear_scores(np.c_[train, constant], labels, np.c_[train, constant + 0.01], num_classes=2)
+    assert np.mean(scores.argmax(1) == labels) > 0.95
+
+
 def test_a_class_absent_from_the_test_split_is_fine():
     train, labels = clusters(30, 0)
     assert linear(train, labels, train[:1], labels[:1], num_classes=3)["linear_top1"] == 1

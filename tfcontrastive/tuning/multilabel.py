@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfcontrastive import data, distribute
 from tfcontrastive.data.encoded import forget_global_seed
+from tfcontrastive.evaluate.linear import mean_and_scale
 from tfcontrastive.finetune import Job
 
 DIFFICULT = -1
@@ -69,8 +70,7 @@ def linear_scores(
     Returns:
         scores `[M, C]`.
     """
-    mean, std = train.mean(axis=0), train.std(axis=0)
-    std = np.where(std > 0, std, 1)
+    mean, std = mean_and_scale(train)
     train, features = (train - mean) / std, (features - mean) / std
     held = np.random.default_rng(seed).permutation(len(train)) < len(train) // 5
 
