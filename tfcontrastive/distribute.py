@@ -52,6 +52,21 @@ def all_mean(x: tf.Tensor) -> tf.Tensor:
     return total / tf.cast(count, total.dtype)
 
 
+def row_weights(counted: tf.Tensor) -> tf.Tensor:
+    """What weighs rows so that their sum, averaged over the replicas, is the mean over all rows that count anywhere.
+
+    A mean over each replica's own would weigh a row by how many others count beside it.
+
+    Args:
+        counted: bool, of any shape.
+
+    Returns:
+        float32 of that shape: 1 / (the number that count, averaged over the replicas), 0 for rows that do not.
+    """
+    counted = tf.cast(counted, tf.float32)
+    return tf.math.divide_no_nan(counted, all_mean(tf.reduce_sum(counted)))
+
+
 def all_sum(tensors: Sequence[tf.Tensor | None]) -> list[tf.Tensor | None]:
     """The sums over the replicas of tensors without gradient, in few collectives; None stays None."""
     given = [tensor for tensor in tensors if tensor is not None]

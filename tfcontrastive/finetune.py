@@ -37,6 +37,7 @@ from tfcontrastive.trained import Trained, load_trained
 SUBSET = "label_subset.json"
 """Where a run keeps which images it took with labels."""
 
+_WITH_HEAD = "_with_head"  # ends the name of a trunk of an encoder and layers of its projection head
 _DATA = DataConfig()
 _CROPS = AugmentConfig(augmentation="crop")
 _PUBLISHED = OptimizerConfig(learning_rate=0.005, learning_rate_scaling="sqrt", warmup_epochs=0.0, weight_decay=0.0)
@@ -76,7 +77,7 @@ class FinetuneConfig(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class Finetuned:
-    """A trained classifier, its accuracies after the last step (`top1`, `top5`, `mean_per_class`, ...), its data, and how
+    """A trained classifier, its accuracies after the last step (`eval_top1`, `eval_top5`, ...), its data, and how
     its images are cropped and resized."""
 
     config: Checked
@@ -118,7 +119,7 @@ def finetune(
         >>> config = FinetuneConfig(checkpoint="runs/a", encoder=None, label_fraction=0.1,
         ...                         data=DataConfig(dataset="embedded", image_size=28),
         ...                         loop=RunConfig(model_dir="runs/a_10pct", train_batch_size=128, train_epochs=30))
-        >>> finetune(config).metrics["top1"]
+        >>> finetune(config).metrics["eval_top1"]
 
     Source: Chen et al., arXiv 2006.10029, section 3; arXiv 2002.05709, section 4 and appendix B.5.
     """
@@ -134,6 +135,11 @@ def evaluate_classifier_run(config: FinetuneConfig) -> dict[str, float]:
         InputError: where `model_dir` holds no run of this config, or no checkpoint.
     """
     return Job(config, objective=lambda _: CrossEntropy(config.label_smoothing)).evaluate()
+
+
+def encoder_of(trunk: keras.Model) -> keras.Model:
+    """The encoder of a classifier's trunk, without what the trunk has kept of a projection head."""
+    return trunk.layers[1] if trunk.name.endswith(_WITH_HEAD) else trunk
 
 
 class Job:
@@ -303,7 +309,7 @@ class Job:
         features = encoder(images)
         for layer in head_start(start.projection_head, selector, encoder.output_shape[-1]):
             features = layer(features)
-        return keras.Model(images, features, name=f"{encoder.name}_with_head")
+        return keras.Model(images, features, name=f"{encoder.name}{_WITH_HEAD}")
 
     def batches(self, start_step: int) -> tf.data.Dataset:
         """The run's batches, of one view each, from a step on."""

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from tfcontrastive import distribute
+
 
 @dataclasses.dataclass(frozen=True)
 class CrossEntropy:
@@ -27,8 +29,7 @@ class CrossEntropy:
         self, images: tf.Tensor, logits: tf.Tensor, batch: dict[str, tf.Tensor]
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         labels = batch["label"]
-        known = tf.cast(labels >= 0, tf.float32)
-        weight = known / tf.maximum(tf.reduce_sum(known), 1.0)
+        weight = distribute.row_weights(labels >= 0)
         log_p = tf.nn.log_softmax(tf.cast(logits, tf.float32))
         own = tf.gather(log_p, tf.maximum(labels, 0), batch_dims=1)
         spread = tf.reduce_mean(log_p, axis=1)

@@ -44,10 +44,14 @@ class Result:
 
 
 def settings_of(evaluator: Checked) -> dict[str, Any]:
-    """What the values of an evaluator depend on: its `settings`, where it tells them, else its plain fields."""
-    if hasattr(evaluator, "settings"):
-        return evaluator.settings
-    return {name: value for name, (field, value) in leaves(evaluator).items() if not field.metadata["may_change"]}
+    """What the values of an evaluator depend on: its `settings`, where it tells them, else its plain fields.
+
+    As metrics.json gives them back, so that they can be compared: JSON has no tuples.
+    """
+    settings = getattr(evaluator, "settings", None)
+    if settings is None:
+        settings = {name: value for name, (field, value) in leaves(evaluator).items() if not field.metadata["may_change"]}
+    return json.loads(json.dumps(settings))
 
 
 class Results:
@@ -86,13 +90,17 @@ class Results:
         """
         if not storage.names_in(self.path):
             return
-        if storage.exists(self.metrics):
-            stored = self._stored()
+        what = "which holds other files"
+        try:
+            stored = self._stored() if storage.exists(self.metrics) else None
+        except InputError:
+            if not overwrite:
+                raise
+            stored = None
+        if stored is not None:
             if stored["weights"] == trained.fingerprint():
                 return
             what = f"which holds the results of another encoder, {stored['encoder']}"
-        else:
-            what = "which holds other files"
         if not overwrite:
             raise InputError(
                 f"`output_dir` must be new, empty or this encoder's own. Received: {self.path!r}, {what}. "

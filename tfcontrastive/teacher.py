@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfcontrastive import storage
 from tfcontrastive.config import InputError
 from tfcontrastive.data import Preprocessing
+from tfcontrastive.finetune import encoder_of
 from tfcontrastive.model_dir import ModelDir
 from tfcontrastive.trained import Trained, load_trained, saved_model_in
 
@@ -72,8 +73,7 @@ class Teacher:
             raise InputError(f"`teacher` must have logits: fine-tune it first. Received: {trained.name}.")
         trunk, self.preprocessing = trained.encoder, trained.preprocessing
         self.num_classes = head.compute_output_shape((None, trunk.output_shape[-1]))[-1]
-        # A trunk with layers of a projection head holds the encoder as its first network.
-        self.encoder = next((layer for layer in trunk.layers if isinstance(layer, keras.Model)), trunk)
+        self.encoder = encoder_of(trunk)
         self.image_size, self.channels = trunk.input_shape[1], trunk.input_shape[-1]
         return lambda images: head(trunk(images, training=False))
 

@@ -116,6 +116,26 @@ def test_another_encoders_results_are_kept(run, dataset, tmp_path, capsys):
     assert stored(tmp_path / "results.1")["results"][0] == before["results"][0]
 
 
+def test_published_constants_and_batches_of_the_bound_tell_results_apart(run, dataset, tmp_path):
+    sgd = ["--linear_optimizer=moco", "--linear_epochs=1", "--nolinear_augmentation"]
+    for _ in range(2):
+        assert evaluate("linear", dataset, tmp_path / "out", f"--checkpoint={run}", *sgd) == 0
+    for size in (8, 10):
+        assert evaluate("geometry", dataset, tmp_path / "out", f"--checkpoint={run}", f"--eval_batch_size={size}") == 0
+    results = [(one["protocol"], one["settings"].get("eval_batch_size")) for one in stored(tmp_path / "out")["results"]]
+    assert results == [("linear", None), ("geometry", 8), ("geometry", 10)]
+
+
+def test_what_cannot_be_read_is_moved_aside_only_when_asked_for(run, dataset, tmp_path, capsys):
+    out = tmp_path / "results"
+    out.mkdir()
+    (out / "metrics.json").write_text('{"step": 3}')
+    assert evaluate("knn", dataset, out, f"--checkpoint={run}", "--k=1") == 2
+    one_line(capsys, "metrics.json must be one of")
+    assert evaluate("knn", dataset, out, f"--checkpoint={run}", "--k=1", "--overwrite") == 0
+    assert stored(tmp_path / "results.1") == {"step": 3}
+
+
 def test_replicas_give_the_same_numbers(run, dataset, tmp_path):
     flags = [f"--checkpoint={run}", "--k=3", "--eval_batch_size=7"]
     assert evaluate("knn", dataset, tmp_path / "one", *flags) == 0

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfcontrastive import data
+from tfcontrastive.config import InputError
 from tfcontrastive.evaluate import Invariances
 from tfcontrastive.evaluate.invariances import TASKS
 
@@ -49,6 +50,13 @@ def test_altered_images_stay_images(way):
     altered = way(images, tf.constant([[0, 1], [0, 2], [0, 3]]), 0.3)
     assert altered.shape == images.shape
     assert 0 <= tf.reduce_min(altered) <= tf.reduce_max(altered) <= 1
+
+
+def test_too_few_images():
+    images = np.zeros([9, 8, 8, 3], np.uint8)
+    source = data.arrays.ArraySource({name: (images, np.arange(9) % 2) for name in ("train", "test")})
+    with pytest.raises(InputError, match=r"must hold 10 images or more\. Received: 'train' of .*, with 9"):
+        Invariances().run(lambda images, training: images[:, 0, 0], source)
 
 
 def test_sobel_by_hand():

@@ -46,10 +46,28 @@ def test_the_fit_is_the_minimum_of_the_documented_objective():
     np.testing.assert_allclose(gradient, 0, atol=1e-3)
 
 
+def test_two_classes_have_logits_as_more_have():
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    train = labels[:, None] + rng.normal(size=(200, 2))
+    scores, _ = linear_scores(train, labels, train, num_classes=2, penalties=[0.1], max_iter=1000)
+    p = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    x = (train - train.mean(0)) / train.std(0)
+    weights, *_ = np.linalg.lstsq(np.c_[x, np.ones(200)], scores[:, 1] - scores[:, 0], rcond=None)
+    np.testing.assert_allclose(x.T @ (p[:, 1] - labels) / 200 + 0.1 * weights[:2], 0, atol=1e-3)
+
+
 def test_a_constant_feature_does_no_harm():
     train, labels = clusters(30, 0)
     train[:, 0] = 7
     assert linear(train, labels, train, labels, num_classes=3)["linear_top1"] == 1
+
+
+def test_a_feature_that_is_constant_but_for_rounding_does_no_harm_in_other_images():
+    train = np.random.default_rng(0).normal(size=(1000, 4))
+    labels, constant = (train[:, 0] > 0.7).astype(int), np.full([1000, 1], 0.1)
+    scores, _ = linear_scores(np.c_[train, constant], labels, np.c_[train, constant + 0.01], num_classes=2)
+    assert np.mean(scores.argmax(1) == labels) > 0.95
 
 
 def test_a_class_absent_from_the_test_split_is_fine():

@@ -85,6 +85,19 @@ def test_a_loss_that_diverges_is_refused():
         linear_sgd(1e9 * features, labels, features, labels, num_classes=3, recipe=recipe)
 
 
+@pytest.mark.parametrize(("last", "value", "message"), [(-1, 1, "-1 means unlabelled"), (1, np.nan, "must be finite")])
+def test_on_images_the_test_is_checked_first(last, value, message):
+    pixels, labels = np.zeros([4, 8, 8, 1], np.uint8), np.array([0, 1, 0, 1])
+    source = data.arrays.ArraySource({"train": (pixels, labels), "test": (pixels, labels)})
+    source._labels["train"] = source._labels["test"] = np.array([0, 1, 0, last], np.int32)  # as of records
+
+    def encoder(images, training):
+        return value + images[:, 0, 0]
+
+    with pytest.raises(InputError, match=message):
+        linear_sgd_on_images(encoder, source, recipe=RECIPES["simclr"])
+
+
 def test_on_images_the_encoder_stays_as_it_was():
     images = keras.Input((8, 8, 1))
     x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(images))

@@ -81,6 +81,11 @@ def test_accuracies_by_hand():
     assert result["x_top1_low"] <= 0.75 <= result["x_top1_high"]
 
 
+def test_a_row_without_a_prediction_is_wrong_for_every_class():
+    result = accuracies("x", np.full([4, 2], -np.inf), np.array([0, 0, 1, 1]))
+    assert result["x_top1"] == result["x_mean_per_class"] == 0
+
+
 def test_bad_numbers():
     with pytest.raises(InputError, match="`k` must be >= 1"):
         top_k_accuracy(np.zeros([1, 2]), np.array([0]), 0)

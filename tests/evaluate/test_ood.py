@@ -86,6 +86,14 @@ def test_classes_that_do_not_exist(names, class_map, message):
         mapped_classes(other, source(), class_map)
 
 
+def test_numbers_are_the_names_of_classes_without_names():
+    other = data.arrays.ArraySource({"test": images([0, 1])})
+    np.testing.assert_array_equal(mapped_classes(other, source(names=None)), [0, 1])
+    for one, home in ((other, source()), (source(), source(names=None))):
+        with pytest.raises(InputError, match="`class_map` must be given where the classes' names differ"):
+            mapped_classes(one, home)
+
+
 def test_a_map_that_cannot_be_read(tmp_path):
     (tmp_path / "map.csv").write_text("dog\n")
     with pytest.raises(InputError, match="pairs"):

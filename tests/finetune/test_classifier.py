@@ -84,12 +84,14 @@ def shallow():
     return keras.Model(images, BatchNorm()(keras.layers.Dense(5)(keras.layers.Flatten()(images))))
 
 
-def test_two_replicas_learn_what_one_does(two_replicas):
+@pytest.mark.parametrize("labels", [BATCH["label"], [0, 1, 2, 3, 0, -1, -1, -1]], ids=["all known", "half known"])
+def test_two_replicas_learn_what_one_does(two_replicas, labels):
+    whole = {**BATCH, "label": np.array(labels, np.int32)}
     alone = classifier(shallow, ema_decay=0.9)
-    step(alone)
+    alone.train_step(tf.nest.map_structure(tf.constant, whole))
     with two_replicas.scope():
         model = classifier(shallow, ema_decay=0.9)
-    half = [tf.nest.map_structure(lambda x, r=r: tf.constant(x[4 * r : 4 * r + 4]), BATCH) for r in range(2)]
+    half = [tf.nest.map_structure(lambda x, r=r: tf.constant(x[4 * r : 4 * r + 4]), whole) for r in range(2)]
     batch = two_replicas.experimental_distribute_values_from_function(lambda context: half[context.replica_id_in_sync_group])
     two_replicas.run(tf.function(model.train_step), (batch,))
     for one, other in zip(alone.variables, model.variables, strict=True):

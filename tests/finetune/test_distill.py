@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +13,7 @@ from tfcontrastive import data
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import DataConfig, EncoderConfig, OptimizerConfig, RunConfig
 from tfcontrastive.distill import DistillConfig, DistillJob, TeacherMatch, distill
+from tfcontrastive.finetune import encoder_of
 from tfcontrastive.teacher import Teacher
 from tfcontrastive.trained import load_trained
 
@@ -75,6 +77,15 @@ def test_without_flags_the_student_is_a_new_network_like_the_teachers_encoder(te
     assert [tuple(v.shape) for v in student.variables] == [tuple(v.shape) for v in encoder.variables]
     assert load_trained(checkpoint=teacher).encoder.output_shape == (None, 32)  # this one has a layer of the head
     assert not np.array_equal(student(IMAGES), encoder(IMAGES))
+
+
+def test_the_encoder_of_a_trunk_is_all_that_takes_its_images():
+    images = keras.Input((8, 8, 3))
+    inner = keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()])
+    encoder = keras.Model(images, inner(keras.layers.Rescaling(255.0)(images)), name="wants_255")  # as EfficientNet
+    head = encoder_of(keras.Model(images, keras.layers.ReLU()(encoder(images)), name="wants_255_with_head"))
+    assert encoder_of(encoder) is encoder
+    assert head is encoder
 
 
 def test_resuming_changes_nothing(teacher, dataset, tmp_path):

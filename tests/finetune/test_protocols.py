@@ -54,6 +54,19 @@ def test_the_curve_is_measured_drawn_and_goes_on_after_a_stop(tmp_path, dataset,
     assert (tmp_path / "out.runs" / "supervised_50pct_seed0" / "metrics.jsonl").read_text() == before
 
 
+def test_other_settings_have_runs_of_their_own(tmp_path, dataset, pretrained):
+    flags = {"checkpoint": pretrained, "dataset": dataset, "output_dir": tmp_path / "out", "fractions": 0.5}
+    for rate in (0.1, 0.2, 0.1):
+        assert main(words("semi", **flags, train_epochs=1, train_batch_size=48, learning_rate=rate)) == 0
+    results = json.loads((tmp_path / "out" / "metrics.json").read_text())["results"]
+    assert [one["settings"]["learning_rate"] for one in results] == [0.2, 0.1]
+    runs = {path.name: json.loads((path / "config.json").read_text()) for path in (tmp_path / "out.runs").iterdir()}
+    assert {name: run["learning_rate"] for name, run in runs.items()} == {
+        "semi_50pct_seed0": 0.1,
+        "semi_50pct_seed0.1": 0.2,
+    }
+
+
 def test_semi_takes_the_published_epochs(calls, pretrained):
     Semi(fractions="0.01,0.1,1").run(load_trained(checkpoint=pretrained), data.load("embedded"))
     told = [(call["name"], call["fraction"], call["train_epochs"]) for call in calls]

@@ -95,6 +95,11 @@ def damaged(tmp_path, kind):
     elif kind == "zip cut short":
         write_torch(path, SMALL)
         truncate(path, 0.5)
+    elif kind == "zip said to be compressed":  # one bit of it
+        write_torch(path, SMALL)
+        data = bytearray(path.read_bytes())
+        data[data.index(b"PK\x01\x02") + 10] = zipfile.ZIP_DEFLATED
+        path.write_bytes(data)
     elif kind == "legacy cut short":
         write_legacy_torch(path, SMALL)
         truncate(path, 0.5)
@@ -122,6 +127,7 @@ def damaged(tmp_path, kind):
         ("tar", "torch before 0.1.10; write it anew with torch: pip install torch"),
         ("another network", "those of no family that is known: conv1.weight, fc.bias"),
         ("zip cut short", "cut short"),
+        ("zip said to be compressed", "a compressed archive, which torch.save does not write"),
         ("legacy cut short", "cut short"),
         ("safetensors cut short", "cannot be"),
         ("checkpoint cut short", "cut short"),

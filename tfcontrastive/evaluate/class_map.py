@@ -37,7 +37,7 @@ def mapped_classes(other: data.Source, source: data.Source, class_map: Mapping[s
     """The class of `source` that each class of `other` is.
 
     Without a map, classes of the same name are the same, as with ImageNet-R, whose 200 classes bear the WordNet names of
-    ImageNet; where neither side has names, those of the same number.
+    ImageNet; the name of a class without one is its number.
 
     Args:
         other, source: labelled.
@@ -57,22 +57,19 @@ def mapped_classes(other: data.Source, source: data.Source, class_map: Mapping[s
         for theirs, ours in class_map.items():
             result[_label(theirs, other)] = _label(ours, source)
         return result
-    if other.class_names is None or source.class_names is None:
-        if other.num_classes > source.num_classes:
-            raise InputError(
-                f"`class_map` must say which of {source.num_classes} classes each of {other.num_classes} is, as they "
-                "have no names. Received: none."
-            )
-        return np.arange(other.num_classes)
-    own = {name: label for label, name in enumerate(source.class_names)}
-    missing = [name for name in other.class_names if name not in own]
+    theirs, own = _names(other), {name: label for label, name in enumerate(_names(source))}
+    missing = [name for name in theirs if name not in own]
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise InputError(
             f"`class_map` must be given where the classes' names differ: {len(missing)} of {other.name} are no class of "
             f"{source.name}. Received: {shown}."
         )
-    return np.array([own[name] for name in other.class_names])
+    return np.array([own[name] for name in theirs])
+
+
+def _names(source: data.Source) -> list[str]:
+    return list(source.class_names or map(str, range(source.num_classes)))
 
 
 def _label(name: str, source: data.Source) -> int:

@@ -40,6 +40,7 @@ class Geometry(FeatureEvaluator):
     Kornblith et al., https://arxiv.org/abs/2010.16402, section 3.3.
     """
 
+    eval_batch_size: int = option(256, "Images that the encoder takes at a time, and B of the InfoNCE bound.", at_least=1)
     augmentation: str = option("simclr", "Policy that the two views are made by.", choices=tuple(POLICIES))
     temperature: float = option(0.1, "Temperature of the loss in the InfoNCE bound.", above=0)
     seed: int = option(0, "Seed of the views.", at_least=0)

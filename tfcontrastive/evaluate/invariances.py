@@ -11,10 +11,12 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import augment, data
-from tfcontrastive.config import option
+from tfcontrastive.config import InputError, option
 from tfcontrastive.evaluate.checks import checked_features
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor, projected
+
+_FEWEST = 10  # training images of which a tenth, shown in every way, can be held out
 
 
 def _gray(images: tf.Tensor, seeds: tf.Tensor, noise: float) -> tf.Tensor:
@@ -70,7 +72,7 @@ class Invariances(FeatureEvaluator):
     tenth of the training part) and the noise are not published; they are ours.
     """
 
-    train_images: int = option(5000, "Training images to learn from.", at_least=10)
+    train_images: int = option(5000, "Training images to learn from.", at_least=_FEWEST)
     eval_images: int = option(2000, "Held-out images to test on.", at_least=1)
     noise: float = option(0.1, "Standard deviation of the Gaussian noise, for images in [0, 1].", above=0)
     hidden_units: int = option(256, "Width of the MLP.", at_least=1)
@@ -98,6 +100,11 @@ class Invariances(FeatureEvaluator):
             return {way: extract(self._altered(batches, way))[0] for way in ways}
 
         train, test = shown(self.train_split, self.train_images), shown(eval_split, self.eval_images)
+        if len(train[_original]) < _FEWEST:
+            raise InputError(
+                f"`train_split` must hold {_FEWEST} images or more. Received: {self.train_split!r} of {source.name}, with "
+                f"{len(train[_original])}."
+            )
         head = getattr(encoder, "projection_head", None)
         values = {}
         for task, ways in tasks.items():

@@ -15,6 +15,7 @@ from tfcontrastive.evaluate.metrics import accuracies, top_k_accuracy
 
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 _PATIENCE = 3  # penalties in a row that may do no better than the best
+_ROUNDING = 1e-6  # of float32, several times over
 _SMALL = 1e10  # examples x features x classes
 
 
@@ -49,9 +50,10 @@ def fit_linear(
     """A logistic regression whose penalty is chosen on a part of the training split.
 
     It minimises mean_i CE(W x_i + b, y_i) + penalty / 2 |W|^2 by L-BFGS, where x are the features standardised by the
-    training split's mean and standard deviation. The penalty that does best on the held-out part is taken for a fit on
-    all of the training split; the test split has no say in it. The sweep goes from strong to weak, each fit starting
-    from the last, and ends once three in a row are no better than the best.
+    training split's mean and standard deviation; of two classes |W| is that of the difference of their rows. The
+    penalty that does best on the held-out part is taken for a fit on all of the training split; the test split has no
+    say in it. The sweep goes from strong to weak, each fit starting from the last, and ends once three in a row are no
+    better than the best.
 
     Args:
         train_features: `[N, F]` float.
@@ -77,8 +79,7 @@ def fit_linear(
     classes = np.unique(train_labels)
     if len(classes) < 2:
         raise InputError(f"`train_labels` must hold at least two classes. Received: only class {classes[0]}.")
-    mean, std = train_features.mean(axis=0), train_features.std(axis=0)
-    std = np.where(std > 0, std, 1)
+    mean, std = mean_and_scale(train_features)
     train_features = (train_features - mean) / std
 
     penalty, weights = penalties[0], None
@@ -89,6 +90,17 @@ def fit_linear(
     if model.n_iter_[0] >= max_iter:
         logging.info("linear: L-BFGS stopped after %d iterations, before it converged.", max_iter)
     return LinearClassifier(model, mean, std, float(penalty), num_classes)
+
+
+def mean_and_scale(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What standardises features `[N, F]`: their mean and standard deviation, float32 `[F]` each.
+
+    The deviation of a feature that differs no more than float32 rounds is 1: in other images, where it is not quite the
+    same, it would drown all others.
+    """
+    mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    std = np.sqrt(np.mean(np.square(features - mean), axis=0, dtype=np.float64)).astype(np.float32)
+    return mean, np.where(std > _ROUNDING * np.abs(mean), std, np.float32(1))
 
 
 def linear_scores(
@@ -220,6 +232,6 @@ def _scores(model, features: np.ndarray, num_classes: int) -> np.ndarray:
     scores = np.full([len(features), num_classes], -np.inf, np.float32)
     decision = model.decision_function(features)
     if decision.ndim == 1:  # two classes: one column, for the second
-        decision = np.stack([-decision, decision], axis=1)
+        decision = np.stack([-decision, decision], axis=1) / 2  # whose softmax is the sigmoid of the column
     scores[:, model.classes_] = decision
     return scores

@@ -13,7 +13,7 @@ from absl import logging
 from tfcontrastive import augment, data, distribute
 from tfcontrastive.config import InputError
 from tfcontrastive.data.pipeline import shuffled_indices
-from tfcontrastive.evaluate.checks import check_classes, checked_splits
+from tfcontrastive.evaluate.checks import check_classes, checked_features, checked_labels, checked_splits
 from tfcontrastive.evaluate.evaluator import default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor
 from tfcontrastive.evaluate.metrics import accuracies
@@ -67,8 +67,7 @@ class _Classifier(keras.Model):
         features = self._features(inputs)
         with tf.GradientTape() as tape:
             rows = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), self.logits(features))
-            labelled = tf.cast(labels >= 0, tf.float32)
-            loss = tf.math.divide_no_nan(tf.reduce_sum(rows * labelled), tf.reduce_sum(labelled))
+            loss = tf.reduce_sum(rows * distribute.row_weights(labels >= 0))
             share = loss / distribute.replica_count()  # the optimizer sums over replicas
         weights = self.logits.trainable_variables
         self.optimizer.apply(tape.gradient(share, weights), weights)
@@ -156,6 +155,8 @@ def linear_sgd_on_images(
         source, eval_split, batch_size=eval_batch_size, image_size=size, preprocessing=data.Preprocessing.of(encoder)
     )
     features, labels = FeatureExtractor(encoder)(test)  # first: what does not fit is refused before the long part
+    features = checked_features("features", features)
+    labels = checked_labels("labels", labels, len(features), source.num_classes)
     held = source.arrays(train_split)
     if held is not None:
         check_classes(held[1], labels)

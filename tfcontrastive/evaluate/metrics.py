@@ -122,12 +122,12 @@ def accuracies(prefix: str, scores: np.ndarray, labels: np.ndarray) -> dict[str,
     >>> accuracies("knn", np.eye(3), np.array([0, 1, 2]))["knn_top1"]
     1.0
     """
-    first = top_k_hits(scores, labels, 1)
+    first, labels = top_k_hits(scores, labels, 1), np.asarray(labels)
     low, high = bootstrap_interval(np.mean, first)
     return {
         f"{prefix}_top1": float(np.mean(first)),
         f"{prefix}_top5": top_k_accuracy(scores, labels, 5),
-        f"{prefix}_mean_per_class": mean_per_class_accuracy(np.argmax(scores, axis=1), labels),
+        f"{prefix}_mean_per_class": mean_per_class_accuracy(np.where(first, labels, -1), labels),
         f"{prefix}_top1_low": low,
         f"{prefix}_top1_high": high,
     }

@@ -227,8 +227,7 @@ class ContrastiveModel(ReplicatedModel):
         """Cross entropy and accuracy of the probe on stopped gradients, over the rows that have a label."""
         logits = self.probe(tf.stop_gradient(tf.cast(features, tf.float32)))
         labels = tf.tile(labels, [tf.shape(features)[0] // tf.shape(labels)[0]])
-        known = tf.cast(labels >= 0, tf.float32)
-        weight = known / tf.maximum(tf.reduce_sum(known), 1.0)
+        weight = distribute.row_weights(labels >= 0)
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(labels, 0), logits=logits)
         right = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
         return tf.reduce_sum(weight * entropy), tf.reduce_sum(weight * right)

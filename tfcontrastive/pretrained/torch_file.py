@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import io
 import os
 import pickle
 import struct
@@ -135,19 +136,22 @@ def read_torch_zip(path: str) -> Variables:
         if len(roots) != 1:
             raise InputError("the zip archive is not one of torch.save: it has no data.pkl")
         root = roots[0]
-        if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+        if f"{root}byteorder" in archive.namelist() and _stored(archive, f"{root}byteorder") != b"little":
             raise InputError("it was written on a big-endian machine")
-        with archive.open(f"{root}data.pkl") as file:
-            tensors = _flat(_Unpickler(file).load())
+        tensors = _flat(_Unpickler(io.BytesIO(_stored(archive, f"{root}data.pkl"))).load())
 
     def block(storage: _Storage) -> bytes:
         with zipfile.ZipFile(path) as archive:
-            entry = archive.getinfo(f"{root}data/{storage.key}")
-            if entry.compress_type != zipfile.ZIP_STORED:
-                raise InputError("it is a compressed archive, which torch.save does not write")
-            return archive.read(entry)
+            return _stored(archive, f"{root}data/{storage.key}")
 
     return _variables(path, tensors, block)
+
+
+def _stored(archive: zipfile.ZipFile, name: str) -> bytes:
+    entry = archive.getinfo(name)
+    if entry.compress_type != zipfile.ZIP_STORED:  # a few bytes could become many
+        raise InputError("it is a compressed archive, which torch.save does not write")
+    return archive.read(entry)
 
 
 def read_torch_legacy(path: str) -> Variables:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from tfcontrastive import data
+from tfcontrastive import data, distribute
 from tfcontrastive.data.encoded import forget_global_seed
+from tfcontrastive.evaluate.linear import mean_and_scale
 from tfcontrastive.finetune import Job
 
 DIFFICULT = -1
@@ -69,8 +70,7 @@ def linear_scores(
     Returns:
         scores `[M, C]`.
     """
-    mean, std = train.mean(axis=0), train.std(axis=0)
-    std = np.where(std > 0, std, 1)
+    mean, std = mean_and_scale(train)
     train, features = (train - mean) / std, (features - mean) / std
     held = np.random.default_rng(seed).permutation(len(train)) < len(train) // 5
 
@@ -137,9 +137,8 @@ class SigmoidCrossEntropy:
         self, images: tf.Tensor, logits: tf.Tensor, batch: dict[str, tf.Tensor]
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         labels = tf.gather(self.labels, batch["label"])
-        counted = tf.cast(labels != DIFFICULT, tf.float32)
         shown = tf.cast(labels == 1, tf.float32)
-        weight = counted / tf.maximum(tf.reduce_sum(counted), 1.0)
+        weight = distribute.row_weights(labels != DIFFICULT)
         entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=shown, logits=logits)
         right = tf.cast((logits > 0) == (labels == 1), tf.float32)
         return tf.reduce_sum(weight * entropy), {"accuracy": tf.reduce_sum(weight * right)}

@@ -16,10 +16,13 @@ from tfcontrastive.config import (
     InputError,
     OptimizerConfig,
     RunConfig,
+    differences,
     option,
+    replace_leaves,
 )
 from tfcontrastive.evaluate.evaluator import default_image_size, held_out_split
 from tfcontrastive.finetune import FinetuneConfig, finetune
+from tfcontrastive.model_dir import ModelDir
 from tfcontrastive.optimizers import NAMES
 from tfcontrastive.trained import Trained
 
@@ -88,7 +91,7 @@ class TuningEvaluator(Checked):
         rate = {key: getattr(self, key) for key in ("optimizer", "learning_rate", "learning_rate_scaling", "weight_decay")}
         rate |= {key: changes.pop(key) for key in tuple(changes) if key in rate}
         split = changes.pop("train_split", self.train_split)
-        return FinetuneConfig(
+        config = FinetuneConfig(
             checkpoint=f"{trained.name}, weights {trained.fingerprint()}",  # who it is; the weights are at hand
             encoder=None,
             ft_proj_selector=self.ft_proj_selector,
@@ -106,6 +109,7 @@ class TuningEvaluator(Checked):
                 **changes,
             ),
         )
+        return replace_leaves(config, {"model_dir": own_directory(config)})
 
     def batch_size(self, source: data.Source, split: str, fraction: float | None) -> int:
         """The batch, at most the images there are, a multiple of the replicas."""
@@ -114,6 +118,15 @@ class TuningEvaluator(Checked):
         if fraction is not None:
             count = len(data.balanced_rows(data.labels_of(source, split), fraction, self.seed))
         return max(min(self.train_batch_size, count) // replicas, 1) * replicas
+
+
+def own_directory(config: FinetuneConfig) -> str:
+    """The first of `model_dir`, `model_dir.1`, ... that no run of other settings, or of another encoder, lies in."""
+    path, number = config.loop.model_dir, 0
+    while os.path.exists(ModelDir(path).config) and differences(ModelDir(path).read_config(), config):
+        number += 1
+        path = f"{config.loop.model_dir}.{number}"
+    return path
 
 
 def numbers(name: str, text: str) -> list[float]:
