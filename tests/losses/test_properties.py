@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tfcontrastive import losses
@@ -50,6 +50,7 @@ def test_rotating_all_embeddings_changes_nothing(seed):
 
 @FEW
 @given(seed=SEEDS, scale=st.floats(1e-3, 1e3))
+@example(seed=0, scale=1e-9)
 def test_the_length_of_an_embedding_does_not_matter(seed, scale):
     z1, z2 = draw(seed, 2, 6, 4)
     scales = np.where(np.arange(6) % 2, scale, 1)[:, None]
@@ -214,6 +215,14 @@ def test_gather_false_keeps_to_the_own_replica(two_replicas):
                                                                          gather=False), args=(v,)))  # fmt: skip
     alone = [losses.nt_xent(*pair, temperature=0.3) for pair in views]
     np.testing.assert_allclose(two_replicas.experimental_local_results(run(values)), alone, rtol=1e-12)
+
+
+def test_alignment_of_equal_views_has_a_finite_gradient():
+    z = tf.constant([[1.0, 0.0], [0.6, 0.8]])
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        loss = losses.alignment(z, tf.constant([[1.0, 0.0], [0.8, 0.6]]), alpha=1)
+    assert np.isfinite(tape.gradient(loss, z)).all()
 
 
 def test_embedding_std_tells_spread_from_collapse():
