@@ -158,11 +158,13 @@ def test_metrics_of_losses_with_separate_keys():
     against_queue = np.concatenate([np.diag(within)[:, None], unit(q) @ unit(queue).T / 0.2], axis=1)
     found = {
         "info_nce": losses.info_nce(q, k, queue, temperature=0.2, with_metrics=True)[1],
-        "symmetric_info_nce": losses.symmetric_info_nce(q, q, k, k, temperature=0.2, with_metrics=True)[1],
+        "symmetric_info_nce": losses.symmetric_info_nce(q, k, q, k, temperature=0.2, with_metrics=True)[1],
         "relic": losses.relic(q, q, k, k, temperature=0.2, alpha=1, with_metrics=True)[1],
     }
     expected = {name: entropy_and_accuracy(within, np.arange(6)) for name in found}
     expected["info_nce"] = entropy_and_accuracy(against_queue, 0)
+    directions = [entropy_and_accuracy(logits, np.arange(6)) for logits in (within, within.T)]
+    expected["symmetric_info_nce"] = np.mean(directions, axis=0)
     for name, (entropy, accuracy) in expected.items():
         assert 0 < accuracy < 1
         np.testing.assert_allclose(found[name]["contrast_entropy"], entropy, rtol=1e-9, err_msg=name)
@@ -223,6 +225,17 @@ def test_alignment_of_equal_views_has_a_finite_gradient():
         tape.watch(z)
         loss = losses.alignment(z, tf.constant([[1.0, 0.0], [0.8, 0.6]]), alpha=1)
     assert np.isfinite(tape.gradient(loss, z)).all()
+
+
+def test_the_normalizer_of_nce_is_the_size_of_the_bank_times_the_mean_of_the_draws():
+    v, bank = tf.constant(draw(0, 4, 3)), draw(1, 9, 3)
+    noise = np.random.RandomState(2).randint(0, 9, (4, 5))
+    with tf.GradientTape() as tape:
+        tape.watch(v)
+        found = losses.instance_log_normalizer(v, bank, noise, temperature=0.3)
+    logits = [[unit(bank)[j] @ unit(v.numpy())[b] / 0.3 for j in noise[b]] for b in range(4)]
+    np.testing.assert_allclose(found, math.log(9 * np.mean(np.exp(logits))), rtol=1e-12)
+    assert tape.gradient(found, v) is None
 
 
 def test_embedding_std_tells_spread_from_collapse():

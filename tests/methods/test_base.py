@@ -30,6 +30,18 @@ def test_fit_takes_labels_for_the_probe():
     assert history["probe_loss"][0] > 0
 
 
+def test_the_probe_learns_each_views_labels_and_leaves_out_rows_without():
+    model = compiled(num_classes=4)
+    features = np.random.default_rng(0).standard_normal((8, model.num_features)).astype(np.float32)  # two views of four
+    labels = np.array([2, -1, 0, 3, 2, -1, 0, 3])
+    loss, accuracy = model.probe_loss(tf.constant(features), tf.constant(labels[:4]))
+    logits = model.probe(features).numpy()
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    rows = np.flatnonzero(labels >= 0)
+    np.testing.assert_allclose(loss, -np.mean(log_p[rows, labels[rows]]), rtol=1e-5)
+    np.testing.assert_allclose(accuracy, np.mean(logits.argmax(axis=1)[rows] == labels[rows]), rtol=1e-6)
+
+
 def test_views_of_whole_images_differ_between_steps_rows_and_views():
     model = compiled()
     images = tf.tile(tf.random.stateless_uniform([1, SIZE, SIZE, 3], [0, 1]), [4, 1, 1, 1])
