@@ -56,6 +56,41 @@ def test_views_of_whole_images_differ_between_steps_rows_and_views():
     np.testing.assert_array_equal(model.augment_images(images)[0], first[0])
 
 
+def test_every_option_comes_back_from_its_config():
+    options = {
+        "num_classes": 3,
+        "augmentation": AugmentConfig(augmentation="moco_v2", color_jitter_strength=0.5),
+        "seed": 7,
+        "batch_norm_decay": 0.8,
+        "total_steps": 9,
+        "micro_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+    }
+    config = tfcontrastive.BYOLConfig(hidden_dim=6, proj_out_dim=4)
+    model = tfcontrastive.BYOL(tiny_encoder(), config, global_bn=False, **options)
+    again = tfcontrastive.BYOL.from_config(model.get_config())
+    assert {name: getattr(again, name) for name in options if hasattr(again, name)} | again.head_options == {
+        **{name: value for name, value in options.items() if name != "batch_norm_decay"},
+        "global_bn": False,
+        "batch_norm_decay": 0.8,
+        "dtype": "float32",
+    }
+    assert (again.config, again.policy) == (config, model.policy)
+
+
+@pytest.mark.parametrize("method", ["byol", "moco_v3", "relic"])
+def test_the_momentum_of_the_first_step_is_the_configs_and_rises_to_one_over_the_run(method):
+    model = tfcontrastive.build(method, tiny_encoder(), target_momentum=0.9)
+    model.compile(optimizer="sgd")
+    assert model.target_momentum() == 0.9  # the length of the run is not known
+    model.total_steps = 10
+    found = []
+    for done in (1, 6, 11):  # momentum is asked for after the step
+        model.optimizer.iterations.assign(done)
+        found.append(float(model.target_momentum()))
+    np.testing.assert_allclose(found, [0.9, 0.95, 1.0], rtol=1e-6)
+
+
 def test_views_that_are_ready_are_not_changed():
     views = tuple(tf.random.stateless_uniform([4, SIZE, SIZE, 3], [0, seed]) for seed in range(2))
     made, batch = compiled().make_views((views, tf.range(4)))
