@@ -91,6 +91,30 @@ def test_the_momentum_of_the_first_step_is_the_configs_and_rises_to_one_over_the
     np.testing.assert_allclose(found, [0.9, 0.95, 1.0], rtol=1e-6)
 
 
+def test_each_cropped_view_is_colored_by_its_own_seeds():
+    model, batch = compiled(), next(iter(batches(1)))
+    made, _ = model.make_views(batch)
+    for i, view in enumerate(made):
+        expected = model.policy.views[i](batch["views"][i], batch["seeds"][:, i])
+        np.testing.assert_array_equal(view, expected)
+        assert np.abs(expected - model.policy.views[i](batch["views"][i], batch["seeds"][:, 1 - i])).max() > 1e-3
+
+
+def test_replicas_make_the_views_that_one_device_makes_of_whole_images(two_replicas):
+    images = tf.random.stateless_uniform([8, SIZE, SIZE, 3], [0, 1])
+    expected = compiled(seed=3).augment_images(images)
+    with two_replicas.scope():
+        model = compiled(seed=3)
+    halves = two_replicas.experimental_distribute_values_from_function(
+        lambda context: tf.split(images, 2)[context.replica_id_in_sync_group]
+    )
+    made = tf.function(lambda values: two_replicas.run(model.augment_images, (values,)))(halves)
+    for view, one in zip(made, expected, strict=True):
+        together = tf.concat(two_replicas.experimental_local_results(view), axis=0)
+        np.testing.assert_allclose(together, one, atol=1e-5)
+    assert np.abs(expected[0] - compiled(seed=4).augment_images(images)[0]).max() > 1e-3
+
+
 def test_views_that_are_ready_are_not_changed():
     views = tuple(tf.random.stateless_uniform([4, SIZE, SIZE, 3], [0, seed]) for seed in range(2))
     made, batch = compiled().make_views((views, tf.range(4)))
