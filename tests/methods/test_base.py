@@ -91,6 +91,25 @@ def test_the_momentum_of_the_first_step_is_the_configs_and_rises_to_one_over_the
     np.testing.assert_allclose(found, [0.9, 0.95, 1.0], rtol=1e-6)
 
 
+def test_views_of_whole_images_are_cropped_each_in_its_own_way():
+    model = compiled(augmentation=AugmentConfig(augmentation="crop"))
+    first, second = model.augment_images(tf.random.stateless_uniform([4, SIZE, SIZE, 3], [0, 1]))
+    assert np.abs(first - second).max(axis=(1, 2, 3)).min() > 1e-3
+
+
+def test_images_alone_have_no_labels():
+    _, batch = compiled().make_views(tf.zeros([4, SIZE, SIZE, 3]))
+    np.testing.assert_array_equal(batch["label"], [-1] * 4)
+
+
+def test_a_call_gives_the_features_and_moves_no_statistics():
+    model, images = compiled(), tf.random.stateless_uniform([4, SIZE, SIZE, 3], [0, 1])
+    before = [np.array(variable) for variable in model.variables]
+    np.testing.assert_array_equal(model(images), model.encoder(images, training=False))
+    np.testing.assert_equal([np.array(variable) for variable in model.variables], before)
+    assert np.abs(model(images, training=True) - model(images)).max() > 1e-3
+
+
 def test_each_cropped_view_is_colored_by_its_own_seeds():
     model, batch = compiled(), next(iter(batches(1)))
     made, _ = model.make_views(batch)
