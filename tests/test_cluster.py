@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 
 import pytest
 
@@ -68,6 +69,21 @@ def test_a_port_that_is_taken_is_refused():
         cluster = Cluster({"worker": [f"127.0.0.1:{taken}", "127.0.0.1:1"]}, "worker", 0)
         with pytest.raises(InputError, match=r"worker 0 .* must be free"):
             cluster.wait_for_all(0.3)
+
+
+def test_a_join_that_takes_too_long_ends_the_process(monkeypatch, capsys):
+    codes, ended = [], threading.Event()
+    monkeypatch.setattr("os._exit", lambda code: (codes.append(code), ended.set()))
+    with Cluster(TWO, "worker", 0).ends_unless_done(0.01):
+        assert ended.wait(60)
+    assert codes == [2]
+    assert "must join within 0.01 s" in capsys.readouterr().err
+
+
+def test_a_join_in_time_ends_nothing():
+    with Cluster(TWO, "worker", 0).ends_unless_done(60):
+        (timer,) = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    assert timer.finished.is_set()
 
 
 def test_a_lost_task_is_named_and_other_errors_are_left_alone():

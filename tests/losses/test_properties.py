@@ -139,7 +139,7 @@ def unit(z):
 def test_metrics_of_nt_xent():
     z1, z2 = draw(3, 2, 6, 3)
     z2 = z1 + 0.4 * z2
-    memory = draw(4, 5, 3)
+    memory = np.concatenate([draw(4, 4, 3), z1[:1] + 0.01])  # the last is nearer to the first row than its positive
     z = unit(np.concatenate([z1, z2]))
     logits = np.concatenate([z @ z.T, z @ unit(memory).T], axis=1) / 0.2
     logits = logits[~np.eye(12, 17, dtype=bool)].reshape(12, 16)
@@ -176,6 +176,12 @@ def test_collapsed_embeddings_are_not_called_accurate():
     _, metrics = losses.nt_xent(z, z, temperature=0.1, with_metrics=True)
     assert metrics["contrast_acc"] == 0
     np.testing.assert_allclose(metrics["contrast_entropy"], math.log(15), rtol=1e-6)
+
+
+def test_a_key_that_is_left_out_has_no_weight_however_low_the_other_logits_are():
+    corners = 100 * np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])  # all other logits are -10,000
+    loss = losses.nt_xent(*np.split(corners, 2), temperature=1.0, normalize=False)
+    np.testing.assert_allclose(loss, math.log(3), rtol=1e-6)
 
 
 def test_one_pair_has_no_negatives():
