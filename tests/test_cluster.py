@@ -32,9 +32,10 @@ def config(cluster, kind="worker", index=0):
 )
 def test_a_bad_tf_config_is_refused(monkeypatch, text, part):
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(InputError, match="TF_CONFIG") as error:
-        distribute.make_strategy("multi_worker")
-    assert part in str(error.value)
+    for name in ("multi_worker", "auto"):
+        with pytest.raises(InputError, match="TF_CONFIG") as error:
+            distribute.make_strategy(name)
+        assert part in str(error.value)
 
 
 def test_multi_worker_without_tf_config_is_refused(monkeypatch):

@@ -285,7 +285,9 @@ def test_targets_follow_after_the_step(case):
 def test_targets_start_as_copies_and_keep_their_own_statistics(case):
     _, method, settings, _ = CASES[case]
     model = METHODS[method](linear_encoder(norm=True), METHODS[method].Config(**settings), global_bn=False)
+    assert model.targets == [(model.target_encoder, model.encoder), (model.target_head, model.projection_head)]
     for target, online in model.targets:
+        assert target is not online
         for copy, variable in zip(target.variables, online.variables, strict=True):
             np.testing.assert_array_equal(copy, variable)
         for variable in online.variables:
