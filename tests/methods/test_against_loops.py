@@ -281,33 +281,6 @@ def test_targets_follow_after_the_step(case):
         np.testing.assert_allclose(new, 0.9 * old + 0.1 * np.array(online), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", ["moco_v1", "moco_v3", "byol", "relic_t", "simclr_v2"])
-def test_targets_start_as_copies_and_keep_their_own_statistics(case):
-    _, method, settings, _ = CASES[case]
-    model = METHODS[method](linear_encoder(norm=True), METHODS[method].Config(**settings), global_bn=False)
-    assert model.targets == [(model.target_encoder, model.encoder), (model.target_head, model.projection_head)]
-    for target, online in model.targets:
-        assert target is not online
-        for copy, variable in zip(target.variables, online.variables, strict=True):
-            np.testing.assert_array_equal(copy, variable)
-        for variable in online.variables:
-            variable.assign_add(tf.ones_like(variable))
-    statistics = [np.array(v) for target, _ in model.targets for v in target.non_trainable_variables]
-    model.follow(0.25)
-    for target, online in model.targets:
-        for copy, variable in zip(target.trainable_variables, online.trainable_variables, strict=True):
-            np.testing.assert_allclose(copy, variable - 0.25, rtol=1e-6, atol=1e-6)
-    found = [np.array(v) for target, _ in model.targets for v in target.non_trainable_variables]
-    np.testing.assert_equal(found, statistics)
-
-
-@pytest.mark.parametrize(("case", "memory"), [("moco_v1", "rows"), ("simclr_v2", "rows"), ("instdisc", "bank")])
-def test_memories_start_as_directions(case, memory):
-    _, method, settings, _ = CASES[case]
-    (rows,) = [np.array(variable) for variable in make(method, **settings).variables if variable.path.endswith(memory)]
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
-
-
 def test_nce_draws_noise_anew_from_the_whole_bank_and_keeps_its_first_normalizer(monkeypatch):
     """Against the slow loop, with the noise that it drew."""
     drawn = []
