@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 
 import pytest
 
@@ -31,9 +32,10 @@ def config(cluster, kind="worker", index=0):
 )
 def test_a_bad_tf_config_is_refused(monkeypatch, text, part):
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(InputError, match="TF_CONFIG") as error:
-        distribute.make_strategy("multi_worker")
-    assert part in str(error.value)
+    for name in ("multi_worker", "auto"):
+        with pytest.raises(InputError, match="TF_CONFIG") as error:
+            distribute.make_strategy(name)
+        assert part in str(error.value)
 
 
 def test_multi_worker_without_tf_config_is_refused(monkeypatch):
@@ -68,6 +70,21 @@ def test_a_port_that_is_taken_is_refused():
         cluster = Cluster({"worker": [f"127.0.0.1:{taken}", "127.0.0.1:1"]}, "worker", 0)
         with pytest.raises(InputError, match=r"worker 0 .* must be free"):
             cluster.wait_for_all(0.3)
+
+
+def test_a_join_that_takes_too_long_ends_the_process(monkeypatch, capsys):
+    codes, ended = [], threading.Event()
+    monkeypatch.setattr("os._exit", lambda code: (codes.append(code), ended.set()))
+    with Cluster(TWO, "worker", 0).ends_unless_done(0.01):
+        assert ended.wait(60)
+    assert codes == [2]
+    assert "must join within 0.01 s" in capsys.readouterr().err
+
+
+def test_a_join_in_time_ends_nothing():
+    with Cluster(TWO, "worker", 0).ends_unless_done(60):
+        (timer,) = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    assert timer.finished.is_set()
 
 
 def test_a_lost_task_is_named_and_other_errors_are_left_alone():

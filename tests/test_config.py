@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from tfcontrastive import config as config_lib
 from tfcontrastive.config import Checked, InputError, LoopConfig, OptimizerConfig, TrainConfig, option
+from tfcontrastive.evaluate import KNN
+from tfcontrastive.methods import METHODS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +51,22 @@ def test_a_wrong_type_is_refused(values):
 
 def test_an_int_is_a_float():
     assert type(Example(rate=1).rate) is float
+
+
+def test_defaults_are_the_published_constants():
+    defaults = {name: kind.Config() for name, kind in METHODS.items()}
+    published = {
+        ("byol", "target_momentum"): 0.996, ("byol", "target_momentum_ramp"): True, ("byol", "hidden_dim"): 4096,
+        ("moco", "temperature"): 0.07, ("moco", "queue_size"): 65_536, ("moco", "target_momentum"): 0.999,
+        ("moco_v3", "temperature"): 1.0, ("moco_v3", "target_momentum"): 0.99, ("moco_v3", "hidden_dim"): 4096,
+        ("relic", "target_momentum"): 0.996, ("relic", "critic_hidden_dim"): 4096, ("relic", "proj_out_dim"): 128,
+        ("supcon", "temperature"): 0.1, ("supcon", "hidden_dim"): 2048, ("simclr", "temperature"): 0.1,
+        ("simclr", "target_momentum"): 0.999, ("barlow_twins", "off_diagonal_weight"): 0.0051,
+        ("barlow_twins", "hidden_dim"): 8192, ("instdisc", "temperature"): 0.07, ("instdisc", "num_negatives"): 4096,
+        ("instdisc", "bank_momentum"): 0.5,
+    }  # fmt: skip
+    assert {(method, name): getattr(defaults[method], name) for method, name in published} == published
+    assert (KNN().k, KNN().temperature, LoopConfig().knn_k, LoopConfig().knn_temperature) == (200, 0.1, 200, 0.1)
 
 
 def test_leaves_reach_every_group_and_replace_checks_again():

@@ -3,10 +3,11 @@
 import tensorflow as tf
 
 from tfcontrastive import distribute
+from tfcontrastive.config import DeviceConfig
 
 
 def test_a_second_mirrored_strategy_does_not_disturb_the_first():
-    first, second = (distribute.make_strategy("mirrored", num_virtual_replicas=2) for _ in range(2))
+    first, second = (distribute.make_strategy(name, num_virtual_replicas=2) for name in ("mirrored", "auto"))
 
     @tf.function
     def gathered():
@@ -19,3 +20,11 @@ def test_a_second_mirrored_strategy_does_not_disturb_the_first():
     for _ in range(2):
         assert first.experimental_local_results(gathered())[1].numpy().tolist() == [[0, 0], [1, 1]]
         assert second.experimental_local_results(meant())[0].numpy().tolist() == [0.5, 0.5, 0.5]
+
+
+def test_every_setting_of_the_devices_counts(monkeypatch):
+    monkeypatch.setattr(distribute, "make_strategy", lambda *args, **kwargs: (*args, kwargs))
+    places = {"tpu_name": "pod", "tpu_zone": "zone", "gcp_project": "project"}
+    settings = {"num_virtual_replicas": 2, "cluster_timeout": 7.0, **places}
+    assert distribute.strategy_of(DeviceConfig(strategy="mirrored", **settings)) == ("mirrored", settings)
+    assert distribute.strategy_of(DeviceConfig(use_tpu=True))[0] == "tpu"

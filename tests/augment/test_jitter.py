@@ -115,6 +115,13 @@ def test_draws_cover_their_ranges():
         assert high - 0.01 * (high - low) < drawn.max() <= high
 
 
+def test_draws_are_independent_of_each_other():
+    always = jitter._draw(seeds(4000), ops.ColorRange(0.4, 0.8, 0.5, 0.2), 1.0, 0.5, False)
+    sometimes = jitter._draw(seeds(4000), ops.ColorRange(0.4, 0.8, 0.5, 0.2), 0.5, 0.5, False)
+    correlation = np.corrcoef([np.asarray(draw, float) for draw in (sometimes.applied, *always[1:])]) - np.eye(6)
+    assert np.abs(correlation).max() < 5 / np.sqrt(4000)
+
+
 @pytest.mark.parametrize("form", jitter.FORMS)
 @pytest.mark.parametrize("channels", [1, 5])
 def test_other_channels_keep_to_brightness_and_contrast_and_say_so_once(form, channels, caplog):

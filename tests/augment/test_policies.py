@@ -108,6 +108,32 @@ def test_byol_has_two_different_views(name):
     assert second.additive_brightness
 
 
+def test_the_other_methods_have_their_papers_numbers():
+    byol, moco_v1, moco_v2 = (augment.policy(name) for name in ("byol", "moco_v1", "moco_v2"))
+    multiplying = tuple(dataclasses.replace(view, additive_brightness=False) for view in byol.views)
+    for name in ("moco_v3", "barlow_twins"):
+        assert (augment.policy(name).geometry, augment.policy(name).views) == (byol.geometry, multiplying)
+    assert augment.policy("relic").views == byol.views
+    assert augment.policy("relic").geometry == byol.geometry == augment.policy("simclr").geometry
+    assert augment.policy("instdisc") == dataclasses.replace(moco_v1, name="instdisc")
+    unblurred = dataclasses.replace(moco_v2.views[0], blur_probability=0.0)
+    assert augment.policy("supcon") == augment.Policy("supcon", moco_v2.geometry, (unblurred,) * 2)
+    assert {view.gray_probability for policy in (byol, moco_v1, moco_v2) for view in policy.views} == {0.2}
+
+
+def test_what_is_drawn_for_one_op_says_nothing_of_another():
+    rows = seeds(2000)
+    stripes = 0.9 * tf.cast(tf.range(20) % 2, tf.float32)[None, None, :, None] * tf.ones([2000, 20, 1, 1])
+    solarized = augment.View(solarize_probability=0.5)(stripes, rows)[:, 0, 1, 0] < 0.5
+    blurred = augment.View(blur_probability=0.5)(stripes, rows)[:, 10, 1, 0] < 0.899
+    jittered = augment.View(augment.ops.ColorRange(0.0, 0.5, 0.0, 0.0), jitter_probability=0.5)(stripes, rows)
+    jittered = np.abs(jittered - stripes).max(axis=(1, 2, 3)) > 1e-4
+    boxes = augment.ops.sample_crop_boxes(rows, 1000, 1000, scale=(0.25, 0.3))
+    draws = [solarized, blurred, jittered, augment.ops.sample_flips(rows, 0.5), boxes[:, 0], boxes[:, 1]]
+    correlation = np.corrcoef([np.asarray(draw, float) for draw in draws]) - np.eye(len(draws))
+    assert np.abs(correlation).max() < 5 / np.sqrt(2000)
+
+
 def test_strength_multiplies_the_jitter():
     assert augment.policy("simclr", strength=0.5).views[0].jitter == (0.4, 0.4, 0.4, 0.1)
 
@@ -134,8 +160,10 @@ def test_blur_is_as_asked(name, blur, probability):
 
 
 def test_blur_kernel_is_a_tenth_of_the_height(images):
-    view = augment.View(blur_probability=1.0)
-    sigma = 0.1 + 1.9 * augment.uniform(seeds(6), "blur", 2)[:, 1]
+    view = augment.View(blur_probability=0.5)
+    draws = augment.uniform(seeds(6), "blur", 2).numpy()
+    sigma = np.where(draws[:, 0] < 0.5, 0.1 + 1.9 * draws[:, 1], 0)
+    assert 0 < np.count_nonzero(sigma) < 6
     expected = augment.ops.gaussian_blur(images, sigma, kernel_size=2)
     np.testing.assert_allclose(view(images, seeds(6)), expected, atol=1e-6)
     wide = dataclasses.replace(view, image_size=50)(images, seeds(6))

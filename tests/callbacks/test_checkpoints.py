@@ -1,11 +1,15 @@
-"""When checkpoints are written."""
+"""When checkpoints are written, by whom, and what is in them."""
+
+import json
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfcontrastive.callbacks import Checkpoints
-from tfcontrastive.callbacks.checkpoints import newest_step
+from tfcontrastive.callbacks.checkpoints import checkpoint_of, newest_step, restore
+from tfcontrastive.config import InputError
 
 STEPS = 4  # of an epoch
 
@@ -14,16 +18,16 @@ class Killed(Exception):
     pass
 
 
-def model():
-    made = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+def model(layers=1):
+    made = keras.Sequential([keras.Input((2,)), *(keras.layers.Dense(1) for _ in range(layers))])
     made.compile("sgd", "mse")
     return made
 
 
-def fit(directory, *callbacks, every_steps=2, epochs=2, steps_per_execution=1):
+def fit(directory, *callbacks, every_steps=2, epochs=2, steps_per_execution=1, keep=9):
     trained = model()
     trained.steps_per_execution = steps_per_execution
-    checkpoints = Checkpoints(directory, every_steps=every_steps, last_step=epochs * STEPS, keep=9)
+    checkpoints = Checkpoints(directory, every_steps=every_steps, last_step=epochs * STEPS, keep=keep)
     checkpoints.restore(trained)
     rows = np.ones((STEPS, 2)), np.ones((STEPS, 1))
     trained.fit(*rows, batch_size=1, epochs=epochs, verbose=0, callbacks=[*callbacks, checkpoints])
@@ -36,6 +40,36 @@ def fit(directory, *callbacks, every_steps=2, epochs=2, steps_per_execution=1):
 )
 def test_every_so_many_steps_and_the_last(every_steps, steps_per_execution, expected, tmp_path):
     assert fit(tmp_path, every_steps=every_steps, steps_per_execution=steps_per_execution) == expected
+
+
+def test_the_newest_ones_are_kept(tmp_path):
+    assert fit(tmp_path, keep=2) == [6, 8]
+
+
+def test_a_resumed_run_counts_from_where_it_starts(tmp_path):
+    assert fit(tmp_path, every_steps=3, epochs=1) == [3, 4]
+    assert fit(tmp_path, every_steps=3, epochs=2) == [3, 4, 6, 8, 9, 12]
+
+
+def test_only_the_chief_leaves_checkpoints(tmp_path, monkeypatch):
+    cluster = {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
+    assert fit(tmp_path) == []
+
+
+def test_metrics_are_no_part_of_a_checkpoint_and_the_optimizer_is(tmp_path):
+    trained = model()
+    trained.fit(np.ones((STEPS, 2)), np.ones((STEPS, 1)), verbose=0)
+    names = [name for name, _ in tf.train.list_variables(checkpoint_of(trained).save(str(tmp_path / "step")))]
+    saved = [name for name in names if name.startswith(("model", "optimizer"))]
+    assert len(saved) == len(trained.weights) + len(trained.optimizer.variables)
+
+
+@pytest.mark.parametrize(("saved", "restored"), [(1, 2), (2, 1)])
+def test_a_checkpoint_of_another_network_is_refused(saved, restored, tmp_path):
+    path = checkpoint_of(model(saved)).save(str(tmp_path / "step"))
+    with pytest.raises(InputError, match="must be of this very network"):
+        restore(path, model(restored))
 
 
 def test_no_checkpoint_is_past_an_epoch_whose_records_are_not_written(tmp_path):

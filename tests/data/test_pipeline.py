@@ -114,6 +114,15 @@ def test_photometric_seeds_differ_between_steps_images_and_views(tmp_path):
     assert len(np.unique(seeds, axis=0)) == 5 * BATCH * 2
 
 
+def test_crops_differ_between_rows_views_and_seeds_and_are_not_drawn_with_the_colors():
+    images = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 20, 20, 3), np.uint8), BATCH, axis=0)
+    (one,), (other,) = (batches(data.ArraySource({"train": (images, None)}), 1, seed=seed) for seed in (7, 8))
+    with_colors = [augment.random_view_geometry(tf.constant(images), one["seeds"][:, v], GEOMETRY, 6) for v in range(2)]
+    crops = np.concatenate([*one["views"], *other["views"], *with_colors])
+    apart = np.abs(crops[:, None] - crops).max(axis=(2, 3, 4))
+    assert apart[~np.eye(len(crops), dtype=bool)].min() > 1e-3
+
+
 def test_held_and_decoded_images_give_the_same_views(tmp_path):
     """The batched path and the path of single files agree, for the order of a folder is the same in both."""
     rng = np.random.default_rng(0)

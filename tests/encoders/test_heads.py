@@ -59,6 +59,13 @@ def test_only_the_last_norm_has_no_beta_and_no_dense_a_bias():
     assert len(head.trainable_variables) == 3 + 5
 
 
+def test_first_weights_have_the_published_deviation():
+    head = ProjectionHead(num_layers=2)
+    head.build((None, 512))
+    for dense in head.denses:
+        np.testing.assert_allclose([np.mean(dense.kernel), np.std(dense.kernel)], [0, 0.01], atol=2e-4)
+
+
 def test_saves_and_loads(tmp_path):
     inputs = keras.Input((5,))
     model = keras.Model(inputs, ProjectionHead("nonlinear", 2, 3, name="head")(inputs))

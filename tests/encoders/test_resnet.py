@@ -57,6 +57,13 @@ def test_salient_points_are_named():
     np.testing.assert_array_equal(points["final_avg_pool"], encoder(images()))
 
 
+def test_first_kernels_have_the_variance_of_their_inputs():
+    encoder = ResNet(18, width_multiplier=0.5, input_shape=(32, 32, 3))
+    for name in ("block_group4_block1_conv1", "block_group4_block2_conv2", "block_group4_block1_shortcut_conv"):
+        kernel = np.asarray(encoder.get_layer(name).kernel)
+        assert kernel.std() == pytest.approx(np.prod(kernel.shape[:3]) ** -0.5, rel=0.02)
+
+
 def test_blocks_begin_as_their_shortcuts():
     encoder = ResNet(**TINY)
     zeros = [name for name in encoder.layer_order if not np.any(getattr(encoder.get_layer(name), "gamma", 1))]

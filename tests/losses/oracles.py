@@ -218,6 +218,7 @@ CASES = {
         distillation, rows("student_logits", "teacher_logits"), ("student_logits",), {"temperature": 0.6}
     ),
     "alignment": Case(alignment, VIEWS, ("z1", "z2"), {"alpha": 1.5}),
+    "alignment_squared": Case(alignment, VIEWS, ("z1", "z2"), {"alpha": 2}),
     "uniformity": Case(uniformity, rows("z"), ("z",), {"t": 1.5}, replicates=False),
     "instance_softmax": Case(
         instance_softmax, bank_inputs(indices=6), ("embeddings",), {"temperature": 0.3}, ("bank",)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tfcontrastive import losses
@@ -50,6 +50,7 @@ def test_rotating_all_embeddings_changes_nothing(seed):
 
 @FEW
 @given(seed=SEEDS, scale=st.floats(1e-3, 1e3))
+@example(seed=0, scale=1e-9)
 def test_the_length_of_an_embedding_does_not_matter(seed, scale):
     z1, z2 = draw(seed, 2, 6, 4)
     scales = np.where(np.arange(6) % 2, scale, 1)[:, None]
@@ -138,7 +139,7 @@ def unit(z):
 def test_metrics_of_nt_xent():
     z1, z2 = draw(3, 2, 6, 3)
     z2 = z1 + 0.4 * z2
-    memory = draw(4, 5, 3)
+    memory = np.concatenate([draw(4, 4, 3), z1[:1] + 0.01])  # the last is nearer to the first row than its positive
     z = unit(np.concatenate([z1, z2]))
     logits = np.concatenate([z @ z.T, z @ unit(memory).T], axis=1) / 0.2
     logits = logits[~np.eye(12, 17, dtype=bool)].reshape(12, 16)
@@ -157,11 +158,13 @@ def test_metrics_of_losses_with_separate_keys():
     against_queue = np.concatenate([np.diag(within)[:, None], unit(q) @ unit(queue).T / 0.2], axis=1)
     found = {
         "info_nce": losses.info_nce(q, k, queue, temperature=0.2, with_metrics=True)[1],
-        "symmetric_info_nce": losses.symmetric_info_nce(q, q, k, k, temperature=0.2, with_metrics=True)[1],
+        "symmetric_info_nce": losses.symmetric_info_nce(q, k, q, k, temperature=0.2, with_metrics=True)[1],
         "relic": losses.relic(q, q, k, k, temperature=0.2, alpha=1, with_metrics=True)[1],
     }
     expected = {name: entropy_and_accuracy(within, np.arange(6)) for name in found}
     expected["info_nce"] = entropy_and_accuracy(against_queue, 0)
+    directions = [entropy_and_accuracy(logits, np.arange(6)) for logits in (within, within.T)]
+    expected["symmetric_info_nce"] = np.mean(directions, axis=0)
     for name, (entropy, accuracy) in expected.items():
         assert 0 < accuracy < 1
         np.testing.assert_allclose(found[name]["contrast_entropy"], entropy, rtol=1e-9, err_msg=name)
@@ -173,6 +176,12 @@ def test_collapsed_embeddings_are_not_called_accurate():
     _, metrics = losses.nt_xent(z, z, temperature=0.1, with_metrics=True)
     assert metrics["contrast_acc"] == 0
     np.testing.assert_allclose(metrics["contrast_entropy"], math.log(15), rtol=1e-6)
+
+
+def test_a_key_that_is_left_out_has_no_weight_however_low_the_other_logits_are():
+    corners = 100 * np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])  # all other logits are -10,000
+    loss = losses.nt_xent(*np.split(corners, 2), temperature=1.0, normalize=False)
+    np.testing.assert_allclose(loss, math.log(3), rtol=1e-6)
 
 
 def test_one_pair_has_no_negatives():
@@ -214,6 +223,25 @@ def test_gather_false_keeps_to_the_own_replica(two_replicas):
                                                                          gather=False), args=(v,)))  # fmt: skip
     alone = [losses.nt_xent(*pair, temperature=0.3) for pair in views]
     np.testing.assert_allclose(two_replicas.experimental_local_results(run(values)), alone, rtol=1e-12)
+
+
+def test_alignment_of_equal_views_has_a_finite_gradient():
+    z = tf.constant([[1.0, 0.0], [0.6, 0.8]])
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        loss = losses.alignment(z, tf.constant([[1.0, 0.0], [0.8, 0.6]]), alpha=1)
+    assert np.isfinite(tape.gradient(loss, z)).all()
+
+
+def test_the_normalizer_of_nce_is_the_size_of_the_bank_times_the_mean_of_the_draws():
+    v, bank = tf.constant(draw(0, 4, 3)), draw(1, 9, 3)
+    noise = np.random.RandomState(2).randint(0, 9, (4, 5))
+    with tf.GradientTape() as tape:
+        tape.watch(v)
+        found = losses.instance_log_normalizer(v, bank, noise, temperature=0.3)
+    logits = [[unit(bank)[j] @ unit(v.numpy())[b] / 0.3 for j in noise[b]] for b in range(4)]
+    np.testing.assert_allclose(found, math.log(9 * np.mean(np.exp(logits))), rtol=1e-12)
+    assert tape.gradient(found, v) is None
 
 
 def test_embedding_std_tells_spread_from_collapse():

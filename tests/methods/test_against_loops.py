@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.losses import oracles
+from tfcontrastive import losses
 from tfcontrastive.encoders import BatchNorm
 from tfcontrastive.methods import METHODS
 
@@ -109,7 +110,8 @@ def simclr(slow, still, v1, v2):
     inputs = {"z1": z1, "z2": z2}
     if still.model.config.memory_size:
         inputs["memory"] = np.asarray(still.model.memory.rows)
-    return oracles.nt_xent(inputs, inputs, temperature=still.model.config.temperature)
+    config = still.model.config
+    return oracles.nt_xent(inputs, inputs, temperature=config.temperature, normalize=config.hidden_norm)
 
 
 def moco(slow, still, v1, v2):
@@ -168,6 +170,9 @@ RELIC = {"critic_hidden_dim": 16, "proj_out_dim": 4, "temperature": 0.4, "alpha"
 CASES = {
     "simclr": (simclr, "simclr", {"num_proj_layers": 2, "proj_out_dim": 4, "temperature": 0.3}, {}),
     "simclr_v2": (simclr, "simclr", {"proj_out_dim": 4, "temperature": 0.3, "memory_size": 24}, {}),
+    "simclr_lengths": (
+        simclr, "simclr", {"proj_out_dim": 4, "temperature": 2.0, "memory_size": 24, "hidden_norm": False}, {},
+    ),
     "simclr_linear_head": (simclr, "simclr", {"proj_head_mode": "linear", "proj_out_dim": 4, "temperature": 0.3}, {}),
     "simclr_no_head": (simclr, "simclr", {"proj_head_mode": "none", "temperature": 0.3}, {}),
     "moco_v1": (moco, "moco", {"queue_size": 12, "proj_out_dim": 4, "temperature": 0.2}, {}),
@@ -233,11 +238,12 @@ def unit(rows):
 def keys_of(model, name, v1, v2):
     if name == "moco":
         return unit(Slow(model).target(v2))
-    both = halves(unit(Slow(model).target(np.concatenate([v1, v2]))))
+    both = Slow(model).target(np.concatenate([v1, v2]))
+    both = halves(unit(both) if model.config.hidden_norm else both)
     return np.stack(both, axis=1).reshape(2 * len(v1), -1)  # image by image
 
 
-@pytest.mark.parametrize("case", ["moco_v1", "simclr_v2"])
+@pytest.mark.parametrize("case", ["moco_v1", "simclr_v2", "simclr_lengths"])
 def test_the_newest_keys_take_the_place_of_the_oldest(case):
     _, method, settings, _ = CASES[case]
     model = make(method, **settings)
@@ -273,6 +279,35 @@ def test_targets_follow_after_the_step(case):
     after = [np.array(t) for target, _ in model.targets for t in target.trainable_variables]
     for (old, online), new in zip(before, after, strict=True):
         np.testing.assert_allclose(new, 0.9 * old + 0.1 * np.array(online), rtol=1e-5, atol=1e-6)
+
+
+def test_nce_draws_noise_anew_from_the_whole_bank_and_keeps_its_first_normalizer(monkeypatch):
+    """Against the slow loop, with the noise that it drew."""
+    drawn = []
+    instance_nce = losses.instance_nce
+
+    def spy(embeddings, bank, indices, noise, **options):
+        drawn.append((np.array(noise), float(options["log_normalizer"])))
+        return instance_nce(embeddings, bank, indices, noise, **options)
+
+    monkeypatch.setattr(losses, "instance_nce", spy)
+    (v1, v2), index = views(), tf.constant(INDEX)
+    for seed in (0, 1):
+        model = make("instdisc", bank_size=40, num_negatives=30, proj_out_dim=4, temperature=0.3)
+        model.seed = seed
+        for _ in range(2):
+            bank = np.array(model.bank)
+            embeddings = Slow(model).online(np.concatenate([v1, v2]))
+            loss, _, _ = model.views_loss([tf.constant(v1), tf.constant(v2)], training=True, index=index)
+            noise, log_normalizer = drawn[-1]
+            inputs = {"embeddings": embeddings, "indices": np.tile(INDEX, 2), "noise": noise}
+            expected = oracles.instance_nce(inputs, {"bank": bank}, temperature=0.3, log_normalizer=log_normalizer)
+            np.testing.assert_allclose(loss, expected, rtol=1e-4)
+            model.optimizer.iterations.assign_add(1)
+    noises, normalizers = zip(*drawn, strict=True)
+    assert normalizers[0] == normalizers[1]
+    assert len({noise.tobytes() for noise in noises}) == 4
+    assert np.unique(noises[0]).tolist() == list(range(40))
 
 
 GROUPS = 2
@@ -318,3 +353,21 @@ def test_shuffled_batch_norm_is_that_of_the_slow_loop(form, two_replicas):
         slope = along(lambda one, still: shuffled_moco(one, still, v1, v2, order)[0], before, old, direction)
         gradient = (np.array(old) - np.array(new_weight)) / LEARNING_RATE
         np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=5e-3, atol=1e-3, err_msg=old.path)
+
+
+def test_the_order_of_the_shuffle_is_new_each_step_and_each_seed(monkeypatch):
+    orders, shuffle = [], tf.random.experimental.stateless_shuffle
+
+    def spy(*args, **options):
+        orders.append(shuffle(*args, **options).numpy().tobytes())
+        return tf.constant(np.frombuffer(orders[-1], np.int32))
+
+    monkeypatch.setattr(tf.random.experimental, "stateless_shuffle", spy)
+    v1, v2 = map(tf.constant, views(batch=8))
+    for seed in (0, 1):
+        model = make("moco", linear_encoder(norm=True), bn_splits=GROUPS, **SHUFFLED)
+        model.seed = seed
+        for _ in range(2):
+            model.views_loss([v1, v2], training=True)
+            model.optimizer.iterations.assign_add(1)
+    assert len(set(orders)) == 4

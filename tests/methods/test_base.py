@@ -30,6 +30,18 @@ def test_fit_takes_labels_for_the_probe():
     assert history["probe_loss"][0] > 0
 
 
+def test_the_probe_learns_each_views_labels_and_leaves_out_rows_without():
+    model = compiled(num_classes=4)
+    features = np.random.default_rng(0).standard_normal((8, model.num_features)).astype(np.float32)  # two views of four
+    labels = np.array([2, -1, 0, 3, 2, -1, 0, 3])
+    loss, accuracy = model.probe_loss(tf.constant(features), tf.constant(labels[:4]))
+    logits = model.probe(features).numpy()
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    rows = np.flatnonzero(labels >= 0)
+    np.testing.assert_allclose(loss, -np.mean(log_p[rows, labels[rows]]), rtol=1e-5)
+    np.testing.assert_allclose(accuracy, np.mean(logits.argmax(axis=1)[rows] == labels[rows]), rtol=1e-6)
+
+
 def test_views_of_whole_images_differ_between_steps_rows_and_views():
     model = compiled()
     images = tf.tile(tf.random.stateless_uniform([1, SIZE, SIZE, 3], [0, 1]), [4, 1, 1, 1])
@@ -42,6 +54,84 @@ def test_views_of_whole_images_differ_between_steps_rows_and_views():
             assert np.abs(made[i] - made[j]).max() > 1e-3
     model.optimizer.iterations.assign(0)
     np.testing.assert_array_equal(model.augment_images(images)[0], first[0])
+
+
+def test_every_option_comes_back_from_its_config():
+    options = {
+        "num_classes": 3,
+        "augmentation": AugmentConfig(augmentation="moco_v2", color_jitter_strength=0.5),
+        "seed": 7,
+        "batch_norm_decay": 0.8,
+        "total_steps": 9,
+        "micro_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+    }
+    config = tfcontrastive.BYOLConfig(hidden_dim=6, proj_out_dim=4)
+    model = tfcontrastive.BYOL(tiny_encoder(), config, global_bn=False, **options)
+    again = tfcontrastive.BYOL.from_config(model.get_config())
+    assert {name: getattr(again, name) for name in options if hasattr(again, name)} | again.head_options == {
+        **{name: value for name, value in options.items() if name != "batch_norm_decay"},
+        "global_bn": False,
+        "batch_norm_decay": 0.8,
+        "dtype": "float32",
+    }
+    assert (again.config, again.policy) == (config, model.policy)
+
+
+@pytest.mark.parametrize("method", ["byol", "moco_v3", "relic"])
+def test_the_momentum_of_the_first_step_is_the_configs_and_rises_to_one_over_the_run(method):
+    model = tfcontrastive.build(method, tiny_encoder(), target_momentum=0.9)
+    model.compile(optimizer="sgd")
+    assert model.target_momentum() == 0.9  # the length of the run is not known
+    model.total_steps = 10
+    found = []
+    for done in (1, 6, 11):  # momentum is asked for after the step
+        model.optimizer.iterations.assign(done)
+        found.append(float(model.target_momentum()))
+    np.testing.assert_allclose(found, [0.9, 0.95, 1.0], rtol=1e-6)
+
+
+def test_views_of_whole_images_are_cropped_each_in_its_own_way():
+    model = compiled(augmentation=AugmentConfig(augmentation="crop"))
+    first, second = model.augment_images(tf.random.stateless_uniform([4, SIZE, SIZE, 3], [0, 1]))
+    assert np.abs(first - second).max(axis=(1, 2, 3)).min() > 1e-3
+
+
+def test_images_alone_have_no_labels():
+    _, batch = compiled().make_views(tf.zeros([4, SIZE, SIZE, 3]))
+    np.testing.assert_array_equal(batch["label"], [-1] * 4)
+
+
+def test_a_call_gives_the_features_and_moves_no_statistics():
+    model, images = compiled(), tf.random.stateless_uniform([4, SIZE, SIZE, 3], [0, 1])
+    before = [np.array(variable) for variable in model.variables]
+    np.testing.assert_array_equal(model(images), model.encoder(images, training=False))
+    np.testing.assert_equal([np.array(variable) for variable in model.variables], before)
+    assert np.abs(model(images, training=True) - model(images)).max() > 1e-3
+
+
+def test_each_cropped_view_is_colored_by_its_own_seeds():
+    model, batch = compiled(), next(iter(batches(1)))
+    made, _ = model.make_views(batch)
+    for i, view in enumerate(made):
+        expected = model.policy.views[i](batch["views"][i], batch["seeds"][:, i])
+        np.testing.assert_array_equal(view, expected)
+        assert np.abs(expected - model.policy.views[i](batch["views"][i], batch["seeds"][:, 1 - i])).max() > 1e-3
+
+
+def test_replicas_make_the_views_that_one_device_makes_of_whole_images(two_replicas):
+    images = tf.random.stateless_uniform([8, SIZE, SIZE, 3], [0, 1])
+    expected = compiled(seed=3).augment_images(images)
+    with two_replicas.scope():
+        model = compiled(seed=3)
+    halves = two_replicas.experimental_distribute_values_from_function(
+        lambda context: tf.split(images, 2)[context.replica_id_in_sync_group]
+    )
+    made = tf.function(lambda values: two_replicas.run(model.augment_images, (values,)))(halves)
+    for view, one in zip(made, expected, strict=True):
+        together = tf.concat(two_replicas.experimental_local_results(view), axis=0)
+        np.testing.assert_allclose(together, one, atol=1e-5)
+    assert np.abs(expected[0] - compiled(seed=4).augment_images(images)[0]).max() > 1e-3
 
 
 def test_views_that_are_ready_are_not_changed():

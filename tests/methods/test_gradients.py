@@ -22,9 +22,9 @@ class Linear(ContrastiveModel):
         return tf.reduce_mean(features), {}, features
 
 
-def linear(optimizer):
+def linear(optimizer, regularizer=None):
     pixel = keras.Input((1, 1, 2))
-    kernel = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+    kernel = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", kernel_regularizer=regularizer)
     model = Linear(keras.Model(pixel, kernel(keras.layers.Flatten()(pixel))), Checked())
     model.compile(optimizer=optimizer)
     return model, kernel.kernel
@@ -43,6 +43,14 @@ def test_the_norm_that_is_clipped_is_that_of_the_whole_gradient(two_replicas):
         model, kernel = linear(keras.optimizers.SGD(1.0, global_clipnorm=5.0))
     step(model, rows)
     np.testing.assert_allclose(np.asarray(kernel)[:, 0], [-3.0, -4.0], rtol=1e-6)
+
+
+def test_penalties_of_the_encoders_weights_count_once_over_the_replicas(two_replicas):
+    with two_replicas.scope():
+        model, kernel = linear(keras.optimizers.SGD(1.0), keras.regularizers.L2(0.25))
+    kernel.assign([[2.0], [4.0]])
+    step(model, [[0.0, 0.0], [0.0, 0.0]])  # the penalty's gradient is w / 2
+    np.testing.assert_allclose(np.asarray(kernel)[:, 0], [1.0, 2.0], rtol=1e-6)
 
 
 def test_an_overflow_on_one_replica_skips_the_step_on_all(two_replicas):

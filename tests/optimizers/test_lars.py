@@ -102,6 +102,7 @@ def test_the_rate_is_inside_the_velocity():
         ("head_supervised/kernel", False),
         ("linear_probe/kernel", False),
         ("alphabeta/kernel", True),
+        ("bias_of_position/kernel", True),
     ],
 )
 def test_default_exclusions_look_at_the_path(path, plain):
@@ -175,6 +176,7 @@ def test_config_round_trip():
     config = optimizer.get_config()
     assert LARS.from_config(config).get_config() == config
     assert (config["weight_decay"], config["eta"], config["clipnorm"]) == (1e-4, 0.01, 1.0)
+    assert (config["momentum"], config["exclude_from_layer_adaptation"]) == (0.8, ["x"])
     assert optimizer.weight_decay is None  # else Keras would decay the weights once more
 
 

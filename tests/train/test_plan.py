@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfcontrastive.config import LoopConfig, TrainConfig
+from tfcontrastive.config import LoopConfig, OptimizerConfig, TrainConfig
 from tfcontrastive.plan import Plan
 
 
@@ -17,6 +17,19 @@ def test_steps_and_rates_are_those_of_simclr():
     assert (made.steps, made.warmup_steps, made.epoch_steps) == (9766, 976, 98)
     rates = [float(made.schedule(step)) for step in (0, 488, 976, 5000, 9766)]
     assert rates == pytest.approx([0.0, 0.3, 0.6, 0.33966, 0.0], abs=1e-5)
+
+
+def test_the_rate_is_scaled_as_asked():
+    config = TrainConfig(
+        optimizer=OptimizerConfig(learning_rate=0.075, learning_rate_scaling="sqrt"),
+        loop=LoopConfig(train_batch_size=4096),
+    )
+    assert Plan.make(config, 1_281_167).peak_learning_rate == pytest.approx(4.8)
+
+
+def test_checkpoints_come_by_epochs_unless_steps_are_given():
+    assert plan(train_batch_size=512, checkpoint_epochs=3).checkpoint_steps == 3 * 98
+    assert plan(train_batch_size=512, checkpoint_epochs=3, checkpoint_steps=7).checkpoint_steps == 7
 
 
 def test_train_steps_override_epochs():
