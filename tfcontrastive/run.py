@@ -67,7 +67,7 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
             f"its SavedModel is {directory.saved_model}."
         )
     config = read_config(stored, image_size)
-    newest = tf.train.latest_checkpoint(directory.checkpoints)
+    newest = checkpoints.newest(directory.checkpoints)
     if newest is None:
         raise InputError(f"`model_dir` must hold a checkpoint. Received: {directory.path!r}, without one.")
     step = checkpoints.newest_step(directory.checkpoints)
