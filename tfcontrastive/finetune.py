@@ -189,7 +189,7 @@ class Job:
             self.model,
             self.batches,
             self.plan,
-            config.loop,
+            config,
             title=config.train_mode,
             views=self.first_views(),
             measure=[accuracy],

@@ -14,7 +14,7 @@ from tfcontrastive import data, distribute, methods
 from tfcontrastive.builders import build_model
 from tfcontrastive.callbacks import Checkpoints, Monitor, NanGuard, Progress, Summaries
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.config import InputError, RunConfig, TrainConfig, differences
+from tfcontrastive.config import InputError, TrainConfig, differences
 from tfcontrastive.encoders.rebuild import copy_weights, differing
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.plan import Plan
@@ -94,7 +94,7 @@ def train(
         model,
         lambda step: batches(config, model, source, step),
         plan,
-        loop,
+        config,
         title=title or config.method,
         views=views,
         measure=[monitor, *callbacks],
@@ -109,7 +109,7 @@ def fit(
     model: keras.Model,
     batches: Callable[[int], tf.data.Dataset],
     plan: Plan,
-    loop: RunConfig,
+    config: TrainConfig,
     *,
     title: str,
     views: Sequence[tf.Tensor] = (),
@@ -121,7 +121,7 @@ def fit(
     Args:
         model: at its first weights.
         batches: the endless batches from a step on.
-        plan, loop: of the run.
+        plan, config: of the run.
         title: shown beside the progress.
         views: pictures of what the network sees, for TensorBoard.
         measure: callbacks that add to the logs of an epoch, called before the logs are written.
@@ -131,8 +131,9 @@ def fit(
         the seconds of training, in this process and those before it.
 
     Raises:
-        InputError: the newest checkpoint is of another network, or a loss is not finite.
+        InputError: the newest checkpoint is of another network or past the end, or a loss is not finite.
     """
+    loop = config.loop
     directory = ModelDir(loop.model_dir)
     checkpoints = Checkpoints(
         directory.checkpoints, every_steps=plan.checkpoint_steps, last_step=plan.steps, keep=loop.keep_checkpoint_max
@@ -143,6 +144,13 @@ def fit(
             "`model_dir` must be a directory that all workers share, as on network storage. "
             f"Received: {loop.model_dir!r}, whose newest checkpoint is not the same everywhere."
         )
+    if first_step > plan.steps:
+        raise InputError(
+            f"a run must be at least as long as it is already. Received: {plan.steps} steps, and a checkpoint of step "
+            f"{first_step} in {directory.checkpoints!r}. Raise --train_epochs or --train_steps, or use another directory."
+        )
+    if distribute.is_chief():
+        directory.record(config)
     if first_step:
         logging.info("Going on from step %d of %d.", first_step, plan.steps)
     summaries = Summaries(
@@ -172,7 +180,8 @@ def fit(
             )
     finally:
         progress.close()
-    return read_history(directory.history)[-1]["seconds"] if distribute.is_chief() else summaries.seconds()
+    history = read_history(directory.history) if distribute.is_chief() else []
+    return history[-1]["seconds"] if history else summaries.seconds()
 
 
 def evaluate_run(config: TrainConfig) -> dict[str, float]:
