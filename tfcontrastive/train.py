@@ -19,6 +19,8 @@ from tfcontrastive.encoders.rebuild import copy_weights, differing
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.plan import Plan
 
+HOLD_OUT = "--train_split=train[:90%%] --eval_split=train[90%%:]"  # of both, lest the held-out images are learned from
+
 
 class Start(Protocol):
     """What a run may start from; `Trained` is one."""
@@ -315,18 +317,18 @@ def start_from(model: methods.ContrastiveModel, start: Start) -> None:
 
 
 def eval_split(config: TrainConfig, source: data.Source) -> str | None:
-    """The held-out split: the one asked for, else `validation`, else `test`, else none."""
+    """The held-out split: the one asked for, else `validation` or `val`, else `test`, else none."""
     if config.data.eval_split is not None:
         source.num_examples(config.data.eval_split)
         return config.data.eval_split
-    return next((name for name in ("validation", "test") if name in source.splits), None)
+    return next((name for name in ("validation", "val", "test") if name in source.splits), None)
 
 
 def make_monitor(config: TrainConfig, source: data.Source, plan: Plan) -> Monitor:
     """The run's monitor, on the training images that fit in its memory and the held-out split."""
     loop, split = config.loop, eval_split(config, source)
     if split is None:
-        logging.info("%s has no held-out split: no kNN. Name one, such as --eval_split=train[90%%:].", source.name)
+        logging.info("%s has no held-out split: no kNN. Hold a part out: " + HOLD_OUT, source.name)
 
     def images(name: str, limit: int | None):
         return data.eval_batches(

@@ -147,9 +147,30 @@ def test_unusual_files_decode(tmp_path):
     color.convert("L").save(tmp_path / "gray.jpg")
     color.convert("P").save(tmp_path / "palette.png")
     color.save(tmp_path / "some.bmp")
+    color.convert("P").save(tmp_path / "palette.bmp")
+    color.convert("L").save(tmp_path / "gray.bmp")
     color.save(tmp_path / "moving.gif", save_all=True, append_images=[color.rotate(90)])
     for channels in (1, 3):
         source = data.load(f"folder:{tmp_path}", channels=channels)
         assert source.check() == []
         for path in source.paths("train"):
-            assert decode(tf.io.read_file(path), channels).shape == (5, 4, channels), path
+            decoded = decode(tf.io.read_file(path), channels)
+            assert decoded.shape == (5, 4, channels), path
+            if channels == 3 and path.endswith(("bmp", "palette.png", "gif")):  # nothing is lost in them
+                np.testing.assert_array_equal(decoded, Image.open(path).convert("RGB"), err_msg=path)
+
+
+def test_links_to_nowhere_and_names_that_are_not_utf8(hundred):
+    images, listing = hundred / "images", hundred / "run" / "bad_files.txt"
+    (images / "99.jpg").unlink()
+    (images / "link.png").symlink_to(hundred / "nothing.png")
+    for name in (b"caf\xe9.png", b"bad\xe9.png"):
+        write(images / os.fsdecode(name))
+    source = data.load(f"folder:{images}", cache=False)
+    assert source.check(str(listing)) == [str(images / "link.png")]
+    assert source.num_examples("train") == 101
+    assert [len(batch["label"]) for batch in data.eval_batches(source, "train", batch_size=200, image_size=4)] == [101]
+    (images / "link.png").unlink()
+    write_bad(images / os.fsdecode(b"bad\xe9.png"))
+    assert data.load(f"folder:{images}").check(str(listing)) == [str(images / os.fsdecode(b"bad\xe9.png"))]
+    assert listing.read_bytes().startswith(os.fsencode(images) + b"/bad\xe9.png\t")

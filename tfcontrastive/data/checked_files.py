@@ -69,9 +69,17 @@ class CheckedFiles:
             os.remove(self._list_path)
 
 
+def as_tensor(paths: Sequence[str]) -> tf.Tensor:
+    """Paths, string `[N]`, as the bytes that the file system knows, which need not be UTF-8."""
+    return tf.constant([os.fsencode(path) for path in paths], tf.string)
+
+
 def _stamp(path: str, channels: int) -> str:
     """Changes when the file does, or what is wanted of it."""
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except OSError as error:  # a link to nowhere
+        return f"{error.strerror} {channels}"
     return f"{status.st_size} {status.st_mtime_ns} {channels}"
 
 
@@ -84,7 +92,7 @@ def _reasons(paths: list[str], channels: int) -> dict[str, str]:
 
     if not paths:
         return {}
-    files = tf.data.Dataset.from_tensor_slices((tf.range(len(paths)), paths))
+    files = tf.data.Dataset.from_tensor_slices((tf.range(len(paths)), as_tensor(paths)))
     files = files.map(index_if_good, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
     good = {int(index) for index, _ in files.as_numpy_iterator()}
     return {path: _reason(path, channels) for index, path in enumerate(paths) if index not in good}
@@ -92,7 +100,7 @@ def _reasons(paths: list[str], channels: int) -> dict[str, str]:
 
 def _reason(path: str, channels: int) -> str:
     try:
-        decode(tf.io.read_file(path), channels)
+        decode(tf.io.read_file(os.fsencode(path)), channels)
     except tf.errors.OpError as error:
         return reason(error)
     return "unreadable"
@@ -100,6 +108,6 @@ def _reason(path: str, channels: int) -> str:
 
 def _write(path: str, text: str) -> None:
     """Writes aside and renames, so that a killed process leaves no half a file."""
-    with open(path + ".part", "w", encoding="utf-8") as file:
+    with open(path + ".part", "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     os.replace(path + ".part", path)

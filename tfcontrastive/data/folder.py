@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive.config import InputError
-from tfcontrastive.data.checked_files import CheckedFiles
+from tfcontrastive.data.checked_files import CheckedFiles, as_tensor
 from tfcontrastive.data.encoded import EncodedSource
 from tfcontrastive.data.images import decode
 from tfcontrastive.data.slices import members, parse_split
@@ -79,8 +79,8 @@ class FolderSource(EncodedSource):
 
     def image_shape(self, split: str) -> tuple[int, int, int] | None:
         try:
-            return tuple(decode(tf.io.read_file(self.paths(split)[0]), self.channels).shape)
-        except tf.errors.InvalidArgumentError:
+            return tuple(decode(tf.io.read_file(os.fsencode(self.paths(split)[0])), self.channels).shape)
+        except tf.errors.OpError:
             return None
 
     def paths(self, split: str) -> list[str]:
@@ -134,7 +134,7 @@ class FolderSource(EncodedSource):
             label_of = {name: label for label, name in enumerate(self.class_names or ())}
             with tf.init_scope():  # tensors that traced functions share instead of each holding all paths
                 labels = [label_of.get(_top(file), -1) for _, file in self._chosen(split)]
-                self._listings[split] = tf.constant(self.paths(split)), tf.constant(labels, tf.int32)
+                self._listings[split] = as_tensor(self.paths(split)), tf.constant(labels, tf.int32)
         return self._listings[split]
 
 
