@@ -123,6 +123,20 @@ def test_what_was_checked_is_remembered_until_the_file_changes(hundred):
     assert data.load(f"folder:{hundred / 'images'}").check(listing) == [good]
 
 
+def test_a_folder_that_has_changed_since_is_told_once(hundred, caplog):
+    def said():
+        caplog.clear()
+        data.load(f"folder:{hundred / 'images'}").check(str(hundred / "run" / "bad_files.txt"))
+        return [text for text in caplog.messages if "not those of this run's last start" in text]
+
+    assert said() == []
+    (hundred / "images" / "00.png").unlink()
+    write(hundred / "images" / "new.png")
+    write(hundred / "images" / "01.png", size=(9, 9))
+    assert "2 are new or changed, 1 are gone" in said()[0]
+    assert said() == []
+
+
 def test_a_listing_of_no_bad_files_is_removed(hundred):
     listing = hundred / "run" / "bad_files.txt"
     data.load(f"folder:{hundred / 'images'}").check(str(listing))

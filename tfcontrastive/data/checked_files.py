@@ -43,13 +43,21 @@ class CheckedFiles:
         known = self._recall()
         stamps = {path: _stamp(path, channels) for path in paths}
         unknown = [path for path in paths if known.get(path, [None])[0] != stamps[path]]
+        gone = known.keys() - stamps.keys()
+        if known and (unknown or gone):
+            logging.warning(
+                "The images are not those of this run's last start: %d are new or changed, %d are gone. It goes on with "
+                "those there are.",
+                len(unknown),
+                len(gone),
+            )
         if unknown:
             logging.info("Checking %d image files.", len(unknown))
         reasons = _reasons(unknown, channels)
-        checked = {path: [stamps[path], reasons.get(path)] if path in stamps else None for path in unknown}
-        known |= checked
+        checked = {path: [stamps[path], reasons.get(path)] for path in unknown}
+        known = {path: entry for path, entry in (known | checked).items() if path not in gone}
         bad = {path: known[path][1] for path in paths if known[path][1]}
-        self._remember(known if unknown else None, bad)
+        self._remember(known if unknown or gone else None, bad)
         return bad
 
     def _recall(self) -> dict[str, list]:
