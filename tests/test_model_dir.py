@@ -61,6 +61,17 @@ def test_a_directory_with_other_files_is_refused(tmp_path):
         ModelDir(str(tmp_path)).claim(TrainConfig())
 
 
+def test_a_directory_that_cannot_be_moved_aside_is_refused(tmp_path, monkeypatch):
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    directory = ModelDir(str(tmp_path / "run"))
+    directory.claim(TrainConfig())
+    monkeypatch.setattr(os, "rename", denied)
+    with pytest.raises(InputError, match=r"must be a directory that can be written to.*Permission denied"):
+        directory.claim(TrainConfig(), overwrite=True)
+
+
 def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="must be a directory that can be written to"):

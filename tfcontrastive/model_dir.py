@@ -69,9 +69,9 @@ class ModelDir:
         Raises:
             InputError: another run's directory, one that holds other files, or one that cannot be written to.
         """
-        if overwrite and os.path.isdir(self.path) and os.listdir(self.path):
-            os.rename(self.path, free_name(self.path))
         try:
+            if overwrite and os.path.isdir(self.path) and os.listdir(self.path):
+                os.rename(self.path, free_name(self.path))
             os.makedirs(self.path, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path) as probe:
                 probe.write(b"\0" * 4096)

@@ -72,6 +72,22 @@ def test_links_that_lead_back_end(tmp_path):
     assert data.load(f"folder:{tmp_path}").num_examples("train") == 2
 
 
+@pytest.mark.parametrize(("lister", "where"), [("listdir", ""), ("scandir", "cat")])
+def test_a_folder_that_cannot_be_listed_is_refused(lister, where, tmp_path, monkeypatch):
+    write(tmp_path / "cat/a.png")
+    write(tmp_path / "dog/a.png")
+    lists = getattr(os, lister)
+
+    def denies(path):
+        if path == os.path.join(tmp_path, where).rstrip("/"):
+            raise PermissionError(13, "Permission denied", path)
+        return lists(path)
+
+    monkeypatch.setattr(os, lister, denies)
+    with pytest.raises(InputError, match=f"must be readable as a whole.*{where}': Permission denied"):
+        data.load(f"folder:{tmp_path}")
+
+
 @pytest.mark.parametrize("where", ["missing", "empty"])
 def test_no_images_is_refused(tmp_path, where):
     (tmp_path / "empty").mkdir()

@@ -131,5 +131,6 @@ def _checked_labels(labels, count: int, class_names, where: str) -> np.ndarray |
     lowest, highest = int(labels.min()), int(labels.max())
     limit = len(class_names) if class_names else 2**31 - 1
     if not 0 <= lowest <= highest < limit:
-        raise InputError(f"{where}: labels must be 0..{limit - 1}. Received: {lowest}..{highest}.")
+        rule = f"0..{limit - 1}" if class_names else ">= 0"
+        raise InputError(f"{where}: labels must be {rule}. Received: {lowest}..{highest}.")
     return labels.astype(np.int32)
