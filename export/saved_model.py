@@ -17,7 +17,7 @@ from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.checks import checked_images
 from tfcontrastive.export.fold import fold_batch_norm
 from tfcontrastive.export.image_bytes import decode_images
-from tfcontrastive.export.model_card import model_card, readme
+from tfcontrastive.export.model_card import model_card, read_card, readme
 from tfcontrastive.export.warmup import write_warmup_requests
 from tfcontrastive.trained import ARCHITECTURE, CARD
 
@@ -115,10 +115,19 @@ def save_model(
     return path
 
 
-def save_once(model: keras.Model, base: str | os.PathLike, **options: Any) -> str:
-    """As `save_model` with version 1, unless that is there already: a finished run that is started again keeps it."""
-    path = os.path.join(os.fspath(base), "1")
-    return path if storage.is_dir(path) else save_model(model, base, version=1, **options)
+def save_once(model: keras.Model, base: str | os.PathLike, *, card: dict[str, Any], **options: Any) -> str:
+    """As `save_model`, but a finished run that is started again keeps its newest version.
+
+    One that went on, to another `step` or with another `recipe` than the version's card says, gets the next version.
+    """
+    base = os.fspath(base)
+    versions = [int(name) for name in storage.names_in(base) if name.isdecimal()]
+    if versions:
+        path = os.path.join(base, str(max(versions)))
+        kept = read_card(path)
+        if all(kept.get(name) == card[name] for name in ("step", "recipe")):
+            return path
+    return save_model(model, base, card=card, **options)
 
 
 class _Servable(tf.Module):

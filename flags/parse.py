@@ -96,7 +96,7 @@ def parse(
         near = difflib.get_close_matches(name, list(values), n=1)
         guess = f" Did you mean --{near[0]}?" if near else " See --help."
         raise InputError(f"`--{name}` is not a flag of this command.{guess}") from error
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # ValueError: --noflag=value
         raise InputError(str(error)) from error
     if stray and not positional:
         raise InputError(f"flags must look like --name=value. Received: {stray[0]!r}.")

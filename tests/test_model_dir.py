@@ -33,8 +33,17 @@ def test_another_config_is_refused_with_the_difference(tmp_path):
 def test_a_change_may_be_allowed(tmp_path):
     directory = ModelDir(str(tmp_path / "run"))
     directory.claim(TrainConfig())
-    directory.claim(TrainConfig(optimizer=OptimizerConfig(weight_decay=0.5)), allow_config_change=True)
+    changed = TrainConfig(optimizer=OptimizerConfig(weight_decay=0.5))
+    directory.claim(changed, allow_config_change=True)
+    assert directory.read_config()["weight_decay"] == 1e-6  # until the checkpoint turns out to fit
+    directory.record(changed)
     assert directory.read_config()["weight_decay"] == 0.5
+
+
+def test_a_directory_whose_claim_was_cut_short_is_claimed_again(tmp_path):
+    (tmp_path / "config.json.tmp").write_text("{")
+    ModelDir(str(tmp_path)).claim(TrainConfig())
+    assert os.listdir(tmp_path) == ["config.json"]
 
 
 def test_overwrite_moves_the_old_run_aside(tmp_path):
@@ -50,6 +59,17 @@ def test_a_directory_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="which holds other files"):
         ModelDir(str(tmp_path)).claim(TrainConfig())
+
+
+def test_a_directory_that_cannot_be_moved_aside_is_refused(tmp_path, monkeypatch):
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    directory = ModelDir(str(tmp_path / "run"))
+    directory.claim(TrainConfig())
+    monkeypatch.setattr(os, "rename", denied)
+    with pytest.raises(InputError, match=r"must be a directory that can be written to.*Permission denied"):
+        directory.claim(TrainConfig(), overwrite=True)
 
 
 def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path):

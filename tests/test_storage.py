@@ -77,7 +77,7 @@ def test_the_graph_of_a_model_comes_last(bucket, monkeypatch):
 
 def test_a_place_that_cannot_be_written_to_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="`output_dir` must be a directory that can be written to.*not a directory"):
+    with pytest.raises(InputError, match=r"`output_dir` must be a directory that can be written to.*not a directory"):
         storage.make_writable("output_dir", str(tmp_path / "file" / "run"))
 
 
@@ -100,7 +100,7 @@ def test_a_run_lives_in_a_bucket(bucket, tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(served, trained.encoder(images), atol=1e-5)
     assert export.save_model(trained.encoder, f"{run}/saved_model") == f"{run}/saved_model/2"
 
-    assert main(words(dataset, run, learning_rate=3, **flags) + ["--overwrite"]) == 0
+    assert main([*words(dataset, run, learning_rate=3, **flags), "--overwrite"]) == 0
     assert json.loads(storage.read_text(f"{run}.1/config.json"))["learning_rate"] != 3
     assert os.listdir(tmp_path) == ["images.npz"]
 

@@ -83,7 +83,7 @@ class Checked:
             for rule, limit in field.metadata.get("rules", {}).items():
                 sign, holds = _SIGNS[rule]
                 if not holds(value, limit):
-                    raise InputError(f"`{field.name}` must be {sign} {limit:g}. Received: {field.name}={value!r}.")
+                    raise InputError(f"`{field.name}` must be {sign} {limit:.10g}. Received: {field.name}={value!r}.")
 
 
 def value_types(hint: Any) -> tuple[type, ...]:
@@ -109,7 +109,7 @@ class DataConfig(Checked):
     )
     data_dir: str | None = option(None, "Directory where prepared tensorflow-datasets are stored.", may_change=True)
     train_split: str = option("train", "Split for training; slices such as train[:90%] work for every source.")
-    eval_split: str | None = option(None, "Split for evaluation; default: validation, else test, where there is one.")
+    eval_split: str | None = option(None, "Split for evaluation; default: validation or val, else test, where there is one.")
     image_size: int = option(224, "Height and width of the views, in pixels.", at_least=1)
     cache_dataset: bool | None = option(
         None, "Hold the decoded images in memory; default: when they are small.", may_change=True
@@ -237,7 +237,9 @@ class RunConfig(DeviceConfig):
     )
     eval_batch_size: int = option(256, "Batch size for evaluation.", at_least=1, may_change=True)
     eval_steps: int = option(0, "Evaluate on this many batches; 0: on the whole split.", at_least=0, may_change=True)
-    seed: int = option(0, "Seed of the weights, the order of the images and the augmentation.", at_least=0)
+    seed: int = option(
+        0, "Seed of the weights, the order of the images and the augmentation.", at_least=0, at_most=2**32 - 1
+    )
     deterministic: bool = option(False, "Bit-equal runs: only deterministic kernels.", may_change=True)
     mixed_precision: str = option(
         "float32", "Precision of activations; weights stay float32.", choices=("float32", "bfloat16", "float16")

@@ -14,6 +14,7 @@ from tfcontrastive.builders import build_encoder, precision
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.model_dir import ModelDir, write_json
+from tfcontrastive.run import card_of
 from tfcontrastive.supervised import train_supervised
 from tfcontrastive.train import TrainResult, batches, train
 
@@ -77,7 +78,8 @@ def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[
     )
     measured.append(measure("supervised", supervised, config, source, time.monotonic() - supervised_start))
 
-    saved = export.save_once(result.model, directory.saved_model, image_size=config.data.image_size)
+    card = card_of(config, directory, result.plan.steps)
+    saved = export.save_once(result.model, directory.saved_model, image_size=config.data.image_size, card=card)
     write_projector(directory, source, measured[2])
     metrics = {one.name.replace(" ", "_"): {**one.metrics, "train_seconds": one.seconds} for one in measured}
     write_page(directory, config, result, measured, saved)

@@ -31,7 +31,7 @@ from tfcontrastive.encoders.rebuild import copy_weights, head_start, rebuild
 from tfcontrastive.evaluate.checks import check_classes, checked_labels
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.objectives import CrossEntropy
-from tfcontrastive.train import claim, eval_split, fit, load_source, make_plan, make_strategy
+from tfcontrastive.train import HOLD_OUT, claim, eval_split, fit, load_source, make_plan, make_strategy
 from tfcontrastive.trained import Trained, load_trained
 
 SUBSET = "label_subset.json"
@@ -195,7 +195,7 @@ class Job:
             self.model,
             self.batches,
             self.plan,
-            config.loop,
+            config,
             title=config.train_mode,
             views=self.first_views(),
             measure=[accuracy],
@@ -258,7 +258,7 @@ class Job:
         """Held-out images that cannot be measured are refused before the training, not after it."""
         if self.split is None:
             name = self.source.name
-            logging.info("%s has no held-out split: no accuracy. Name one, such as --eval_split=train[90%%:].", name)
+            logging.info("%s has no held-out split: no accuracy. Hold a part out: " + HOLD_OUT, name)
         elif self.source.num_classes is not None:
             labels = data.labels_of(self.source, self.split)
             checked_labels(f"labels of {self.split}", labels, len(labels), self.num_classes)

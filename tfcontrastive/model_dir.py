@@ -72,16 +72,22 @@ class ModelDir:
             InputError: another run's directory, one that holds other files, or one that cannot be written to.
         """
         if overwrite and storage.names_in(self.path):
-            storage.move(self.path, storage.free_name(self.path))
+            storage.move_aside("model_dir", self.path)
         storage.make_writable("model_dir", self.path)
         if storage.exists(self.config):
             self._compare(config, allow_config_change)
-        elif storage.names_in(self.path):
+            return
+        if not all(name.endswith(".tmp") for name in storage.names_in(self.path)):  # what a kill may have left
             raise InputError(
                 f"`model_dir` must be new, empty or a run's own. Received: {self.path!r}, which holds other files. "
                 "Choose another directory, or --overwrite to move this one aside."
             )
-        self._write(config)
+        self.record(config)
+
+    def record(self, config: TrainConfig) -> None:
+        """Writes the config. Of a directory that is a run's own already: once its checkpoint turned out to fit."""
+        values = {name: value for name, (_, value) in leaves(config).items()}
+        write_json(self.config, {"tfcontrastive": tfcontrastive.__version__, **values})
 
     def read_config(self) -> dict[str, Any]:
         """The stored run's settings, by name."""
@@ -98,10 +104,6 @@ class ModelDir:
                 f"`model_dir` {self.path!r} was written with another configuration: {shown}. Use another directory, "
                 "--overwrite to move that run aside, or --allow_config_change to go on from its checkpoint."
             )
-
-    def _write(self, config: TrainConfig) -> None:
-        values = {name: value for name, (_, value) in leaves(config).items()}
-        write_json(self.config, {"tfcontrastive": tfcontrastive.__version__, **values})
 
 
 def write_json(path: str, values: dict[str, Any]) -> None:

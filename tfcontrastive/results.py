@@ -107,7 +107,7 @@ class Results:
                 "Choose another directory, or --overwrite to move this one aside."
             )
         if distribute.is_chief():
-            storage.move(self.path, storage.free_name(self.path))
+            storage.move_aside("output_dir", self.path)
 
     def add(self, trained: Trained, result: Result) -> None:
         """Writes a result beside the others: numbers, TensorBoard scalars and the report's page."""

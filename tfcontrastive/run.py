@@ -68,7 +68,7 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
             f"its SavedModel is {directory.saved_model}."
         )
     config = read_config(stored, image_size)
-    newest = tf.train.latest_checkpoint(directory.checkpoints)
+    newest = checkpoints.newest(directory.checkpoints)
     if newest is None:
         raise InputError(f"`model_dir` must hold a checkpoint. Received: {directory.path!r}, without one.")
     step = checkpoints.newest_step(directory.checkpoints)
@@ -85,7 +85,7 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
         probe = shapes[1 + max(variables.index(id(variable)) for variable in model.encoder.variables)]
         model = build_model(config, types.SimpleNamespace(num_classes=probe[-1], channels=channels), plan)
     checkpoints.restore(newest, model)
-    return Run(config, model, step, _card(config, directory, step))
+    return Run(config, model, step, card_of(config, directory, step))
 
 
 def read_config(stored: dict[str, Any], image_size: int | None = None) -> TrainConfig:
@@ -95,7 +95,7 @@ def read_config(stored: dict[str, Any], image_size: int | None = None) -> TrainC
     return config if image_size is None else replace_leaves(config, {"image_size": image_size})
 
 
-def _card(config: TrainConfig, directory: ModelDir, step: int) -> dict[str, Any]:
+def card_of(config: TrainConfig, directory: ModelDir, step: int) -> dict[str, Any]:
     """What the run adds to the model's card; metrics only where they are those of this step."""
     values = {name: value for name, (field, value) in leaves(config).items() if not field.metadata["may_change"]}
     data = {name: values[name] for name in ("dataset", "train_split", "image_size")}

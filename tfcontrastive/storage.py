@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -59,13 +60,18 @@ def _files_in(directory: str) -> Iterator[str]:
         yield from _files_in(path) if is_dir(path) else [path]
 
 
-def free_name(path: str) -> str:
-    """The first of `<path>.1`, `<path>.2`, ... that does not exist."""
+def move_aside(argument: str, path: str) -> None:
+    """Moves a directory to the first of `<path>.1`, `<path>.2`, ... that does not exist.
+
+    Raises:
+        InputError: naming the argument and the reason.
+    """
     path = path.rstrip("/")
     number = 1
     while exists(f"{path}.{number}"):
         number += 1
-    return f"{path}.{number}"
+    with _told(argument, path):
+        move(path, f"{path}.{number}")
 
 
 def make_writable(argument: str, path: str) -> None:
@@ -74,14 +80,20 @@ def make_writable(argument: str, path: str) -> None:
     Raises:
         InputError: naming the argument and the reason.
     """
-    probe = os.path.join(path, ".probe")
-    try:
+    probe = os.path.join(path, ".probe.tmp")
+    with _told(argument, path):
         make_dirs(path)
         with tf.io.gfile.GFile(probe, "wb") as file:
             file.write(b"\0" * 4096)
         tf.io.gfile.remove(probe)
-    except tf.errors.OpError as error:
-        reason = error.message.rpartition("; ")[2]
+
+
+@contextlib.contextmanager
+def _told(argument: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.message.rpartition("; ")[2]
         raise InputError(
             f"`{argument}` must be a directory that can be written to. Received: {path!r}: {reason}."
         ) from error

@@ -14,10 +14,12 @@ from tfcontrastive import data, distribute, methods
 from tfcontrastive.builders import build_model
 from tfcontrastive.callbacks import Checkpoints, Monitor, NanGuard, Progress, Summaries
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.config import InputError, RunConfig, TrainConfig, differences
+from tfcontrastive.config import InputError, TrainConfig, differences
 from tfcontrastive.encoders.rebuild import copy_weights, differing
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.plan import Plan
+
+HOLD_OUT = "--train_split=train[:90%%] --eval_split=train[90%%:]"  # of both, lest the held-out images are learned from
 
 
 class Start(Protocol):
@@ -94,7 +96,7 @@ def train(
         model,
         lambda step: batches(config, model, source, step),
         plan,
-        loop,
+        config,
         title=title or config.method,
         views=views,
         measure=[monitor, *callbacks],
@@ -109,7 +111,7 @@ def fit(
     model: keras.Model,
     batches: Callable[[int], tf.data.Dataset],
     plan: Plan,
-    loop: RunConfig,
+    config: TrainConfig,
     *,
     title: str,
     views: Sequence[tf.Tensor] = (),
@@ -121,7 +123,7 @@ def fit(
     Args:
         model: at its first weights.
         batches: the endless batches from a step on.
-        plan, loop: of the run.
+        plan, config: of the run.
         title: shown beside the progress.
         views: pictures of what the network sees, for TensorBoard.
         measure: callbacks that add to the logs of an epoch, called before the logs are written.
@@ -131,8 +133,9 @@ def fit(
         the seconds of training, in this process and those before it.
 
     Raises:
-        InputError: the newest checkpoint is of another network, or a loss is not finite.
+        InputError: the newest checkpoint is of another network or past the end, or a loss is not finite.
     """
+    loop = config.loop
     directory = ModelDir(loop.model_dir)
     checkpoints = Checkpoints(
         directory.checkpoints, every_steps=plan.checkpoint_steps, last_step=plan.steps, keep=loop.keep_checkpoint_max
@@ -143,6 +146,13 @@ def fit(
             "`model_dir` must be a directory that all workers share, as on network storage. "
             f"Received: {loop.model_dir!r}, whose newest checkpoint is not the same everywhere."
         )
+    if first_step > plan.steps:
+        raise InputError(
+            f"a run must be at least as long as it is already. Received: {plan.steps} steps, and a checkpoint of step "
+            f"{first_step} in {directory.checkpoints!r}. Raise --train_epochs or --train_steps, or use another directory."
+        )
+    if distribute.is_chief():
+        directory.record(config)
     if first_step:
         logging.info("Going on from step %d of %d.", first_step, plan.steps)
     summaries = Summaries(
@@ -172,7 +182,8 @@ def fit(
             )
     finally:
         progress.close()
-    return read_history(directory.history)[-1]["seconds"] if distribute.is_chief() else summaries.seconds()
+    history = read_history(directory.history) if distribute.is_chief() else []
+    return history[-1]["seconds"] if history else summaries.seconds()
 
 
 def evaluate_run(config: TrainConfig) -> dict[str, float]:
@@ -306,18 +317,18 @@ def start_from(model: methods.ContrastiveModel, start: Start) -> None:
 
 
 def eval_split(config: TrainConfig, source: data.Source) -> str | None:
-    """The held-out split: the one asked for, else `validation`, else `test`, else none."""
+    """The held-out split: the one asked for, else `validation` or `val`, else `test`, else none."""
     if config.data.eval_split is not None:
         source.num_examples(config.data.eval_split)
         return config.data.eval_split
-    return next((name for name in ("validation", "test") if name in source.splits), None)
+    return next((name for name in ("validation", "val", "test") if name in source.splits), None)
 
 
 def make_monitor(config: TrainConfig, source: data.Source, plan: Plan) -> Monitor:
     """The run's monitor, on the training images that fit in its memory and the held-out split."""
     loop, split = config.loop, eval_split(config, source)
     if split is None:
-        logging.info("%s has no held-out split: no kNN. Name one, such as --eval_split=train[90%%:].", source.name)
+        logging.info("%s has no held-out split: no kNN. Hold a part out: " + HOLD_OUT, source.name)
 
     def images(name: str, limit: int | None):
         return data.eval_batches(

@@ -169,7 +169,7 @@ def _of_run(model_dir: str, image_size: int | None) -> Trained:
 
 def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | None) -> Trained:
     directory = ModelDir(model_dir)
-    newest = tf.train.latest_checkpoint(directory.checkpoints)
+    newest = checkpoints.newest(directory.checkpoints)
     if newest is None:
         raise InputError(f"`checkpoint` must hold a checkpoint. Received: {model_dir}, without one.")
     network = json.loads(storage.read_text(directory.network))

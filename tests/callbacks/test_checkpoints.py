@@ -1,6 +1,7 @@
 """When checkpoints are written, by whom, and what is in them."""
 
 import json
+import os
 
 import keras
 import numpy as np
@@ -81,3 +82,31 @@ def test_no_checkpoint_is_past_an_epoch_whose_records_are_not_written(tmp_path):
     with pytest.raises(Killed):
         fit(tmp_path, Records())
     assert newest_step(str(tmp_path)) == 2 * STEPS - 2
+
+
+def go_on(directory) -> int:
+    return Checkpoints(directory, every_steps=1, last_step=9).restore(model())
+
+
+def test_where_the_newest_is_gone_the_one_before_it_is_the_newest(tmp_path):
+    fit(tmp_path)
+    for path in tmp_path.glob("step-8.*"):
+        path.unlink()
+    assert (go_on(str(tmp_path)), newest_step(str(tmp_path))) == (6, 6)
+
+
+def test_checkpoints_are_found_without_their_list(tmp_path):
+    fit(tmp_path, every_steps=4, epochs=3)  # 12 comes after 8, though not in the alphabet
+    (tmp_path / "checkpoint").write_text("")
+    with pytest.raises(InputError, match=r"checkpoint must name the newest checkpoint.*Delete it"):
+        go_on(str(tmp_path))
+    (tmp_path / "checkpoint").unlink()
+    assert go_on(str(tmp_path)) == 12
+
+
+@pytest.mark.parametrize("file", ["step-8.index", "step-8.data-00000-of-00001"])
+def test_a_damaged_checkpoint_is_refused_with_what_to_do(file, tmp_path):
+    fit(tmp_path)
+    os.truncate(tmp_path / file, (tmp_path / file).stat().st_size // 2)
+    with pytest.raises(InputError, match=r"must be whole.*step-8.*delete its files"):
+        go_on(str(tmp_path))

@@ -32,6 +32,8 @@ def dataset(tmp_path):
         ({"dataset": "cifar11"}, ["cifar11", "'cifar10'"]),
         ({"learning_rat": 1}, ["`--learning_rat`", "--learning_rate"]),
         ({"recipe": "simclr_cifar"}, ["`recipe`", "simclr_cifar10_r18"]),
+        ({"seed": 2**32}, ["`seed` must be <= 4294967295", "seed=4294967296"]),
+        ({"nouse_blur": "yes"}, ["--nouse_blur=yes does not take an argument"]),
         ({"resnet_depth": 19}, ["`resnet_depth` must be one of", "19"]),
         ({"train_batch_size": 100}, ["`train_batch_size` must be at most the number of training images, 64", "100"]),
         ({"num_virtual_replicas": 2, "train_batch_size": 15}, ["multiple of the number of replicas, 2", "15"]),
@@ -66,6 +68,18 @@ def test_a_label_out_of_range(capsys, tmp_path):
     images = np.zeros((64, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "bad.npz", images=images, labels=np.full(64, -7))
     fails(capsys, words(f"npz:{tmp_path / 'bad.npz'}", tmp_path / "run"), "label", "-7")
+
+
+@pytest.mark.parametrize("bad", [[0], [20]])
+def test_a_record_that_cannot_be_decoded(capsys, tmp_path, bad):
+    """Whether it is the first, or met while training since images of several sizes are not held."""
+    with tf.io.TFRecordWriter(str(tmp_path / "images.tfrecord")) as file:
+        for i in range(21):
+            image = b"no image" if i in bad else tf.io.encode_png(tf.zeros([8, 8 + i, 3], tf.uint8)).numpy()
+            feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
+            file.write(tf.train.Example(features=tf.train.Features(feature={"image": feature})).SerializeToString())
+    flags = {"train_steps": 3, "cache_dataset": False}
+    fails(capsys, words(f"tfrecord:{tmp_path / 'images.tfrecord'}", tmp_path / "run", **flags), "Unknown image file format")
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(capsys, tmp_path, dataset):

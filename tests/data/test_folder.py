@@ -72,6 +72,22 @@ def test_links_that_lead_back_end(tmp_path):
     assert data.load(f"folder:{tmp_path}").num_examples("train") == 2
 
 
+@pytest.mark.parametrize(("lister", "where"), [("listdir", ""), ("scandir", "cat")])
+def test_a_folder_that_cannot_be_listed_is_refused(lister, where, tmp_path, monkeypatch):
+    write(tmp_path / "cat/a.png")
+    write(tmp_path / "dog/a.png")
+    lists = getattr(os, lister)
+
+    def denies(path):
+        if path == os.path.join(tmp_path, where).rstrip("/"):
+            raise PermissionError(13, "Permission denied", path)
+        return lists(path)
+
+    monkeypatch.setattr(os, lister, denies)
+    with pytest.raises(InputError, match=f"must be readable as a whole.*{where}': Permission denied"):
+        data.load(f"folder:{tmp_path}")
+
+
 @pytest.mark.parametrize("where", ["missing", "empty"])
 def test_no_images_is_refused(tmp_path, where):
     (tmp_path / "empty").mkdir()
@@ -123,6 +139,20 @@ def test_what_was_checked_is_remembered_until_the_file_changes(hundred):
     assert data.load(f"folder:{hundred / 'images'}").check(listing) == [good]
 
 
+def test_a_folder_that_has_changed_since_is_told_once(hundred, caplog):
+    def said():
+        caplog.clear()
+        data.load(f"folder:{hundred / 'images'}").check(str(hundred / "run" / "bad_files.txt"))
+        return [text for text in caplog.messages if "not those of this run's last start" in text]
+
+    assert said() == []
+    (hundred / "images" / "00.png").unlink()
+    write(hundred / "images" / "new.png")
+    write(hundred / "images" / "01.png", size=(9, 9))
+    assert "2 are new or changed, 1 are gone" in said()[0]
+    assert said() == []
+
+
 def test_a_listing_of_no_bad_files_is_removed(hundred):
     listing = hundred / "run" / "bad_files.txt"
     data.load(f"folder:{hundred / 'images'}").check(str(listing))
@@ -147,9 +177,30 @@ def test_unusual_files_decode(tmp_path):
     color.convert("L").save(tmp_path / "gray.jpg")
     color.convert("P").save(tmp_path / "palette.png")
     color.save(tmp_path / "some.bmp")
+    color.convert("P").save(tmp_path / "palette.bmp")
+    color.convert("L").save(tmp_path / "gray.bmp")
     color.save(tmp_path / "moving.gif", save_all=True, append_images=[color.rotate(90)])
     for channels in (1, 3):
         source = data.load(f"folder:{tmp_path}", channels=channels)
         assert source.check() == []
         for path in source.paths("train"):
-            assert decode(tf.io.read_file(path), channels).shape == (5, 4, channels), path
+            decoded = decode(tf.io.read_file(path), channels)
+            assert decoded.shape == (5, 4, channels), path
+            if channels == 3 and path.endswith(("bmp", "palette.png", "gif")):  # nothing is lost in them
+                np.testing.assert_array_equal(decoded, Image.open(path).convert("RGB"), err_msg=path)
+
+
+def test_links_to_nowhere_and_names_that_are_not_utf8(hundred):
+    images, listing = hundred / "images", hundred / "run" / "bad_files.txt"
+    (images / "99.jpg").unlink()
+    (images / "link.png").symlink_to(hundred / "nothing.png")
+    for name in (b"caf\xe9.png", b"bad\xe9.png"):
+        write(images / os.fsdecode(name))
+    source = data.load(f"folder:{images}", cache=False)
+    assert source.check(str(listing)) == [str(images / "link.png")]
+    assert source.num_examples("train") == 101
+    assert [len(batch["label"]) for batch in data.eval_batches(source, "train", batch_size=200, image_size=4)] == [101]
+    (images / "link.png").unlink()
+    write_bad(images / os.fsdecode(b"bad\xe9.png"))
+    assert data.load(f"folder:{images}").check(str(listing)) == [str(images / os.fsdecode(b"bad\xe9.png"))]
+    assert listing.read_bytes().startswith(os.fsencode(images) + b"/bad\xe9.png\t")

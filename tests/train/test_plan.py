@@ -1,11 +1,14 @@
 """The numbers of a run: steps, segments of `fit`, learning rates."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tfcontrastive import data
 from tfcontrastive.config import LoopConfig, OptimizerConfig, TrainConfig
 from tfcontrastive.plan import Plan
+from tfcontrastive.train import eval_split
 
 
 def plan(num_examples: int = 50_000, **loop) -> Plan:
@@ -46,3 +49,13 @@ def test_segments_lead_from_any_step_to_the_last(num_examples, batch, steps, dat
         step += (last - first) * length
         assert step == steps or step % made.epoch_steps == 0
     assert step == steps
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [(("train", "test", "validation"), "validation"), (("train", "test", "val"), "val"), (("train",), None)],
+)
+def test_the_held_out_split(splits, expected):
+    images = np.zeros((2, 4, 4, 1), np.uint8)
+    source = data.ArraySource(dict.fromkeys(splits, (images, None)))
+    assert eval_split(TrainConfig(), source) == expected

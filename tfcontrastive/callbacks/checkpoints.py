@@ -39,11 +39,11 @@ class Checkpoints(keras.callbacks.Callback):
 
     def restore(self, model: keras.Model) -> int:
         """Restores the newest checkpoint, if there is one, into a compiled model; returns its step (0: none)."""
+        path = newest(self.directory)
         self.set_model(model)
-        newest = tf.train.latest_checkpoint(self.directory)
-        if newest is None:
+        if path is None:
             return 0
-        restore(newest, model)
+        restore(path, model)
         self._step = distribute.step_of(model)
         return self._step
 
@@ -71,11 +71,6 @@ class Checkpoints(keras.callbacks.Callback):
         if self._due:
             self._manager.save(checkpoint_number=self._step)
             self._due = False
-
-    @property
-    def newest(self) -> str | None:
-        """The path of the newest checkpoint."""
-        return tf.train.latest_checkpoint(self.directory)
 
 
 def passes(before: int, step: int, every: int) -> bool:
@@ -116,12 +111,39 @@ def _restore(path: str, checkpoint: tf.train.Checkpoint, *, whole: bool) -> None
     try:
         status = checkpoint.restore(path)
         status.assert_consumed() if whole else status.expect_partial().assert_existing_objects_matched()
-    except (ValueError, AssertionError, tf.errors.OpError) as error:
+    except (ValueError, AssertionError, IndexError, tf.errors.OpError) as error:  # IndexError: a file that ends too early
         reason = str(error).splitlines()[0]
-        raise InputError(f"the checkpoint must be of this very network. Received: {path}: {reason}") from error
+        raise InputError(
+            f"the checkpoint must be whole and of this very network. Received: {path}: {reason}. If it is damaged, delete "
+            "its files: the one before it is then the newest."
+        ) from error
+
+
+def newest(directory: str) -> str | None:
+    """The path of the newest checkpoint under a directory: the one named last, or where that one is gone, the last there is.
+
+    Raises:
+        InputError: the list of checkpoints is not whole.
+    """
+    try:
+        named = tf.train.get_checkpoint_state(directory)
+    except ValueError as error:
+        raise InputError(
+            f"{os.path.join(directory, 'checkpoint')} must name the newest checkpoint. Received: an empty file. Delete it: "
+            "the newest one is found without it."
+        ) from error
+    if named is not None and tf.io.gfile.exists(named.model_checkpoint_path + ".index"):
+        return named.model_checkpoint_path
+    files = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+    there = [os.path.join(directory, name.removesuffix(".index")) for name in files if name.endswith(".index")]
+    return max(there, key=_step, default=None)
 
 
 def newest_step(directory: str) -> int | None:
     """The step of the newest checkpoint under a directory, without reading it."""
-    path = tf.train.latest_checkpoint(directory)
-    return None if path is None else int(os.path.basename(path).rpartition("-")[2])
+    path = newest(directory)
+    return None if path is None else _step(path)
+
+
+def _step(path: str) -> int:
+    return int(os.path.basename(path).rpartition("-")[2])

@@ -132,6 +132,7 @@ def finish(result: Any) -> None:
             preprocessing=result.preprocessing,
             probe=result.model.head,
             card={
+                "step": distribute.step_of(result.model),
                 "recipe": recipe,
                 "metrics": result.metrics,
                 "class_names": result.source.class_names,

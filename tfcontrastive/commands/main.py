@@ -58,6 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if _disk_is_full(error):
             return _fail("the disk is full: make room and start the same command again; earlier checkpoints are kept.")
+        if "IteratorGetNext" in str(error):  # TensorFlow's op that asks the input pipeline for a batch
+            from tfcontrastive.data.images import reason
+
+            return _fail(f"an image cannot be read: {reason(error)} Earlier checkpoints are kept.")
         raise
 
 

@@ -48,6 +48,7 @@ def run(words: Sequence[str]) -> int:
     from tfcontrastive import distribute, export
     from tfcontrastive.data import Preprocessing
     from tfcontrastive.model_dir import ModelDir
+    from tfcontrastive.run import card_of
     from tfcontrastive.train import evaluate_run, train
 
     if values["mode"].value == "eval":
@@ -66,6 +67,7 @@ def run(words: Sequence[str]) -> int:
             directory.saved_model,
             image_size=config.data.image_size,
             preprocessing=Preprocessing.named(config.encoder.preprocessing),
+            card=card_of(config, directory, result.plan.steps),
         )
         show(result.metrics)
         print(f"SavedModel: {path}")

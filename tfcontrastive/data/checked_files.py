@@ -44,13 +44,21 @@ class CheckedFiles:
         known = self._recall()
         stamps = {path: _stamp(path, channels) for path in paths}
         unknown = [path for path in paths if known.get(path, [None])[0] != stamps[path]]
+        gone = known.keys() - stamps.keys()
+        if known and (unknown or gone):
+            logging.warning(
+                "The images are not those of this run's last start: %d are new or changed, %d are gone. It goes on with "
+                "those there are.",
+                len(unknown),
+                len(gone),
+            )
         if unknown:
             logging.info("Checking %d image files.", len(unknown))
         reasons = _reasons(unknown, channels)
-        checked = {path: [stamps[path], reasons.get(path)] if path in stamps else None for path in unknown}
-        known |= checked
+        checked = {path: [stamps[path], reasons.get(path)] for path in unknown}
+        known = {path: entry for path, entry in (known | checked).items() if path not in gone}
         bad = {path: known[path][1] for path in paths if known[path][1]}
-        self._remember(known if unknown else None, bad)
+        self._remember(known if unknown or gone else None, bad)
         return bad
 
     def _recall(self) -> dict[str, list]:
@@ -64,14 +72,23 @@ class CheckedFiles:
         if known is not None:
             storage.write(self._memory_path, json.dumps(known))
         if bad:
-            storage.write(self._list_path, "".join(f"{path}\t{reason}\n" for path, reason in bad.items()))
+            lines = "".join(f"{path}\t{reason}\n" for path, reason in bad.items())
+            storage.write(self._list_path, lines.encode("utf-8", "surrogateescape"))
         elif storage.exists(self._list_path):
             tf.io.gfile.remove(self._list_path)
 
 
+def as_tensor(paths: Sequence[str]) -> tf.Tensor:
+    """Paths, string `[N]`, as the bytes that the file system knows, which need not be UTF-8."""
+    return tf.constant([os.fsencode(path) for path in paths], tf.string)
+
+
 def _stamp(path: str, channels: int) -> str:
     """Changes when the file does, or what is wanted of it."""
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except OSError as error:  # a link to nowhere
+        return f"{error.strerror} {channels}"
     return f"{status.st_size} {status.st_mtime_ns} {channels}"
 
 
@@ -84,7 +101,7 @@ def _reasons(paths: list[str], channels: int) -> dict[str, str]:
 
     if not paths:
         return {}
-    files = tf.data.Dataset.from_tensor_slices((tf.range(len(paths)), paths))
+    files = tf.data.Dataset.from_tensor_slices((tf.range(len(paths)), as_tensor(paths)))
     files = files.map(index_if_good, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
     good = {int(index) for index, _ in files.as_numpy_iterator()}
     return {path: _reason(path, channels) for index, path in enumerate(paths) if index not in good}
@@ -92,7 +109,7 @@ def _reasons(paths: list[str], channels: int) -> dict[str, str]:
 
 def _reason(path: str, channels: int) -> str:
     try:
-        decode(tf.io.read_file(path), channels)
+        decode(tf.io.read_file(os.fsencode(path)), channels)
     except tf.errors.OpError as error:
         return reason(error)
     return "unreadable"

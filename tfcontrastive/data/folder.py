@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive.config import InputError
-from tfcontrastive.data.checked_files import CheckedFiles
+from tfcontrastive.data.checked_files import CheckedFiles, as_tensor
 from tfcontrastive.data.encoded import EncodedSource
 from tfcontrastive.data.images import decode
 from tfcontrastive.data.slices import members, parse_split
@@ -79,8 +79,8 @@ class FolderSource(EncodedSource):
 
     def image_shape(self, split: str) -> tuple[int, int, int] | None:
         try:
-            return tuple(decode(tf.io.read_file(self.paths(split)[0]), self.channels).shape)
-        except tf.errors.InvalidArgumentError:
+            return tuple(decode(tf.io.read_file(os.fsencode(self.paths(split)[0])), self.channels).shape)
+        except tf.errors.OpError:
             return None
 
     def paths(self, split: str) -> list[str]:
@@ -134,7 +134,7 @@ class FolderSource(EncodedSource):
             label_of = {name: label for label, name in enumerate(self.class_names or ())}
             with tf.init_scope():  # tensors that traced functions share instead of each holding all paths
                 labels = [label_of.get(_top(file), -1) for _, file in self._chosen(split)]
-                self._listings[split] = tf.constant(self.paths(split)), tf.constant(labels, tf.int32)
+                self._listings[split] = as_tensor(self.paths(split)), tf.constant(labels, tf.int32)
         return self._listings[split]
 
 
@@ -142,7 +142,10 @@ def _split_roots(path: str) -> dict[str, str]:
     """{split: folder}."""
     if not os.path.isdir(path):
         raise InputError(f"`folder:` must name a folder. Received: {path!r}.")
-    names = sorted(name for name in os.listdir(path) if not _is_hidden(name))
+    try:
+        names = sorted(name for name in os.listdir(path) if not _is_hidden(name))
+    except OSError as error:
+        _refuse(error)
     if names and all(name in _SPLIT_NAMES and os.path.isdir(os.path.join(path, name)) for name in names):
         return {name: os.path.join(path, name) for name in names}
     return {"train": path}
@@ -151,7 +154,7 @@ def _split_roots(path: str) -> dict[str, str]:
 def image_files(root: str) -> list[str]:
     """Paths of the image files below a folder, relative to it, sorted."""
     found, seen = [], set()
-    for directory, folders, files in os.walk(root, followlinks=True):
+    for directory, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(directory)
         folders[:] = [name for name in folders if not _is_hidden(name)] if real not in seen else []
         if real in seen:  # a link that leads back
@@ -163,6 +166,11 @@ def image_files(root: str) -> list[str]:
             if name.lower().endswith(EXTENSIONS) and not _is_hidden(name)
         ]
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed may be a whole class."""
+    raise InputError(f"`folder:` must be readable as a whole. Received: {error.filename!r}: {error.strerror}.") from error
 
 
 def _class_names(files: list[str]) -> tuple[str, ...] | None:

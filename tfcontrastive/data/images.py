@@ -31,7 +31,12 @@ def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
         return tf.io.decode_image(encoded, channels, expand_animations=False)
 
     def of_three_channels():  # decoders that cannot convert
-        image = tf.io.decode_image(encoded, 3, expand_animations=False)
+        is_bmp = tf.strings.substr(encoded, 0, 2) == b"BM"
+        image = tf.cond(
+            tf.cond(is_bmp, lambda: _has_palette(encoded), lambda: False),
+            lambda: _by_palette(encoded),
+            lambda: tf.io.decode_image(encoded, 3, expand_animations=False),
+        )
         return tf.image.rgb_to_grayscale(image) if channels == 1 else image
 
     is_png = tf.strings.substr(encoded, 0, 8) == _PNG_SIGNATURE
@@ -99,6 +104,20 @@ def _is_simple_jpeg(encoded: tf.Tensor, channels: int) -> tf.Tensor:
     if channels != 1:
         return is_jpeg
     return tf.cond(is_jpeg, lambda: tf.image.extract_jpeg_shape(encoded)[2] < 4, lambda: False)
+
+
+def _has_palette(bmp: tf.Tensor) -> tf.Tensor:
+    """Whether a BMP has 8 bits a pixel."""
+    return tf.io.decode_raw(tf.strings.substr(bmp, 28, 1), tf.uint8)[0] == 8
+
+
+def _by_palette(bmp: tf.Tensor) -> tf.Tensor:
+    """uint8 `[H, W, 3]` of a BMP with 8 bits a pixel, of which TensorFlow gives the numbers of the colours."""
+    pixels_at, header = (tf.io.decode_raw(tf.strings.substr(bmp, at, 4), tf.int32)[0] for at in (10, 14))
+    count = (pixels_at - 14 - header) // 4
+    colours = tf.io.decode_raw(tf.strings.substr(bmp, 14 + header, 4 * count), tf.uint8)
+    numbers = tf.io.decode_image(bmp, 3, expand_animations=False)[..., 0]
+    return tf.gather(tf.reshape(colours, [-1, 4])[:, 2::-1], tf.cast(numbers, tf.int32))  # blue comes first
 
 
 def _view(pixels: tf.Tensor, box: tf.Tensor, mirrored: tf.Tensor, channels: int, size: int) -> tf.Tensor:

@@ -106,9 +106,11 @@ class TfRecordSource(EncodedSource):
         return examples.shuffle(self._buffer(stop - start), seed=seeds[1], reshuffle_each_iteration=False)
 
     def image_shape(self, split: str) -> tuple[int, int, int] | None:
-        for encoded, _ in self.references(split).take(1):
+        try:
+            encoded, _ = next(iter(self.references(split)))
             return tuple(decode(encoded, self.channels).shape)
-        return None
+        except tf.errors.OpError:
+            return None
 
     @functools.cached_property
     def _content(self) -> _Content:

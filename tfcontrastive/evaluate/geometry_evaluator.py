@@ -68,7 +68,7 @@ class Geometry(FeatureEvaluator):
     def _only_split(self, source: data.Source) -> str:
         if self.eval_split is not None:
             return self.eval_split
-        return next((name for name in ("test", "validation") if name in source.splits), source.splits[0])
+        return next((name for name in ("test", "validation", "val") if name in source.splits), source.splits[0])
 
     def _views(self, source, split, size, batch, steps):
         """The two views of the split's images, each image once, as two datasets in the same order."""
