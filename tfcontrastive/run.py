@@ -108,5 +108,8 @@ def card_of(config: TrainConfig, directory: ModelDir, step: int) -> dict[str, An
 
 def _shapes(checkpoint: str) -> list[list[int]]:
     """The shapes of the model's variables, in the order in which `checkpoint_of` counts them."""
-    shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+    try:
+        shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+    except checkpoints.DAMAGE as error:
+        raise checkpoints.damaged(checkpoint, error) from error
     return [shapes[name] for name in sorted(shapes) if name.startswith("model_") and name.endswith(_VALUE)]

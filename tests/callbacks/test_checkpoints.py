@@ -108,5 +108,5 @@ def test_checkpoints_are_found_without_their_list(tmp_path):
 def test_a_damaged_checkpoint_is_refused_with_what_to_do(file, tmp_path):
     fit(tmp_path)
     os.truncate(tmp_path / file, (tmp_path / file).stat().st_size // 2)
-    with pytest.raises(InputError, match=r"must be whole.*step-8.*delete its files"):
+    with pytest.raises(InputError, match=r"must be whole.*step-8.*Delete its files"):
         go_on(str(tmp_path))

@@ -1,6 +1,7 @@
 """A run is rebuilt from its directory alone."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -30,6 +31,10 @@ def test_the_model_of_a_run(tmp_path, channels, labels, flags):
     # A run that was stopped between its evaluation and its last checkpoint has no metrics of its weights.
     (tmp_path / "run" / "result.json").write_text(json.dumps({"step": 1, "knn_top1": 0.5}))
     assert load_run(tmp_path / "run").card["metrics"] == {}
+    (index,) = (tmp_path / "run" / "checkpoints").glob("step-2.index")
+    os.truncate(index, 100)
+    with pytest.raises(InputError, match=r"the checkpoint must be whole.*step-2"):
+        load_run(tmp_path / "run")
     for file in (tmp_path / "run" / "checkpoints").iterdir():
         file.unlink()
     with pytest.raises(InputError, match=r"`model_dir` must hold a checkpoint. Received: .*run"):

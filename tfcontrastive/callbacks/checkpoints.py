@@ -12,6 +12,8 @@ import tensorflow as tf
 from tfcontrastive import distribute
 from tfcontrastive.config import InputError
 
+DAMAGE = (IndexError, tf.errors.OpError)  # IndexError: a file that ends too early
+
 
 class Checkpoints(keras.callbacks.Callback):
     """Saves weights, batch-norm statistics, optimizer, step, targets and queues; restores them exactly.
@@ -111,12 +113,19 @@ def _restore(path: str, checkpoint: tf.train.Checkpoint, *, whole: bool) -> None
     try:
         status = checkpoint.restore(path)
         status.assert_consumed() if whole else status.expect_partial().assert_existing_objects_matched()
-    except (ValueError, AssertionError, IndexError, tf.errors.OpError) as error:  # IndexError: a file that ends too early
+    except (ValueError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(
-            f"the checkpoint must be whole and of this very network. Received: {path}: {reason}. If it is damaged, delete "
-            "its files: the one before it is then the newest."
-        ) from error
+        raise InputError(f"the checkpoint must be of this very network. Received: {path}: {reason}") from error
+    except DAMAGE as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: str, error: Exception) -> InputError:
+    """What to say of a checkpoint whose reading failed with one of `DAMAGE`."""
+    return InputError(
+        f"the checkpoint must be whole. Received: {path}: {str(error).splitlines()[0]}. Delete its files: the one before it "
+        "is then the newest."
+    )
 
 
 def newest(directory: str) -> str | None:

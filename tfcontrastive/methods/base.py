@@ -253,7 +253,8 @@ class ContrastiveModel(ReplicatedModel):
 
     def _required(self, batch: dict[str, tf.Tensor], name: str) -> tf.Tensor:
         if name not in batch:
-            raise InputError(f"{type(self).__name__} needs `{name}` in its data. Received: {sorted(batch)}.")
+            held = ", as images held in memory have (of one size: see `cache_dataset`)" if name == "index" else ""
+            raise InputError(f"{type(self).__name__} needs `{name}` in its data{held}. Received: {sorted(batch)}.")
         return batch[name]
 
     def augment_images(self, images: tf.Tensor) -> list[tf.Tensor]:
