@@ -1,5 +1,6 @@
 """Runs in a bucket: TensorFlow's file system in memory stands for one. It cannot rename directories, as they cannot."""
 
+import contextlib
 import json
 import os
 
@@ -20,7 +21,7 @@ def bucket(request, monkeypatch):
 
     There, `assets.extra` is listed among the children of `assets`, and the prefix of a checkpoint is a directory.
     """
-    list_all = tf.io.gfile.listdir
+    list_all, remove_tree = tf.io.gfile.listdir, tf.io.gfile.rmtree
 
     def listdir(path):
         names = [name for name in list_all(path) if tf.io.gfile.exists(os.path.join(path, name))]
@@ -32,6 +33,8 @@ def bucket(request, monkeypatch):
     def rmtree(path):
         for child in (os.path.join(path, name) for name in listdir(path)):
             rmtree(child) if tf.io.gfile.isdir(child) else tf.io.gfile.remove(child)
+        with contextlib.suppress(tf.errors.NotFoundError):
+            remove_tree(path)
 
     monkeypatch.setattr(tf.io.gfile, "listdir", listdir)
     monkeypatch.setattr(tf.io.gfile, "rmtree", rmtree)
