@@ -88,6 +88,17 @@ def test_a_folder_that_cannot_be_listed_is_refused(lister, where, tmp_path, monk
         data.load(f"folder:{tmp_path}")
 
 
+def test_images_of_kinds_that_cannot_be_decoded_are_told_of(tmp_path, caplog):
+    for name in ("cat/a.png", "dog/b.png"):
+        write(tmp_path / name)
+    for name in ("cat/c.WEBP", "bird/d.tif", "bird/.e.tif", "notes.txt"):
+        write(tmp_path / name)
+    source = data.load(f"folder:{tmp_path}")
+    assert source.class_names == ("cat", "dog")
+    (message,) = caplog.messages
+    assert "2 images that are not .jpg .jpeg .png .bmp .gif are left out, such as bird/d.tif" in message
+
+
 @pytest.mark.parametrize("where", ["missing", "empty"])
 def test_no_images_is_refused(tmp_path, where):
     (tmp_path / "empty").mkdir()

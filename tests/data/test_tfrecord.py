@@ -53,7 +53,8 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     tf.io.TFRecordWriter(str(tmp_path / "empty")).close()
     write_records(tmp_path / "keys", [0], image_key="picture")
     write_records(tmp_path / "negative", [0], label=-5)
-    for name in ("missing", "text", "empty", "keys", "negative"):
+    write_records(tmp_path / "huge", [0], label=2_000_000_000)
+    for name in ("missing", "text", "empty", "keys", "negative", "huge"):
         with pytest.raises(InputError, match=name):
             data.load(f"tfrecord:{tmp_path / name}").num_examples("train")
 

@@ -10,7 +10,7 @@ from absl import logging
 
 from tfcontrastive.config import InputError
 from tfcontrastive.data.slices import members, parse_split
-from tfcontrastive.data.source import Source
+from tfcontrastive.data.source import MOST_CLASSES, Source
 
 # Names of the arrays of images and labels of each split: this package's own, and those of Keras' mnist.npz.
 _KEYS = (
@@ -103,6 +103,11 @@ def _checked_images(images: np.ndarray, where: str) -> np.ndarray:
     """The images as uint8 `[N, H, W, C]`."""
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise InputError(f"{where}: images must be [N, H, W] or [N, H, W, C]. Received: shape={images.shape}.")
+    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[2] == images.shape[3] > 4:
+        raise InputError(
+            f"{where}: images must have their channels last, [N, H, W, C]. Received: shape={images.shape}. "
+            "Use np.moveaxis(images, 1, -1)."
+        )
     if images.dtype != np.uint8:
         images = _as_bytes(images, where)
     return images if images.ndim == 4 else images[..., np.newaxis]
@@ -129,8 +134,7 @@ def _checked_labels(labels, count: int, class_names, where: str) -> np.ndarray |
             f"{where}: labels must be integers of shape [{count}]. Received: {labels.dtype} {list(labels.shape)}."
         )
     lowest, highest = int(labels.min()), int(labels.max())
-    limit = len(class_names) if class_names else 2**31 - 1
+    limit = len(class_names) if class_names else MOST_CLASSES
     if not 0 <= lowest <= highest < limit:
-        rule = f"0..{limit - 1}" if class_names else ">= 0"
-        raise InputError(f"{where}: labels must be {rule}. Received: {lowest}..{highest}.")
+        raise InputError(f"{where}: labels must be in 0..{limit - 1}. Received: {lowest}..{highest}.")
     return labels.astype(np.int32)

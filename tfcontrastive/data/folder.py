@@ -14,6 +14,7 @@ from tfcontrastive.data.images import decode
 from tfcontrastive.data.slices import members, parse_split
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+_OTHER_IMAGES = (".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2")
 _SPLIT_NAMES = ("train", "test", "val", "validation")
 _BAD_SHARE = 0.01  # of the files, that may be left out
 
@@ -152,19 +153,25 @@ def _split_roots(path: str) -> dict[str, str]:
 
 
 def image_files(root: str) -> list[str]:
-    """Paths of the image files below a folder, relative to it, sorted."""
-    found, seen = [], set()
+    """Paths of the image files below a folder, relative to it, sorted. Images of other kinds are told of."""
+    found, others, seen = [], [], set()
     for directory, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(directory)
         folders[:] = [name for name in folders if not _is_hidden(name)] if real not in seen else []
         if real in seen:  # a link that leads back
             continue
         seen.add(real)
-        found += [
-            os.path.relpath(os.path.join(directory, name), root)
-            for name in files
-            if name.lower().endswith(EXTENSIONS) and not _is_hidden(name)
-        ]
+        for kinds, paths in ((EXTENSIONS, found), (_OTHER_IMAGES, others)):
+            paths += [
+                os.path.relpath(os.path.join(directory, name), root)
+                for name in files
+                if name.lower().endswith(kinds) and not _is_hidden(name)
+            ]
+    if others:
+        kinds = " ".join(EXTENSIONS)
+        logging.warning(
+            "%s: %d images that are not %s are left out, such as %s. Convert them.", root, len(others), kinds, min(others)
+        )
     return sorted(found)
 
 

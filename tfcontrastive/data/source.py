@@ -6,6 +6,8 @@ import abc
 
 import numpy as np
 
+MOST_CLASSES = 1_000_000  # a label above is a number of something else, and the probe has a row for each class
+
 
 class Source(abc.ABC):
     """A named set of images in splits, labelled or not.

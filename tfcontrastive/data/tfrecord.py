@@ -13,6 +13,7 @@ from tfcontrastive.config import InputError
 from tfcontrastive.data.encoded import SHUFFLE_BYTES, EncodedSource, forget_global_seed
 from tfcontrastive.data.images import decode, reason
 from tfcontrastive.data.slices import in_slice, parse_split
+from tfcontrastive.data.source import MOST_CLASSES
 
 _IMAGE_KEYS = ("image/encoded", "image")
 _LABEL_KEYS = ("image/class/label", "label")
@@ -126,8 +127,10 @@ class TfRecordSource(EncodedSource):
                 lowest, highest = min(lowest, low), max(highest, high)
         except tf.errors.OpError as error:
             raise InputError(f"{self.name} cannot be read: {reason(error)}") from error
-        if lowest < -1 or highest >= 2**31 - 1:
-            raise InputError(f"{self.name}: labels must be >= 0, or -1 for none. Received: {lowest}..{highest}.")
+        if lowest < -1 or highest >= MOST_CLASSES:
+            raise InputError(
+                f"{self.name}: labels must be in 0..{MOST_CLASSES - 1}, or -1 for none. Received: {lowest}..{highest}."
+            )
         return _Content(counts, int(highest))
 
     def _bounds(self, split: str) -> tuple[int, int, int]:
