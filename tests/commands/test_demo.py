@@ -29,7 +29,7 @@ def metrics(demo):
 
 def test_the_trained_encoder_beats_the_random_one(metrics):
     assert metrics["trained"]["knn_top1"] >= metrics["random"]["knn_top1"] + 0.03
-    assert metrics["trained"]["linear_top1"] > metrics["random"]["linear_top1"]  # by 2 to 4 points after 15 steps
+    assert metrics["trained"]["linear_top1"] > metrics["random"]["linear_top1"]
 
 
 def test_metrics_have_every_encoder_and_the_time(metrics):
