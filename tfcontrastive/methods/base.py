@@ -148,7 +148,7 @@ class ContrastiveModel(ReplicatedModel):
         """A copy of a part, first weights included, that no gradient moves: it follows as a moving average."""
         target = type(online).from_config(online.get_config())
         if not target.built:
-            target.build((None, self.num_features))
+            target.build_from_config(online.get_build_config())
         for copy, variable in zip(target.variables, online.variables, strict=True):
             copy.assign(variable)
         self.targets.append((target, online))
@@ -224,11 +224,12 @@ class ContrastiveModel(ReplicatedModel):
         return {"loss": loss, **metrics}, tape.gradient(total, self.trainable_variables)
 
     def probe_loss(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Cross entropy and accuracy of the probe on stopped gradients, over the rows that have a label."""
+        """Cross entropy and accuracy of the probe on stopped gradients: the replicas' mean is that of all labelled rows."""
         logits = self.probe(tf.stop_gradient(tf.cast(features, tf.float32)))
         labels = tf.tile(labels, [tf.shape(features)[0] // tf.shape(labels)[0]])
         known = tf.cast(labels >= 0, tf.float32)
-        weight = known / tf.maximum(tf.reduce_sum(known), 1.0)
+        # A replica's share of the mean over the labelled rows of all: replicas may hold unequally many.
+        weight = tf.math.divide_no_nan(known, distribute.all_mean(tf.reduce_sum(known)))
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(labels, 0), logits=logits)
         right = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
         return tf.reduce_sum(weight * entropy), tf.reduce_sum(weight * right)
@@ -301,7 +302,7 @@ def _num_features(encoder: keras.Model) -> int:
     except (AttributeError, ValueError):
         shape = None
     if shape is None and encoder.built and getattr(encoder, "_build_shapes_dict", None):
-        shape = encoder.compute_output_shape(next(iter(encoder._build_shapes_dict.values())))
+        shape = encoder.compute_output_spec(keras.KerasTensor(next(iter(encoder._build_shapes_dict.values())))).shape
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None:
         raise InputError(
             "`encoder` must be a built keras.Model that maps images [B, H, W, C] to features [B, F]. "
