@@ -141,6 +141,13 @@ def test_options_reach_the_norms():
     assert not any(isinstance(layer, BatchNorm) for layer in ResNet(**TINY, norm="group").layers)
 
 
+@pytest.mark.parametrize(("width", "groups"), [(0.1, {1, 2, 4}), (0.4, {1, 2, 4}), (0.75, {16, 32}), (1.0, {32})])
+def test_group_norm_takes_any_width(width, groups):
+    norms = [layer for layer in ResNet(18, width_multiplier=width, norm="group", input_shape=(16, 16, 3)).layers
+             if isinstance(layer, keras.layers.GroupNormalization)]  # fmt: skip
+    assert {norm.groups for norm in norms} <= groups
+
+
 def test_replicas_share_statistics(two_replicas):
     """A forward pass in training is that of one device, and so are the statistics after it."""
     with two_replicas.scope():

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfcontrastive
 from tests.methods.cases import SIZE, batches, make_model, tiny_encoder
+from tfcontrastive import distribute
 from tfcontrastive.config import AugmentConfig, InputError
 
 
@@ -169,8 +170,93 @@ def test_a_method_that_needs_numbers_of_images_says_so():
         make_model("instdisc").train_step({"views": next(iter(batches(1)))["views"]})
 
 
+@keras.saving.register_keras_serializable("tests")
+class OfItsOwn(keras.Model):
+    """An encoder that is a subclass of `keras.Model`, not a graph of layers."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.conv, self.norm = keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()
+
+    def call(self, images, training=False):
+        return tf.reduce_mean(self.norm(self.conv(images), training=training), axis=(1, 2))
+
+
+def test_an_encoder_may_be_a_subclass_that_was_called_once(tmp_path):
+    encoder = OfItsOwn()
+    encoder(tf.zeros([1, SIZE, SIZE, 3]))
+    model = make_model("byol", encoder=encoder)
+    model.fit(batches(1), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for one, two in zip(model.variables, loaded.variables, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("case", ["simclr", "byol"])
+def test_a_step_of_one_image_is_finite(case):
+    images = np.random.default_rng(0).random((1, SIZE, SIZE, 3), np.float32)
+    model = make_model(case)
+    history = model.fit(tf.data.Dataset.from_tensors({"views": (images, images)}), verbose=0).history
+    history |= {f"{name}_unknown_size": value for name, value in model.fit(images, verbose=0).history.items()}
+    assert all(np.isfinite(value).all() for value in history.values())
+
+
+def test_a_smaller_last_batch_does_not_leave_the_queue():
+    images = np.random.default_rng(0).random((10, SIZE, SIZE, 3), np.float32)
+    model = tfcontrastive.build("moco", tiny_encoder(), queue_size=8, proj_out_dim=8)
+    model.compile(optimizer="sgd")
+    model.fit(images, batch_size=4, epochs=2, verbose=0)
+    assert int(model.queue.position) == 20 % 8
+
+
+def test_instances_at_a_low_temperature_have_a_finite_constant():
+    model = tfcontrastive.build(
+        "instdisc", tiny_encoder(), bank_size=80, temperature=0.005, proj_out_dim=4, num_negatives=8
+    )
+    model.compile(optimizer="sgd")
+    model.fit(batches(1), verbose=0)
+    assert np.isfinite(float(model.log_normalizer))
+
+
+def test_the_probe_weighs_labelled_rows_alike_on_every_replica(two_replicas):
+    def kernel_and_metrics():
+        model = make_model("simclr")
+        labels = np.where(np.arange(16) < 7, -1, np.arange(16) % 3)  # one labelled row on the first replica
+        history = model.fit(batches(1).map(lambda batch: {**batch, "label": labels}), verbose=0).history
+        return [np.asarray(model.probe.kernel), history["probe_loss"], history["probe_accuracy"]]
+
+    alone = kernel_and_metrics()
+    with two_replicas.scope():
+        together = kernel_and_metrics()
+    for one, two in zip(alone, together, strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+
+
 def test_a_queue_that_the_batch_does_not_divide_is_refused():
     model = tfcontrastive.build("moco", tiny_encoder(), queue_size=20, proj_out_dim=8)
     model.compile(optimizer="sgd")
     with pytest.raises(InputError, match="`queue_size` must be a multiple of the keys of a step, 16"):
         model.train_step(next(iter(batches(1))))
+
+
+@pytest.mark.parametrize("form", ["array", "small_array", "dataset", "odd_dataset"])
+def test_batches_that_replicas_would_not_share_evenly_are_refused(form, two_replicas):
+    images = np.zeros((11, SIZE, SIZE, 3), np.float32)
+    data, options = {
+        "array": (images, {"batch_size": 4}),
+        "small_array": (images[:1], {}),
+        "dataset": (tf.data.Dataset.from_tensor_slices(images).batch(4), {}),
+        "odd_dataset": (tf.data.Dataset.from_tensor_slices(images).batch(3, drop_remainder=True), {}),
+    }[form]
+    with two_replicas.scope():
+        model = make_model("simclr")
+    with pytest.raises(InputError, match="that 2 replicas share evenly"):
+        model.fit(data, verbose=0, **options)
+
+
+def test_arrays_that_replicas_share_evenly_are_taken(two_replicas):
+    with two_replicas.scope():
+        model = make_model("simclr")
+    model.fit(np.zeros((10, SIZE, SIZE, 3), np.float32), batch_size=4, verbose=0)
+    assert distribute.step_of(model) == 3

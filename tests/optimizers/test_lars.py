@@ -84,6 +84,14 @@ def test_a_zero_norm_leaves_the_ratio_at_one(zero):
     np.testing.assert_allclose(weight, values["weight"] - 0.5 * values["gradient"])
 
 
+def test_a_gradient_that_almost_vanishes_is_scaled_like_any_other():
+    # The quotient of the squared norms is beyond float32.
+    weight, _ = lars_update(
+        tf.fill([100], 10.0), tf.fill([100], 3e-19), tf.zeros([100]), learning_rate=1.0, momentum=0.9, weight_decay=0.0
+    )
+    np.testing.assert_allclose(weight, np.full(100, 9.99), rtol=1e-6)
+
+
 def test_the_rate_is_inside_the_velocity():
     """With no gradient after the first step, the second moves by momentum * the first, whatever the rate is then."""
     options = {"momentum": 0.9, "weight_decay": 0.0, "adapt": False}

@@ -44,7 +44,7 @@ class ResNet(keras.Model):
         input_shape: (height, width, channels); height and width may be None.
         stem: "large" (7x7 stride 2, max pool stride 2), "small" (3x3, no pool), "padded" (small, on images with a pixel
             more on every side, as solo-learn's on CIFAR) or "auto": small up to 32 pixels.
-        norm: "batch" or "group" (32 groups, fewer where that leaves less than two channels in each).
+        norm: "batch" or "group" (32 groups, fewer where the channels do not divide so or would be one in each).
         global_bn: take the statistics of batch normalisation over all replicas.
         batch_norm_decay: momentum of the moving statistics.
         pool_padding: "same", or "symmetric" as in torchvision's networks, whose weights need it.
@@ -229,7 +229,8 @@ class _Builder:
         kwargs = {"gamma_initializer": gamma, "name": name, "dtype": self.config["dtype"]}
         if self.config["norm"] == "group":
             # Of a single position only the channels can be normalised over, so they are one group.
-            groups = 1 if x.shape[1] == 1 else math.gcd(32, max(1, x.shape[-1] // 2))
+            channels = x.shape[-1]
+            groups = 1 if x.shape[1] == 1 else min(math.gcd(32, channels), max(1, channels // 2))
             layer = layers.GroupNormalization(groups, epsilon=1e-5, **kwargs)
         else:
             layer = BatchNorm(self.config["batch_norm_decay"], synchronized=self.config["global_bn"], **kwargs)

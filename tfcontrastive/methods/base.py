@@ -148,7 +148,7 @@ class ContrastiveModel(ReplicatedModel):
         """A copy of a part, first weights included, that no gradient moves: it follows as a moving average."""
         target = type(online).from_config(online.get_config())
         if not target.built:
-            target.build((None, self.num_features))
+            target.build_from_config(online.get_build_config())
         for copy, variable in zip(target.variables, online.variables, strict=True):
             copy.assign(variable)
         self.targets.append((target, online))
@@ -224,7 +224,7 @@ class ContrastiveModel(ReplicatedModel):
         return {"loss": loss, **metrics}, tape.gradient(total, self.trainable_variables)
 
     def probe_loss(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Cross entropy and accuracy of the probe on stopped gradients, over the rows that have a label."""
+        """Cross entropy and accuracy of the probe on stopped gradients: the replicas' mean is that of all labelled rows."""
         logits = self.probe(tf.stop_gradient(tf.cast(features, tf.float32)))
         labels = tf.tile(labels, [tf.shape(features)[0] // tf.shape(labels)[0]])
         weight = distribute.row_weights(labels >= 0)
@@ -301,7 +301,7 @@ def _num_features(encoder: keras.Model) -> int:
     except (AttributeError, ValueError):
         shape = None
     if shape is None and encoder.built and getattr(encoder, "_build_shapes_dict", None):
-        shape = encoder.compute_output_shape(next(iter(encoder._build_shapes_dict.values())))
+        shape = encoder.compute_output_spec(keras.KerasTensor(next(iter(encoder._build_shapes_dict.values())))).shape
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None:
         raise InputError(
             "`encoder` must be a built keras.Model that maps images [B, H, W, C] to features [B, F]. "

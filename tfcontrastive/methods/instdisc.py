@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -88,7 +89,8 @@ class InstDisc(ContrastiveModel):
         own = distribute.replica_id() * batch + tf.range(batch)
         noise = tf.reshape(tf.gather(everyone, own, axis=1), [views * batch, config.num_negatives])
         estimate = losses.instance_log_normalizer(embeddings, bank, noise, temperature=config.temperature)
-        estimate = tf.math.log(distribute.all_mean(tf.exp(estimate)))
+        # The logarithm of the replicas' mean of Z, which itself overflows at low temperatures.
+        estimate = tf.reduce_logsumexp(distribute.all_gather(estimate[None])) - math.log(distribute.replica_count())
         kept = tf.where(step == 0, estimate, tf.convert_to_tensor(self.log_normalizer))
         distribute.assign_all([self.log_normalizer.value], [kept])
         return losses.instance_nce(embeddings, bank, rows, noise, temperature=config.temperature, log_normalizer=kept)

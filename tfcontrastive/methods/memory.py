@@ -56,5 +56,6 @@ class Queue(keras.layers.Layer):
             )
         count = tf.shape(keys, out_type=tf.int64)[0]
         position = tf.convert_to_tensor(self.position)
-        distribute.scatter_all(self.rows.value, position + tf.range(count), keys)
+        places = (position + tf.range(count)) % self.size  # a last, smaller batch moves the next ones across the end
+        distribute.scatter_all(self.rows.value, places, keys)
         distribute.assign_all([self.position.value], [(position + count) % self.size])

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive import distribute
+from tfcontrastive.config import InputError
 
 
 class ReplicatedModel(keras.Model):
@@ -37,6 +38,22 @@ class ReplicatedModel(keras.Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
 
+    def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`, for batches that the replicas share evenly.
+
+        Raises:
+            InputError: on several replicas, batches that they would not share evenly: each replica's mean would count as
+                much as another's of more images.
+        """
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        uneven = [size for size in _batch_sizes(x, batch_size) if size is None or size % replicas]
+        if replicas > 1 and uneven:
+            raise InputError(
+                f"`x` must come in batches that {replicas} replicas share evenly, such as those of "
+                f"`dataset.batch(size, drop_remainder=True)`. Received: a batch of {uneven[0] or 'unknown size'}."
+            )
+        return super().fit(x, y, batch_size, *args, **kwargs)
+
     def update_weights(self, gradients: Sequence[tf.Tensor | None]) -> None:
         """One step of the optimizer, from each replica's share of the gradient of `trainable_variables`.
 
@@ -59,3 +76,14 @@ class ReplicatedModel(keras.Model):
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         # Every part is built in `__init__`; Keras' own symbolic build cannot reduce the views of several workers.
         return
+
+
+def _batch_sizes(x: Any, batch_size: int | None) -> list[int | None]:
+    """The sizes of the batches that `fit` makes of its data, None where they are not known before."""
+    if isinstance(x, tf.data.Dataset):
+        return [spec.shape[0] if spec.shape.rank else None for spec in tf.nest.flatten(x.element_spec)]
+    arrays = [part for part in tf.nest.flatten(x) if hasattr(part, "shape") and len(part.shape)]
+    if not arrays:  # a generator, say: its batches are only known when they come
+        return []
+    size, count = batch_size or 32, arrays[0].shape[0]
+    return [min(size, count), count % size]

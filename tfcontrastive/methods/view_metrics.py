@@ -16,12 +16,19 @@ def view_metrics(z1: tf.Tensor, z2: tf.Tensor) -> dict[str, tf.Tensor]:
         z1, z2: `[B, D]`, this replica's embeddings; scaled to length 1 here.
 
     Returns:
-        `alignment` (0: equal views), `uniformity` of the first view (0: all images equal) and `embedding_std` (near 0: all
-        images equal; 1 / sqrt(D): spread evenly), each over this replica's rows, without gradient.
+        `alignment` (0: equal views), `uniformity` of the first view (0: all images equal, or one alone) and
+        `embedding_std` (near 0: all images equal; 1 / sqrt(D): spread evenly), each over this replica's rows, without
+        gradient.
     """
     z1, z2 = (tf.math.l2_normalize(tf.stop_gradient(tf.cast(z, tf.float32)), axis=1) for z in (z1, z2))
     return {
         "alignment": losses.alignment(z1, z2),
-        "uniformity": losses.uniformity(z1),
+        "uniformity": _uniformity(z1),
         "embedding_std": losses.embedding_std(z1),
     }
+
+
+def _uniformity(z: tf.Tensor) -> tf.Tensor:
+    if z.shape[0] == 1:
+        return tf.zeros([])
+    return tf.where(tf.shape(z)[0] > 1, losses.uniformity(z), 0.0)

@@ -52,9 +52,9 @@ def lars_update(
     if weight_decay:
         gradient = gradient + weight_decay * weight
     if adapt:
-        # Half the squared norms, each in one pass; the halves cancel.
-        weights, gradients = tf.nn.l2_loss(weight), tf.nn.l2_loss(gradient)
-        ratio = eta * tf.sqrt(tf.math.divide_no_nan(weights, gradients))
+        # Norms over the root of 2, each in one pass; the roots cancel. A quotient of squares could overflow.
+        weights, gradients = tf.sqrt(tf.nn.l2_loss(weight)), tf.sqrt(tf.nn.l2_loss(gradient))
+        ratio = eta * tf.math.divide_no_nan(weights, gradients)
         learning_rate = learning_rate * tf.where((weights > 0) & (gradients > 0), ratio, 1)
     velocity = momentum * velocity + learning_rate * gradient
     return weight - velocity, velocity
