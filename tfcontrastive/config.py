@@ -284,7 +284,7 @@ class LoopConfig(RunConfig):
 class TrainConfig(Checked):
     """One pre-training run: the method with its own config, and the five groups around it."""
 
-    method: str = option("simclr", "The method to train with.")
+    method: str = option("simclr", "The method to train with; one of your own: file.py:Class or package.module:Class.")
     method_config: Checked = option(None, "The method's own config.")
     data: DataConfig = option(DataConfig(), "Where the images come from.")
     augmentation: AugmentConfig = option(AugmentConfig(), "How an image becomes a view.")

@@ -91,7 +91,8 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
 def read_config(stored: dict[str, Any], image_size: int | None = None) -> TrainConfig:
     """The config of a run from what its config.json holds."""
     method = stored.get("method", "simclr")
-    config = replace_leaves(TrainConfig(method=method, method_config=method_class(method).Config()), stored)
+    kind = method_class(method, run_code=False)
+    config = replace_leaves(TrainConfig(method=method, method_config=kind.Config()), stored)
     return config if image_size is None else replace_leaves(config, {"image_size": image_size})
 
 

@@ -192,7 +192,7 @@ def test_serve_check_tells_by_its_exit_code(exported, monkeypatch, capsys, passe
     (["export", "--model_dir=RUN", "--export_dir=x", "--channels=3"], ["checkpoint must be of this very network"]),
     (["embed", "--saved_model=BASE", "--dataset=folder:nowhere"], ["`output` must be given"]),
     (["embed", "--saved_model=nowhere", "--dataset=folder:x", "--output=y"], ["`saved_model` must be", "nowhere"]),
-    (["embed", "--saved_model=BASE", "--dataset=folder:nowhere", "--output=y"], ["must hold images"]),
+    (["embed", "--saved_model=BASE", "--dataset=folder:nowhere", "--output=y"], ["must be readable", "nowhere"]),
     (["embed", "--saved_model=BASE", "--dataset=embedded", "--output=y"], ["`split` must be given", "test", "train"]),
     (["search", "--index=INDEX"], ["`IMAGE` must be given"]),
     (["search", "--index=INDEX", "nowhere.png"], ["nowhere.png", "No such file"]),

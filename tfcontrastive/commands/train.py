@@ -108,7 +108,7 @@ def foreign_flags(method: str) -> dict[str, list[str]]:
     """Flags of the other methods that this one does not take: {flag: methods that take it}."""
     from tfcontrastive import methods
 
-    own = methods.METHODS[method].Config.__dataclass_fields__
+    own = methods.method_class(method).Config.__dataclass_fields__
     found: dict[str, list[str]] = {}
     for name, kind in methods.METHODS.items():
         for field in kind.Config.__dataclass_fields__:
@@ -122,7 +122,7 @@ def help_text(name: str, base: TrainConfig, values: flags.FlagValues) -> str:
     from tfcontrastive import methods
 
     groups = {
-        f"Method ({', '.join(methods.METHODS)}), --method": base.method_config,
+        f"Method ({', '.join(methods.METHODS)}, or file.py:Class), --method": base.method_config,
         "Data": base.data,
         "Augmentation": base.augmentation,
         "Encoder": base.encoder,

@@ -13,6 +13,7 @@ from tfcontrastive.methods.byol import BYOL, BYOLConfig
 from tfcontrastive.methods.instdisc import InstDisc, InstDiscConfig
 from tfcontrastive.methods.moco import MoCo, MoCoConfig
 from tfcontrastive.methods.moco_v3 import MoCoV3, MoCoV3Config
+from tfcontrastive.methods.own_method import own_method
 from tfcontrastive.methods.relic import ReLIC, ReLICConfig
 from tfcontrastive.methods.simclr import SimCLR, SimCLRConfig
 from tfcontrastive.methods.supcon import SupCon, SupConConfig
@@ -29,12 +30,18 @@ METHODS: dict[str, type[ContrastiveModel]] = {
 }
 
 
-def method_class(name: str) -> type[ContrastiveModel]:
+def method_class(name: str, *, run_code: bool = True) -> type[ContrastiveModel]:
     """The class of a method.
+
+    Args:
+        name: a key of `METHODS`; or `file.py:Class` or `package.module:Class`, a method of your own.
+        run_code: False refuses a name of the latter kind whose code this process has not loaded yet.
 
     Raises:
         InputError: no method has this name.
     """
+    if ":" in name:
+        return own_method(name, run_code=run_code)
     if name not in METHODS:
         raise InputError(f"`method` {unknown(name, METHODS)}")
     return METHODS[name]
@@ -44,7 +51,7 @@ def build(method: str, encoder: keras.Model, *, num_classes: int | None = None, 
     """A method on an encoder, its settings given by name.
 
     Args:
-        method: a key of `METHODS`.
+        method: its name, as `method_class` takes it.
         encoder: a keras.Model, images `[B, H, W, C]` -> features `[B, F]`.
         num_classes: of the online probe.
         **config: fields of the method's config.

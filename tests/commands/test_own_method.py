@@ -1,0 +1,75 @@
+"""A method of the user's own, README's, through the commands."""
+
+import pathlib
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import tfcontrastive
+from tests.commands.runs import words, write_images
+from tests.methods.cases import batches, fit, tiny_encoder, weights
+from tfcontrastive.commands.main import main
+from tfcontrastive.config import InputError
+from tfcontrastive.methods import method_class
+from tfcontrastive.run import load_run
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def method(tmp_path_factory):
+    """README's file, as `file.py:Class`."""
+    (code,) = (code for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "DCL" in code)
+    path = tmp_path_factory.mktemp("own") / "dcl.py"
+    path.write_text(code)
+    return f"{path}:DCL"
+
+
+def learn(method):
+    keras.utils.set_random_seed(1)
+    model = tfcontrastive.build(method, tiny_encoder(), num_classes=3, temperature=0.5)
+    model.compile(optimizer=tfcontrastive.LARS(0.05))
+    return fit(model, batches(3)), weights(model)
+
+
+def test_it_is_trained_by_the_command_and_measured_by_its_export(method, tmp_path, capsys):
+    dataset, run = write_images(tmp_path / "images.npz"), tmp_path / "run"
+    command = [word for word in words(dataset, run, method=method, temperature=0.5) if "proj_out_dim" not in word]
+    assert main(command) == 0
+    config = load_run(run).config
+    assert (config.method, config.method_config.temperature) == (method, 0.5)
+    exported, worth = f"--saved_model={run / 'saved_model'}", f"--output_dir={tmp_path / 'worth'}"
+    assert main(["evaluate", "--protocol=knn", f"--dataset={dataset}", "--eval_split=train", exported, worth]) == 0
+    assert main([*command, "--queue_size=8"]) == 2
+    assert "It belongs to --method=moco" in capsys.readouterr().err
+
+
+def test_two_replicas_learn_what_one_does(method, two_replicas):
+    losses, alone = learn(method)
+    with two_replicas.scope():
+        also, together = learn(method)
+    np.testing.assert_allclose(also, losses, rtol=1e-5)
+    for one, two in zip(alone.values(), together.values(), strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_does_not_choose_code_to_be_run(tmp_path):
+    (tmp_path / "evil.py").write_text("raise SystemExit('it ran')")
+    with pytest.raises(InputError, match=r"is code that is not run because a config.json names it"):
+        method_class(f"{tmp_path / 'evil.py'}:Method", run_code=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.py:DCL", "must name a class as .*No such file"),
+        ("tests.no_such_module:DCL", "must name a class as .*No module named"),
+        ("json:DCL", "has no attribute 'DCL'"),
+        ("json:JSONDecoder", "must name a ContrastiveModel"),
+    ],
+)
+def test_what_is_no_method_is_refused(name, message):
+    with pytest.raises(InputError, match=message):
+        method_class(name)
