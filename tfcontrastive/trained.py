@@ -100,6 +100,19 @@ class SavedEncoder:
             raise InputError(f"`saved_model` must be callable on images. Received: {path}, which has signatures only.")
         self.input_shape = tuple(self._images(path).as_list())
         self.variables = getattr(self._loaded, "variables", ())
+        self._try(path)
+
+    def _try(self, path: str) -> None:
+        height, width, channels = self.input_shape[1:]
+        try:
+            features = self(tf.zeros([1, height or 224, width or 224, channels or 3]))
+        except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
+            raise InputError(
+                "`saved_model` must be one to call as `loaded(images, training=False)`; published weights of other "
+                f"projects are for --checkpoint. Received: {path}: {str(error).strip().splitlines()[0][:200]}"
+            ) from error
+        if not isinstance(features, tf.Tensor):
+            raise InputError(f"`saved_model` must map images to [B, F]. Received: {path}, with a {type(features).__name__}.")
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self._loaded(images, training=training)

@@ -43,6 +43,25 @@ def test_an_export_of_an_unknown_architecture_can_still_be_called(run_dir, tmp_p
     np.testing.assert_allclose(trained.encoder(IMAGES), known(IMAGES), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("flag", ["none", "trainable"])
+def test_a_saved_model_that_is_called_otherwise_is_refused(flag, tmp_path):
+    class Other(tf.Module):
+        @tf.function
+        def alone(self, images):
+            return tf.reduce_mean(images, [1, 2])
+
+        @tf.function
+        def published(self, images, trainable):  # as google-research/simclr's
+            return {"final_avg_pool": tf.reduce_mean(images, [1, 2])}
+
+    module, images = Other(), tf.TensorSpec([None, None, None, 3])
+    module.__call__ = module.alone if flag == "none" else module.published
+    module.__call__.get_concrete_function(images, **({} if flag == "none" else {"trainable": False}))
+    tf.saved_model.save(module, str(tmp_path))
+    with pytest.raises(InputError, match=r"loaded\(images, training=False\).*for --checkpoint"):
+        load_trained(saved_model=str(tmp_path))
+
+
 def test_a_network_by_name():
     trained = load_trained(encoder="resnet18", image_size=8)
     assert trained.encoder(tf.zeros([1, 8, 8, 3])).shape == (1, 512)
