@@ -67,7 +67,7 @@ def fit_linear(
     Raises:
         InputError: for bad numbers, features that are not finite, labels out of range, fewer than two classes.
 
-    >>> fit_linear([[0.0], [0.1], [0.9], [1.0]], [0, 0, 1, 1], num_classes=2).scores([[0.2]]).argmax()
+    >>> int(fit_linear([[0.0], [0.1], [0.9], [1.0]], [0, 0, 1, 1], num_classes=2).scores([[0.2]]).argmax())
     0
 
     Source: the transfer protocol of SimCLR, https://arxiv.org/abs/2002.05709, appendix B.8.1, there without
