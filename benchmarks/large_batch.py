@@ -40,7 +40,7 @@ def measure(batch, micro_batch_size, width):
         method_config=SimCLRConfig(),
         data=DataConfig(image_size=32),
         encoder=EncoderConfig(resnet_depth=18, width_multiplier=width),
-        loop=LoopConfig(train_batch_size=batch, micro_batch_size=micro_batch_size),
+        loop=LoopConfig(train_batch_size=batch, micro_batch_size=micro_batch_size, mixed_precision="float32"),
     )
     tf.function(lambda x: tf.nn.conv2d(x, tf.zeros([3, 3, 3, 8]), 1, "SAME"))(tf.zeros([8, 32, 32, 3]))
     before = status("VmRSS")

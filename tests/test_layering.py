@@ -23,6 +23,8 @@ FLOORS = {
     "callbacks": 3.7,
     "model_dir": 3.7,
     "plan": 3.8,
+    "onednn": 0,
+    "precision": 3.8,
     "builders": 3.9,
     "train": 4,
     "cost": 4.2,

@@ -12,6 +12,7 @@ from absl import logging
 from tfcontrastive import augment, data, encoders, methods, optimizers
 from tfcontrastive.config import EncoderConfig, OptimizerConfig, RunConfig, TrainConfig
 from tfcontrastive.plan import Plan
+from tfcontrastive.precision import resolve
 
 
 def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:
@@ -110,9 +111,10 @@ def build_network(config: EncoderConfig, *, image_size: int | None, channels: in
 
 
 @contextlib.contextmanager
-def precision(name: str) -> Iterator[None]:
+def precision(mixed_precision: str) -> Iterator[None]:
     """Layers made inside get this precision; Keras' own setting is put back afterwards."""
     before = keras.config.dtype_policy()
+    name = resolve(mixed_precision).name
     keras.config.set_dtype_policy(name if name == "float32" else f"mixed_{name}")
     try:
         yield

@@ -242,7 +242,10 @@ class RunConfig(DeviceConfig):
     )
     deterministic: bool = option(False, "Bit-equal runs: only deterministic kernels.", may_change=True)
     mixed_precision: str = option(
-        "float32", "Precision of activations; weights stay float32.", choices=("float32", "bfloat16", "float16")
+        "auto",
+        "Precision of activations; weights stay float32. auto: bfloat16 where this device multiplies it natively, which is "
+        "measured when the run begins, else float32.",
+        choices=("auto", "float32", "bfloat16", "float16"),
     )
     jit_compile: str = option(
         "auto", "XLA: auto is off on the CPU, where its convolutions are slower.", choices=("auto", "on", "off")

@@ -20,6 +20,7 @@ import numpy as np
 from tfcontrastive import methods, optimizers
 from tfcontrastive.config import InputError, TrainConfig, unknown
 from tfcontrastive.losses import row_softmax
+from tfcontrastive.precision import resolve
 
 FLOAT = 4
 
@@ -34,6 +35,7 @@ class Hardware:
         memory: bytes.
         bandwidth: bytes/s of that memory.
         link: bytes/s that a replica receives from others, inside one machine or pod.
+        auto_precision: what `--mixed_precision=auto` becomes there.
     """
 
     float32: float
@@ -41,13 +43,14 @@ class Hardware:
     memory: float
     bandwidth: float
     link: float
+    auto_precision: str = "bfloat16"
 
 
 HARDWARE = {
     "tpu_v3": Hardware(61.5e12, 61.5e12, 16e9, 450e9, 41e9),  # one core of two on a chip
     "tpu_v4": Hardware(275e12, 275e12, 32e9, 1228e9, 150e9),
     "tpu_v5e": Hardware(197e12, 197e12, 16e9, 819e9, 100e9),
-    "v100": Hardware(15.7e12, 125e12, 32e9, 900e9, 150e9),
+    "v100": Hardware(15.7e12, 125e12, 32e9, 900e9, 150e9, auto_precision="float32"),
     "a100": Hardware(156e12, 312e12, 80e9, 2039e9, 300e9),
     "h100": Hardware(494e12, 989e12, 80e9, 3350e9, 450e9),
     "cpu": Hardware(0.46e12, 0.76e12, 16e9, 20e9, 1.25e9),  # two cores, measured; 10 Gbit/s between machines
@@ -141,7 +144,7 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
     rows = Rows(images, views, replicas, config.method_config)
     encoded = images * ENCODED.get(config.method, views)
     shape = (config.data.image_size, config.data.image_size, model.encoder.input_shape[-1])
-    width = FLOAT if loop.mixed_precision == "float32" else 2
+    width = FLOAT if resolve(loop.mixed_precision).name == "float32" else 2
 
     layers = list(_layers(model.encoder, shape))
     kept = sum(layer.kept for layer in layers)

@@ -11,12 +11,14 @@ from tfcontrastive.builders import build_model
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.cost import estimate
 from tfcontrastive.plan import Plan
+from tfcontrastive.precision import resolved
 from tfcontrastive.train import load_source, make_plan, make_strategy
 
 
 def describe(config: TrainConfig) -> str:
     """The text of `--dry_run`: the run is built, so that what cannot work fails here, and nothing is written."""
     strategy = make_strategy(config)
+    config = resolved(config, strategy)
     source = load_source(config)
     plan = make_plan(config, source)
     with strategy.scope():

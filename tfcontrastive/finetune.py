@@ -31,6 +31,7 @@ from tfcontrastive.encoders.rebuild import copy_weights, head_start, rebuild
 from tfcontrastive.evaluate.checks import check_classes, checked_labels
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.objectives import CrossEntropy
+from tfcontrastive.precision import resolved
 from tfcontrastive.train import HOLD_OUT, claim, eval_split, fit, load_source, make_plan, make_strategy
 from tfcontrastive.trained import Trained, load_trained
 
@@ -184,7 +185,8 @@ class Job:
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> Finetuned:
         """Trains to the end, measures, and writes metrics.json."""
-        config, directory = self.config, self.directory
+        directory = self.directory
+        config = self.config = resolved(self.config, self.strategy, None if overwrite else directory.precision())
         self.prepare()
         claim(directory, config, self.strategy, overwrite=overwrite, allow_config_change=allow_config_change)
         if self.whole.check(directory.bad_files):
@@ -207,6 +209,7 @@ class Job:
 
     def evaluate(self) -> dict[str, float]:
         """Measures the newest checkpoint, and writes metrics.json."""
+        self.config = resolved(self.config, self.strategy, self.directory.precision())
         changed = differences(self.directory.read_config(), self.config)
         if changed:
             raise InputError(f"`output_dir` {self.directory.path!r} has another configuration: {sorted(changed)}.")

@@ -96,6 +96,10 @@ class ModelDir:
         except (tf.errors.OpError, ValueError) as error:
             raise InputError(f"`model_dir` must hold a run's config.json. Received: {self.path!r}: {error}.") from error
 
+    def precision(self) -> str | None:
+        """The precision that the stored run began with; None where there is no run."""
+        return self.read_config()["mixed_precision"] if storage.exists(self.config) else None
+
     def _compare(self, config: TrainConfig, allow_config_change: bool) -> None:
         changed = differences(self.read_config(), config)
         if changed and not allow_config_change:

@@ -18,6 +18,7 @@ from tfcontrastive.config import InputError, TrainConfig, differences
 from tfcontrastive.encoders.rebuild import copy_weights, differing
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.plan import Plan
+from tfcontrastive.precision import resolved
 
 HOLD_OUT = "--train_split=train[:90%%] --eval_split=train[90%%:]"  # of both, lest the held-out images are learned from
 
@@ -81,6 +82,7 @@ def train(
     if loop.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(config)
+    config = resolved(config, strategy, None if overwrite else directory.precision())
     source = load_source(config)
     plan = make_plan(config, source)
     model = first_model(config, source, plan, strategy, start)  # what cannot work fails here, before anything is written
@@ -193,10 +195,11 @@ def evaluate_run(config: TrainConfig) -> dict[str, float]:
         InputError: where `model_dir` holds no run of this config, or no checkpoint.
     """
     directory = ModelDir(config.loop.model_dir or "")
+    strategy = make_strategy(config)
+    config = resolved(config, strategy, directory.precision())
     changed = differences(directory.read_config(), config)
     if changed:
         raise InputError(f"`model_dir` {directory.path!r} was written with another configuration: {sorted(changed)}.")
-    strategy = make_strategy(config)
     source = load_source(config)
     plan = make_plan(config, source)
     with strategy.scope():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from tfcontrastive import flags as command_line
-from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.config import InputError, TrainConfig, replace_leaves
 
 TITLE = """tfcontrastive plan: what a run would take of memory, network and time, on any number of replicas.
 
@@ -53,6 +53,7 @@ def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -
     from tfcontrastive import cost
     from tfcontrastive.builders import build_method
     from tfcontrastive.plan import Plan
+    from tfcontrastive.precision import fastest
     from tfcontrastive.train import check_batch
 
     for name, value in {"replicas": replicas, "channels": channels}.items():
@@ -60,6 +61,9 @@ def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -
             raise InputError(f"`{name}` must be >= 1. Received: {name}={value}.")
     device = cost.hardware_of(hardware)
     check_batch(config, replicas)
+    if config.loop.mixed_precision == "auto":
+        chosen = fastest().name if hardware == "cpu" else device.auto_precision  # `cpu` is this machine's
+        config = replace_leaves(config, {"mixed_precision": chosen})
     loop = config.loop
     plan = Plan.make(config, num_examples=loop.train_batch_size)
     source = types.SimpleNamespace(num_classes=None, channels=channels)

@@ -54,7 +54,10 @@ class TuningEvaluator(Checked):
     train_batch_size: int = option(1024, "Batch size; smaller where there are fewer images.", at_least=2)
     crop_min_area: float | None = option(None, "Smallest part of the image that a crop covers.", above=0, at_most=1)
     mixed_precision: str = option(
-        "float32", "Precision of activations.", choices=("float32", "bfloat16", "float16"), may_change=True
+        "auto",
+        "Precision of activations; auto: bfloat16 where this device multiplies it natively, else float32.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        may_change=True,
     )
     seed: int = option(0, "Seed of the choice of labels, the first logits, the order and the crops.", at_least=0)
 
