@@ -27,7 +27,7 @@ def run(words: Sequence[str]) -> int:
         print(command_line.help_text(TITLE, {"Flags": values}))
         return 0
     name = command_line.peek(words, "method", "simclr")
-    base = TrainConfig(method=name, method_config=methods.method_class(name).Config())
+    base = TrainConfig(method=name, method_config=methods.config_class(name)())
     command_line.define(base, values)
     command_line.parse(words, values, foreign=foreign_flags(name))
     config = command_line.from_flags(base, values)

@@ -22,7 +22,7 @@ def run(words: Sequence[str]) -> int:
     name = command_line.peek([word for word in words if word not in ("--help", "-h", "-help")], "method", "simclr")
     from tfcontrastive import methods
 
-    base = TrainConfig(method=name, method_config=methods.method_class(name).Config())
+    base = TrainConfig(method=name, method_config=methods.config_class(name)())
     if command_line.peek(words, "train_mode", "pretrain") == "finetune":
         from tfcontrastive.commands.finetune import run_as_train
 
@@ -108,10 +108,10 @@ def foreign_flags(method: str) -> dict[str, list[str]]:
     """Flags of the other methods that this one does not take: {flag: methods that take it}."""
     from tfcontrastive import methods
 
-    own = methods.method_class(method).Config.__dataclass_fields__
+    own = methods.config_class(method).__dataclass_fields__
     found: dict[str, list[str]] = {}
-    for name, kind in methods.METHODS.items():
-        for field in kind.Config.__dataclass_fields__:
+    for name, kind in methods.CONFIGS.items():
+        for field in kind.__dataclass_fields__:
             if field not in own:
                 found.setdefault(field, []).append(name)
     return found
@@ -122,7 +122,7 @@ def help_text(name: str, base: TrainConfig, values: flags.FlagValues) -> str:
     from tfcontrastive import methods
 
     groups = {
-        f"Method ({', '.join(methods.METHODS)}, or file.py:Class), --method": base.method_config,
+        f"Method ({', '.join(methods.CONFIGS)}, or file.py:Class), --method": base.method_config,
         "Data": base.data,
         "Augmentation": base.augmentation,
         "Encoder": base.encoder,
