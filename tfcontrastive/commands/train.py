@@ -11,8 +11,9 @@ from absl import flags
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.commands.main import import_tensorflow
 from tfcontrastive.commands.run_flags import run_flags
-from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.config import Checked, InputError, TrainConfig
 
 
 def run(words: Sequence[str]) -> int:
@@ -20,9 +21,7 @@ def run(words: Sequence[str]) -> int:
     words = command_line.expand(words)
     wants_help = any(word in ("--help", "-h", "-help") for word in words)
     name = command_line.peek([word for word in words if word not in ("--help", "-h", "-help")], "method", "simclr")
-    from tfcontrastive import methods
-
-    base = TrainConfig(method=name, method_config=methods.config_class(name)())
+    base = TrainConfig(method=name, method_config=config_of(name))
     if command_line.peek(words, "train_mode", "pretrain") == "finetune":
         from tfcontrastive.commands.finetune import run_as_train
 
@@ -72,6 +71,15 @@ def run(words: Sequence[str]) -> int:
         show(result.metrics)
         print(f"SavedModel: {path}")
     return 0
+
+
+def config_of(method: str) -> Checked:
+    """The method's own config, at its defaults. A method of your own brings TensorFlow with it."""
+    from tfcontrastive import methods
+
+    if ":" in method:
+        import_tensorflow()
+    return methods.config_class(method)()
 
 
 def start_of(config: TrainConfig, values: flags.FlagValues) -> tuple[TrainConfig, Any]:
