@@ -8,6 +8,9 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
     "config": 0,
+    "protocol_settings": 0.5,
+    "finetune_config": 0.5,
+    "hardware": 0.5,
     "cluster": 0,
     "storage": 0,
     "distribute": 0,

@@ -48,8 +48,8 @@ _NAMES = {
     "OptimizerConfig": "config",
     "RunConfig": "config",
     "Classifier": "classifier",
-    "FinetuneConfig": "finetune",
-    "DistillConfig": "distill",
+    "FinetuneConfig": "finetune_config",
+    "DistillConfig": "finetune_config",
     "Teacher": "teacher",
     "TrainConfig": "config",
 }

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tfcontrastive import augment, distribute
 from tfcontrastive.config import InputError
+from tfcontrastive.finetune_config import BLOCKS
 from tfcontrastive.methods.replicated_model import ReplicatedModel
 
-BLOCKS = (-1, 0, 1, 2, 3, 4)
 _LAST = 4
 
 

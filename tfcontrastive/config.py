@@ -116,11 +116,18 @@ class DataConfig(Checked):
     )
 
 
+POLICY_NAMES = (
+    "simclr", "simclr_v1", "moco_v1", "moco_v2", "moco_v3", "byol", "relic", "barlow_twins", "supcon", "instdisc", "crop",
+    "none",
+)  # fmt: skip
+OPTIMIZERS = ("lars", "momentum", "adam", "adamw", "lamb")
+
+
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig(Checked):
     """How an image becomes a random view."""
 
-    augmentation: str = option("simclr", "Name of the augmentation policy.")
+    augmentation: str = option("simclr", "Name of the augmentation policy.", choices=POLICY_NAMES)
     color_jitter_strength: float = option(1.0, "Strength of the color jitter; 0 turns it off.", at_least=0)
     use_blur: bool = option(True, "Blur as the policy says; false: never.")
     color_ops: str = option(
@@ -176,7 +183,7 @@ class EncoderConfig(Checked):
 class OptimizerConfig(Checked):
     """How weights follow gradients."""
 
-    optimizer: str = option("lars", "The optimizer.", choices=("lars", "momentum", "adam", "adamw", "lamb"))
+    optimizer: str = option("lars", "The optimizer.", choices=OPTIMIZERS)
     learning_rate: float = option(0.3, "Learning rate for a batch of 256, before scaling.", above=0)
     learning_rate_scaling: str = option(
         "linear",

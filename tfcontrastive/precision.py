@@ -56,7 +56,12 @@ def resolved(config: Any, strategy: tf.distribute.Strategy, stored: str | None =
         if not distribute.agree(strategy, int(choice.name == "bfloat16")):
             choice = Precision("float32", "since not every worker multiplies bfloat16 natively")
     logging.info("Precision: %s, %s.", choice.name, choice.reason)
-    return dataclasses.replace(config, loop=dataclasses.replace(config.loop, mixed_precision=choice.name))
+    return with_precision(config, choice.name)
+
+
+def with_precision(config: Any, name: str) -> Any:
+    """The config of a run with another `loop.mixed_precision`."""
+    return dataclasses.replace(config, loop=dataclasses.replace(config.loop, mixed_precision=name))
 
 
 @functools.lru_cache(maxsize=1)

@@ -16,8 +16,14 @@ import tfcontrastive
 
 
 def show_own_messages() -> None:
-    """absl's log goes to stderr as plain lines; information from other libraries is left out."""
+    """absl's log goes to stderr as plain lines; information from other libraries is left out.
+
+    The work begins here: TensorFlow is imported.
+    """
     from tfcontrastive import export, flags
+    from tfcontrastive.commands.main import import_tensorflow
+
+    import_tensorflow()
 
     homes = tuple(os.path.dirname(module.__file__) + os.sep for module in (tfcontrastive, flags, export))
     absl_flags.FLAGS.mark_as_parsed()  # else absl warns that its own flags were never looked at

@@ -47,7 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[0] not in COMMANDS:
             raise InputError(f"the command {unknown(words[0], COMMANDS)}")
-        import_tensorflow()
         return importlib.import_module(_module(words[0])).run(words[1:]) or 0
     except InputError as error:
         return _fail(str(error))
@@ -90,7 +89,10 @@ def usage() -> str:
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without its start-up messages, unless the environment asks for them."""
+    """Imports TensorFlow without its start-up messages, unless the environment asks for them.
+
+    A command calls it once its flags are understood, so that help and mistakes do not wait for it.
+    """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"

@@ -11,8 +11,9 @@ from absl import flags
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.commands.main import import_tensorflow
 from tfcontrastive.commands.run_flags import run_flags
-from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.config import Checked, InputError, TrainConfig
 
 
 def run(words: Sequence[str]) -> int:
@@ -20,9 +21,7 @@ def run(words: Sequence[str]) -> int:
     words = command_line.expand(words)
     wants_help = any(word in ("--help", "-h", "-help") for word in words)
     name = command_line.peek([word for word in words if word not in ("--help", "-h", "-help")], "method", "simclr")
-    from tfcontrastive import methods
-
-    base = TrainConfig(method=name, method_config=methods.method_class(name).Config())
+    base = TrainConfig(method=name, method_config=config_of(name))
     if command_line.peek(words, "train_mode", "pretrain") == "finetune":
         from tfcontrastive.commands.finetune import run_as_train
 
@@ -74,6 +73,15 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
+def config_of(method: str) -> Checked:
+    """The method's own config, at its defaults. A method of your own brings TensorFlow with it."""
+    from tfcontrastive import methods
+
+    if ":" in method:
+        import_tensorflow()
+    return methods.config_class(method)()
+
+
 def start_of(config: TrainConfig, values: flags.FlagValues) -> tuple[TrainConfig, Any]:
     """The config with the encoder of `--checkpoint`, and what to start from; flags that ask for another are refused."""
     from tfcontrastive.trained import load_trained
@@ -108,10 +116,10 @@ def foreign_flags(method: str) -> dict[str, list[str]]:
     """Flags of the other methods that this one does not take: {flag: methods that take it}."""
     from tfcontrastive import methods
 
-    own = methods.method_class(method).Config.__dataclass_fields__
+    own = methods.config_class(method).__dataclass_fields__
     found: dict[str, list[str]] = {}
-    for name, kind in methods.METHODS.items():
-        for field in kind.Config.__dataclass_fields__:
+    for name, kind in methods.CONFIGS.items():
+        for field in kind.__dataclass_fields__:
             if field not in own:
                 found.setdefault(field, []).append(name)
     return found
@@ -122,7 +130,7 @@ def help_text(name: str, base: TrainConfig, values: flags.FlagValues) -> str:
     from tfcontrastive import methods
 
     groups = {
-        f"Method ({', '.join(methods.METHODS)}, or file.py:Class), --method": base.method_config,
+        f"Method ({', '.join(methods.CONFIGS)}, or file.py:Class), --method": base.method_config,
         "Data": base.data,
         "Augmentation": base.augmentation,
         "Encoder": base.encoder,

@@ -13,8 +13,6 @@ from tfcontrastive.evaluate.features import extract_features
 from tfcontrastive.evaluate.knn import knn_scores
 from tfcontrastive.evaluate.linear import fit_linear
 
-CLASSIFIERS = ("linear", "knn", "head")
-
 
 def classifier_of(
     kind: str,

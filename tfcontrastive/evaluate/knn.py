@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive.config import InputError, option
+from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.checks import checked_splits
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.metrics import accuracies
 from tfcontrastive.evaluate.neighbours import nearest_neighbours
+from tfcontrastive.protocol_settings import KNNSettings
 
 _ROWS_AT_A_TIME = 4096
 
@@ -127,16 +128,13 @@ def knn(
 
 
 @dataclasses.dataclass(frozen=True)
-class KNN(FeatureEvaluator):
+class KNN(KNNSettings, FeatureEvaluator):
     """Weighted k-nearest-neighbour classification of frozen features by cosine similarity.
 
     ```python
     KNN(k=20).run(encoder, tfcontrastive.data.load("embedded"))   # {"knn_top1": ..., "knn_top5": ..., ...}
     ```
     """
-
-    k: int = option(200, "Neighbours that vote.", at_least=1)
-    temperature: float = option(0.1, "Temperature of the votes' weights exp(similarity / T).", above=0)
 
     def measure(self, features: LabelledFeatures) -> dict[str, float]:
         return knn(*features.arrays(), num_classes=features.num_classes, k=self.k, temperature=self.temperature)
