@@ -19,6 +19,7 @@ from tfcontrastive.encoders.rebuild import copy_weights, differing
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.plan import Plan
 from tfcontrastive.precision import resolved
+from tfcontrastive.terminal import say
 
 HOLD_OUT = "--train_split=train[:90%%] --eval_split=train[90%%:]"  # of both, lest the held-out images are learned from
 
@@ -53,6 +54,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     title: str | None = None,
     start: Start | None = None,
+    say: Callable[[str], None] = say,
 ) -> TrainResult:
     """Trains an encoder, or goes on where a run in the same `model_dir` stopped.
 
@@ -65,6 +67,7 @@ def train(
         title: shown beside the progress; default: the method.
         start: an encoder whose weights the run starts from, as `load_trained` gives it, and its projection head where it
             fits; `config.encoder` must be the same network. None starts at random.
+        say: takes the lines of progress where the output is not a terminal; default: they go to stderr.
 
     Raises:
         InputError: anything in the config, the data or the directory that cannot work, and a loss that is not finite.
@@ -102,6 +105,7 @@ def train(
         title=title or config.method,
         views=views,
         measure=[monitor, *callbacks],
+        say=say,
     )
     metrics = monitor.latest or (monitor.measure() if distribute.is_chief() else {})
     if distribute.is_chief():
@@ -119,6 +123,7 @@ def fit(
     views: Sequence[tf.Tensor] = (),
     measure: Sequence[keras.callbacks.Callback] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    say: Callable[[str], None] = say,
 ) -> float:
     """Trains a compiled model to the end of its plan, from the newest checkpoint of its directory if there is one.
 
@@ -130,6 +135,7 @@ def fit(
         views: pictures of what the network sees, for TensorBoard.
         measure: callbacks that add to the logs of an epoch, called before the logs are written.
         callbacks: more callbacks, called last.
+        say: as in `train`.
 
     Returns:
         the seconds of training, in this process and those before it.
@@ -166,7 +172,9 @@ def fit(
     )
     if views:
         summaries.write_views(views, step=0)
-    progress = Progress(title, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size)
+    progress = Progress(
+        title, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size, say=say
+    )
     try:
         for first, last, steps in plan.segments(first_step):
             together = plan.execution_steps if steps % plan.execution_steps == 0 else 1

@@ -38,12 +38,15 @@ def show_own_messages() -> None:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Holds back what is written to stderr inside, C++ included; shows it if the inside fails.
+    """Holds back what libraries write to stderr inside; shows it if the inside fails. Python's own words are not held.
 
     TensorFlow's libraries print while they are loaded, before any setting of theirs can keep them from it.
     """
     sys.stderr.flush()
     kept, inside = os.dup(2), tempfile.TemporaryFile()  # noqa: SIM115
+    before = sys.stderr
+    if getattr(before, "rich_proxied_file", before) is sys.__stderr__:  # else it does not end in descriptor 2
+        sys.stderr = os.fdopen(os.dup(kept), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     os.dup2(inside.fileno(), 2)
     try:
         yield
@@ -55,3 +58,6 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         inside.close()
+        if sys.stderr is not before:
+            sys.stderr.close()
+            sys.stderr = before

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from tfcontrastive import onednn
 from tfcontrastive.config import ClusterError, InputError, unknown
 
 COMMANDS = {
@@ -24,6 +25,8 @@ COMMANDS = {
     "search": "nearest neighbours and near duplicates among them",
     "serve-check": "load an export in each of its consumers, and compare",
 }
+
+SERVING = ("embed", "search", "serve-check")  # run as a server would: with TensorFlow's own choice of kernels
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[0] not in COMMANDS:
             raise InputError(f"the command {unknown(words[0], COMMANDS)}")
+        if words[0] in SERVING:
+            onednn.leave_to_tensorflow()
         return importlib.import_module(_module(words[0])).run(words[1:]) or 0
     except InputError as error:
         return _fail(str(error))
