@@ -43,6 +43,7 @@ import sys, time
 import numpy as np, torch
 from PIL import Image
 from lightly.transforms import SimCLRTransform
+from machine import machine
 torch.set_num_threads(1)
 images = [Image.fromarray(image) for image in np.load(sys.argv[1])]
 transform = SimCLRTransform(input_size=int(sys.argv[2]), cj_strength=float(sys.argv[3]), normalize=None)
@@ -63,6 +64,7 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    print(machine())
     for source, size, batch, strength in SETTINGS:
         images = smooth_images(batch, source)
         print(f"\n{source} -> {size} pixels, batches of {batch}, one core, with blur")

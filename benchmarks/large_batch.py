@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+from machine import machine
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -81,8 +83,11 @@ def main():
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
+        import tfcontrastive  # noqa: F401  before TensorFlow, as it turns oneDNN on
+
         print(json.dumps(measure(options.batch, options.micro_batch_size, options.width)))
         return
+    print(machine())
     print(f"{'images':>6} {'step':22} {'peak':>12} {'it adds':>12} {'planned':>12} {'time':>10}")
     plain = {batch: row(batch, 0, options.width)["peak"] for batch in options.plain}
     (small, low), (large, high) = min(plain.items()), max(plain.items())

@@ -20,6 +20,8 @@ import tempfile
 import time
 import zlib
 
+from machine import machine
+
 METHODS = ("simclr", "simclr_v2", "moco_v1", "moco_v2", "moco_v3", "relic", "relic_t", "byol", "supcon", "barlow_twins",
            "instdisc")  # fmt: skip
 WITHOUT_NEGATIVES = ("byol", "barlow_twins")
@@ -140,6 +142,7 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("methods.jsonl"))
     parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args()
+    print(machine())
     names, seeds = options.methods.split(","), [int(seed) for seed in options.seeds.split(",")]
     unknown = set(names) - set(METHODS)
     if unknown:

@@ -27,5 +27,5 @@ def test_the_pace_is_that_of_steps_after_the_first_and_nothing_is_written(tmp_pa
     )
     settled, pace = measure_pace(config, at_most_steps=3)
     assert settled.loop.mixed_precision == "float32"
-    assert pace.step_seconds > 0 and pace.compile_seconds > 0
+    assert min(pace.step_seconds, pace.compile_seconds) > 0
     assert not (tmp_path / "run").exists()
