@@ -50,8 +50,7 @@ def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[
     start = time.monotonic()
     directory = ModelDir(config.loop.model_dir)
     result = train(config, overwrite=overwrite, title="SimCLR")
-    seconds = result.seconds
-    source = result.source
+    config, seconds, source = result.config, result.seconds, result.source
     random = fresh_encoder(config, source)
     settle_statistics(random, result)
     measured = [

@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import augment, data, distribute, evaluate
-from tfcontrastive.builders import build_encoder, compile_model, precision
+from tfcontrastive.builders import build_encoder, compile_model, precision, with_first_gammas
 from tfcontrastive.callbacks import Accuracy, Checkpoints
 from tfcontrastive.classifier import BLOCKS, Classifier, Objective
 from tfcontrastive.config import (
@@ -31,7 +31,7 @@ from tfcontrastive.encoders.rebuild import copy_weights, head_start, rebuild
 from tfcontrastive.evaluate.checks import check_classes, checked_labels
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.objectives import CrossEntropy
-from tfcontrastive.train import HOLD_OUT, claim, eval_split, fit, load_source, make_plan, make_strategy
+from tfcontrastive.train import HOLD_OUT, claim, eval_split, fit, load_source, make_plan, make_strategy, settled
 from tfcontrastive.trained import Trained, load_trained
 
 SUBSET = "label_subset.json"
@@ -184,8 +184,8 @@ class Job:
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> Finetuned:
         """Trains to the end, measures, and writes metrics.json."""
+        self.prepare(anew=overwrite)
         config, directory = self.config, self.directory
-        self.prepare()
         claim(directory, config, self.strategy, overwrite=overwrite, allow_config_change=allow_config_change)
         if self.whole.check(directory.bad_files):
             self.prepare()
@@ -207,7 +207,9 @@ class Job:
 
     def evaluate(self) -> dict[str, float]:
         """Measures the newest checkpoint, and writes metrics.json."""
-        changed = differences(self.directory.read_config(), self.config)
+        stored = self.directory.read_config()
+        self.config = with_first_gammas(self.config, stored=stored)
+        changed = differences(stored, self.config)
         if changed:
             raise InputError(f"`output_dir` {self.directory.path!r} has another configuration: {sorted(changed)}.")
         self.prepare()
@@ -219,8 +221,12 @@ class Job:
         self.write_result(step, metrics)
         return metrics
 
-    def prepare(self) -> None:
-        """Everything that can fail before a file is written: data, plan and network."""
+    def prepare(self, *, anew: bool = False) -> None:
+        """Everything that can fail before a file is written: data, plan and network.
+
+        Args:
+            anew: what lies in the directory is moved aside afterwards.
+        """
         config = self.config
         self.source = self.labelled_source()
         self.plan = make_plan(config, self.source)
@@ -229,6 +235,8 @@ class Job:
         self._extract = None
         keras.utils.set_random_seed(config.loop.seed)
         start = self.starting_point()
+        if start is None:  # else the gammas are those of the start
+            self.config = config = settled(config, self.plan, anew=anew)
         self.preprocessing = self.preprocessing_from(start)
         with self.strategy.scope(), precision(config.loop.mixed_precision):
             trunk = self.build_trunk(start)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import data, distribute, methods
-from tfcontrastive.builders import build_model
+from tfcontrastive import data, distribute, methods, storage
+from tfcontrastive.builders import build_model, with_first_gammas
 from tfcontrastive.callbacks import Checkpoints, Monitor, NanGuard, Progress, Summaries
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.config import InputError, TrainConfig, differences
@@ -83,6 +83,8 @@ def train(
     strategy = make_strategy(config)
     source = load_source(config)
     plan = make_plan(config, source)
+    if start is None:  # else the gammas are those of the start
+        config = settled(config, plan, anew=overwrite)
     model = first_model(config, source, plan, strategy, start)  # what cannot work fails here, before anything is written
     claim(directory, config, strategy, overwrite=overwrite, allow_config_change=allow_config_change)
     if source.check(directory.bad_files):  # fewer images, hence other steps
@@ -193,7 +195,9 @@ def evaluate_run(config: TrainConfig) -> dict[str, float]:
         InputError: where `model_dir` holds no run of this config, or no checkpoint.
     """
     directory = ModelDir(config.loop.model_dir or "")
-    changed = differences(directory.read_config(), config)
+    stored = directory.read_config()
+    config = with_first_gammas(config, stored=stored)
+    changed = differences(stored, config)
     if changed:
         raise InputError(f"`model_dir` {directory.path!r} was written with another configuration: {sorted(changed)}.")
     strategy = make_strategy(config)
@@ -281,6 +285,13 @@ def make_plan(config: TrainConfig, source: data.Source) -> Plan:
             f"Received: train_batch_size={config.loop.train_batch_size}."
         )
     return Plan.make(config, num_examples)
+
+
+def settled(config: Any, plan: Plan, *, anew: bool = False) -> Any:
+    """The config with what it leaves open decided: as in the run that `model_dir` holds, unless it begins anew."""
+    directory = ModelDir(config.loop.model_dir or "")
+    goes_on = config.loop.model_dir is not None and not anew and storage.exists(directory.config)
+    return with_first_gammas(config, plan, directory.read_config() if goes_on else None)
 
 
 def first_model(
