@@ -44,7 +44,6 @@ import sys, time
 import numpy as np, torch
 from PIL import Image
 from lightly.transforms import SimCLRTransform
-from machine import machine
 torch.set_num_threads(1)
 images = [Image.fromarray(image) for image in np.load(sys.argv[1])]
 transform = SimCLRTransform(input_size=int(sys.argv[2]), cj_strength=float(sys.argv[3]), normalize=None)

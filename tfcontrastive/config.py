@@ -167,6 +167,11 @@ class EncoderConfig(Checked):
         "Of the first group; identity: where shapes allow it, as torchvision's networks.",
         choices=("projection", "identity"),
     )
+    zero_init_residual: bool | None = option(
+        None,
+        "Start the ResNet's residual branches shut, their last gammas at zero; default: in runs of 5,000 steps or more, as "
+        "shorter ones hardly open them.",
+    )
     preprocessing: str = option(
         "simclr",
         "Crop, resize and normalisation of the images, by the family that has them; part of the encoder and its exports.",

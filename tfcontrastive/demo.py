@@ -78,9 +78,7 @@ def run_demo(
     if minutes is not None:
         config = fit_into(minutes, config, directory, start, overwrite=overwrite, say=stages.say)
     result = train(config, overwrite=overwrite, title="SimCLR", say=stages.say)
-    config = result.config
-    seconds = result.seconds
-    source = result.source
+    config, seconds, source = result.config, result.seconds, result.source
     stages.next()
     random = fresh_encoder(config, source)
     settle_statistics(random, result)

@@ -11,16 +11,15 @@ from tfcontrastive.builders import build_model
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.cost import estimate
 from tfcontrastive.plan import Plan
-from tfcontrastive.precision import resolved
-from tfcontrastive.train import load_source, make_plan, make_strategy
+from tfcontrastive.train import load_source, make_plan, make_strategy, settled
 
 
 def describe(config: TrainConfig) -> str:
     """The text of `--dry_run`: the run is built, so that what cannot work fails here, and nothing is written."""
     strategy = make_strategy(config)
-    config = resolved(config, strategy)
     source = load_source(config)
     plan = make_plan(config, source)
+    config = settled(config, strategy, plan, first_gammas=not config.loop.checkpoint)
     with strategy.scope():
         model = build_model(config, source, plan)
     replicas = strategy.num_replicas_in_sync

@@ -22,8 +22,7 @@ from tfcontrastive.evaluate.checks import check_classes, checked_labels
 from tfcontrastive.finetune_config import FinetuneConfig
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.objectives import CrossEntropy
-from tfcontrastive.precision import resolved
-from tfcontrastive.train import HOLD_OUT, claim, eval_split, fit, load_source, make_plan, make_strategy
+from tfcontrastive.train import HOLD_OUT, claim, eval_split, fit, load_source, make_plan, make_strategy, settled
 from tfcontrastive.trained import Trained, load_trained
 
 SUBSET = "label_subset.json"
@@ -140,9 +139,8 @@ class Job:
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> Finetuned:
         """Trains to the end, measures, and writes metrics.json."""
-        directory = self.directory
-        config = self.config = resolved(self.config, self.strategy, None if overwrite else directory.precision())
-        self.prepare()
+        self.prepare(anew=overwrite)
+        config, directory = self.config, self.directory
         claim(directory, config, self.strategy, overwrite=overwrite, allow_config_change=allow_config_change)
         if self.whole.check(directory.bad_files):
             self.prepare()
@@ -164,7 +162,7 @@ class Job:
 
     def evaluate(self) -> dict[str, float]:
         """Measures the newest checkpoint, and writes metrics.json."""
-        self.config = resolved(self.config, self.strategy, self.directory.precision())
+        self.config = settled(self.config, self.strategy)
         changed = differences(self.directory.read_config(), self.config)
         if changed:
             raise InputError(f"`output_dir` {self.directory.path!r} has another configuration: {sorted(changed)}.")
@@ -177,8 +175,12 @@ class Job:
         self.write_result(step, metrics)
         return metrics
 
-    def prepare(self) -> None:
-        """Everything that can fail before a file is written: data, plan and network."""
+    def prepare(self, *, anew: bool = False) -> None:
+        """Everything that can fail before a file is written: data, plan and network.
+
+        Args:
+            anew: what lies in the directory is moved aside afterwards.
+        """
         config = self.config
         self.source = self.labelled_source()
         self.plan = make_plan(config, self.source)
@@ -187,6 +189,8 @@ class Job:
         self._extract = None
         keras.utils.set_random_seed(config.loop.seed)
         start = self.starting_point()
+        # The gammas of a run that starts from other weights are theirs.
+        self.config = config = settled(config, self.strategy, self.plan, anew=anew, first_gammas=start is None)
         self.preprocessing = self.preprocessing_from(start)
         with self.strategy.scope(), precision(config.loop.mixed_precision):
             trunk = self.build_trunk(start)

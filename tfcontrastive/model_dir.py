@@ -92,13 +92,12 @@ class ModelDir:
     def read_config(self) -> dict[str, Any]:
         """The stored run's settings, by name."""
         try:
-            return json.loads(storage.read_text(self.config))
+            values = json.loads(storage.read_text(self.config))
         except (tf.errors.OpError, ValueError) as error:
             raise InputError(f"`model_dir` must hold a run's config.json. Received: {self.path!r}: {error}.") from error
-
-    def precision(self) -> str | None:
-        """The precision that the stored run began with; None where there is no run."""
-        return self.read_config()["mixed_precision"] if storage.exists(self.config) else None
+        if values.get("encoder") == "resnet":
+            values.setdefault("zero_init_residual", True)  # as it was before there was a choice
+        return values
 
     def _compare(self, config: TrainConfig, allow_config_change: bool) -> None:
         changed = differences(self.read_config(), config)

@@ -39,7 +39,7 @@ class FeatureSettings(Checked):
 class KNNSettings(FeatureSettings):
     """Weighted k-nearest-neighbour classification of frozen features by cosine similarity."""
 
-    k: int = option(200, "Neighbours that vote.", at_least=1)
+    k: int = option(200, "Neighbours that vote; at most the training images of the smallest class.", at_least=1)
     temperature: float = option(0.1, "Temperature of the votes' weights exp(similarity / T).", above=0)
 
 
@@ -61,7 +61,7 @@ class LinearSettings(FeatureSettings):
     linear_learning_rate: float | None = option(
         None, "SGD: learning rate for a batch of 256, scaled linearly; default: the published.", above=0
     )
-    max_iter: int = option(100, "L-BFGS: iterations for each fit.", at_least=1)
+    max_iter: int = option(1000, "L-BFGS: iterations of the final fit at most.", at_least=1)
     validation_fraction: float = option(0.2, "L-BFGS: part of train on which the penalty is chosen.", above=0, below=1)
     seed: int = option(0, "Seed of the validation split; SGD: of weights, order and crops.", at_least=0)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import data, distribute, methods
-from tfcontrastive.builders import build_model
+from tfcontrastive import data, distribute, methods, storage
+from tfcontrastive.builders import build_model, with_first_gammas
 from tfcontrastive.callbacks import Checkpoints, Monitor, NanGuard, Progress, Summaries
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.config import InputError, TrainConfig, differences
@@ -85,9 +85,9 @@ def train(
     if loop.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(config)
-    config = resolved(config, strategy, None if overwrite else directory.precision())
     source = load_source(config)
     plan = make_plan(config, source)
+    config = settled(config, strategy, plan, anew=overwrite, first_gammas=start is None)
     model = first_model(config, source, plan, strategy, start)  # what cannot work fails here, before anything is written
     claim(directory, config, strategy, overwrite=overwrite, allow_config_change=allow_config_change)
     if source.check(directory.bad_files):  # fewer images, hence other steps
@@ -204,7 +204,7 @@ def evaluate_run(config: TrainConfig) -> dict[str, float]:
     """
     directory = ModelDir(config.loop.model_dir or "")
     strategy = make_strategy(config)
-    config = resolved(config, strategy, directory.precision())
+    config = settled(config, strategy)
     changed = differences(directory.read_config(), config)
     if changed:
         raise InputError(f"`model_dir` {directory.path!r} was written with another configuration: {sorted(changed)}.")
@@ -292,6 +292,29 @@ def make_plan(config: TrainConfig, source: data.Source) -> Plan:
             f"Received: train_batch_size={config.loop.train_batch_size}."
         )
     return Plan.make(config, num_examples)
+
+
+def settled(
+    config: Any,
+    strategy: tf.distribute.Strategy,
+    plan: Plan | None = None,
+    *,
+    anew: bool = False,
+    first_gammas: bool = True,
+) -> Any:
+    """The config with what it leaves open decided: as in the run that `model_dir` holds, unless it begins anew.
+
+    Args:
+        config: a `TrainConfig`, or one with its fields.
+        strategy, plan: of the run; without a plan `model_dir` must hold a run.
+        anew: what `model_dir` holds is moved aside.
+        first_gammas: decide `zero_init_residual` too; False where the first weights are another encoder's.
+    """
+    directory = ModelDir(config.loop.model_dir or "")
+    goes_on = plan is None or (config.loop.model_dir is not None and not anew and storage.exists(directory.config))
+    stored = directory.read_config() if goes_on else None
+    config = resolved(config, strategy, None if stored is None else stored["mixed_precision"])
+    return with_first_gammas(config, plan, stored) if first_gammas else config
 
 
 def first_model(

@@ -66,7 +66,7 @@ def run(words: Sequence[str]) -> int:
             directory.saved_model,
             image_size=config.data.image_size,
             preprocessing=Preprocessing.named(config.encoder.preprocessing),
-            card=card_of(config, directory, result.plan.steps),
+            card=card_of(result.config, directory, result.plan.steps),
         )
         show(result.metrics)
         print(f"SavedModel: {path}")
@@ -89,7 +89,8 @@ def start_of(config: TrainConfig, values: flags.FlagValues) -> tuple[TrainConfig
     start = load_trained(checkpoint=config.loop.checkpoint, image_size=config.data.image_size)
     if start.config is None:
         raise InputError(f"`checkpoint` must be a pre-training run or published weights. Received: {start.name}.")
-    training = {"global_bn": config.encoder.global_bn, "batch_norm_decay": config.encoder.batch_norm_decay}
+    free = ("global_bn", "batch_norm_decay", "zero_init_residual")  # the last one is of first weights, which are not used
+    training = {name: getattr(config.encoder, name) for name in free}
     encoder = dataclasses.replace(start.config, **training)
     for field in dataclasses.fields(encoder):
         asked, held = getattr(config.encoder, field.name), getattr(encoder, field.name)

@@ -66,6 +66,22 @@ def knn_scores(
     return np.concatenate([_vote(similarity[at], voted[at], temperature, num_classes).numpy() for at in pieces])
 
 
+def fair_k(k: int, train_labels: np.ndarray) -> int:
+    """Neighbours that may vote: k, but at most the images of the smallest class, which more would outvote by number alone.
+
+    Args:
+        k: at least 1.
+        train_labels: `[N]` integers, of the memory.
+
+    >>> fair_k(200, np.array([0, 0, 0, 1, 1]))
+    2
+    """
+    smallest = int(np.unique(train_labels, return_counts=True)[1].min())
+    if k > smallest:
+        logging.info("kNN: k=%d in place of %d, as the smallest class has no more training images.", smallest, k)
+    return min(k, smallest)
+
+
 @tf.function(
     input_signature=[
         tf.TensorSpec([None, None], tf.float32),
@@ -134,7 +150,12 @@ class KNN(KNNSettings, FeatureEvaluator):
     ```python
     KNN(k=20).run(encoder, tfcontrastive.data.load("embedded"))   # {"knn_top1": ..., "knn_top5": ..., ...}
     ```
+
+    `knn_k` tells how many neighbours voted; `knn` and `knn_scores` take k as it is.
     """
 
     def measure(self, features: LabelledFeatures) -> dict[str, float]:
-        return knn(*features.arrays(), num_classes=features.num_classes, k=self.k, temperature=self.temperature)
+        _, train_labels, *_ = features.arrays()
+        k = fair_k(self.k, train_labels)
+        values = knn(*features.arrays(), num_classes=features.num_classes, k=k, temperature=self.temperature)
+        return {**values, "knn_k": float(k)}

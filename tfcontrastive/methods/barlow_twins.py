@@ -20,7 +20,8 @@ class BarlowTwins(ContrastiveModel):
 
         loss = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2
 
-    Source: Zbontar et al., arXiv 2103.03230. Differs: both views share their batch statistics.
+    Source: Zbontar et al., arXiv 2103.03230, whose separate rate of biases and batch norm, 0.0048 beside 0.2, is
+    `loss_scale` here. Differs: both views share their batch statistics.
     """
 
     Config = BarlowTwinsConfig

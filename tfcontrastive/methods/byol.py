@@ -23,7 +23,8 @@ class BYOL(ContrastiveModel):
 
     Nothing pushes images apart; the predictor and the moving target keep the features from collapsing.
 
-    Source: Grill et al., arXiv 2006.07733. Differs: both views share their batch statistics.
+    Source: Grill et al., arXiv 2006.07733. Differs: both views share their batch statistics; the last layers of projector
+    and predictor have a bias, which the paper does not speak of and the authors' code leaves out.
     """
 
     Config = BYOLConfig

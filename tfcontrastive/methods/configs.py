@@ -98,7 +98,12 @@ class BarlowTwinsConfig(Checked):
     proj_out_dim: int = option(8192, "Size of the projection.", at_least=1)
     num_proj_layers: int = option(3, "Layers of the projector.", at_least=1)
     off_diagonal_weight: float = option(0.0051, "Weight of the redundancy term (the paper's lambda).", at_least=0)
-    loss_scale: float = option(0.024, "Multiplies the loss (the authors' code; LARS does not see it).", above=0)
+    loss_scale: float = option(
+        0.024,
+        "Multiplies the loss, as the authors' code did: with LARS the rate of biases and batch norm; kernels see it only "
+        "against their weight decay.",
+        above=0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,8 @@ class MoCo(ContrastiveModel):
     `bn_splits` groups on one device, images are shuffled before the key encoder and put back in order after it, so that
     a query and its key are never normalised by the statistics of the same images.
 
-    Source: He et al., arXiv 1911.05722 (v1); Chen et al., arXiv 2003.04297 (v2).
+    Source: He et al., arXiv 1911.05722 (v1); Chen et al., arXiv 2003.04297 (v2). Differs: the moving variance of batch
+    norm follows the biased variance of each batch; PyTorch's, in the authors' code, the unbiased one.
     """
 
     Config = MoCoConfig

@@ -25,8 +25,9 @@ class SimCLR(ContrastiveModel):
     moving average of encoder and head made of both views of earlier batches; no gradient flows to them.
 
     Source: Chen et al., arXiv 2002.05709 (v1) and 2006.10029 (v2). google-research/simclr sums the two directions: its
-    loss and gradient are twice these, which LARS sees only against the weight decay. The memory was never released: the
-    paper gives its size (64K) and momentum (0.999); that both views fill it is this project's choice.
+    loss and gradient are twice these. LARS scales each kernel's step anew, so that kernels see the factor only against
+    their weight decay; biases and batch norm, which it does not adapt, learn twice as fast there. The memory was never
+    released: the paper gives its size (64K) and momentum (0.999); that both views fill it is this project's choice.
     """
 
     Config = SimCLRConfig
