@@ -92,12 +92,9 @@ class ModelDir:
     def read_config(self) -> dict[str, Any]:
         """The stored run's settings, by name."""
         try:
-            values = json.loads(storage.read_text(self.config))
+            return json.loads(storage.read_text(self.config))
         except (tf.errors.OpError, ValueError) as error:
             raise InputError(f"`model_dir` must hold a run's config.json. Received: {self.path!r}: {error}.") from error
-        if values.get("encoder") == "resnet":
-            values.setdefault("zero_init_residual", True)  # as it was before there was a choice
-        return values
 
     def _compare(self, config: TrainConfig, allow_config_change: bool) -> None:
         changed = differences(self.read_config(), config)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import tensorflow as tf
 from absl import flags
 
 from tfcontrastive import flags as command_line
@@ -62,24 +63,12 @@ def run_of(path, steps, **encoder):
 
 def test_a_run_that_goes_on_keeps_its_own(tmp_path):
     short, long = run_of(tmp_path / "run", 100), run_of(tmp_path / "run", 10_000)
-    first = settled(short, Plan.make(short, 1000))
+    first = settled(short, tf.distribute.get_strategy(), Plan.make(short, 1000))
     ModelDir(short.loop.model_dir).claim(first)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["zero_init_residual"] is False
-    assert settled(short, Plan.make(short, 1000)) == first  # or the run would be refused
-    assert settled(long, Plan.make(long, 1000)).encoder.zero_init_residual is False
-    assert settled(long, Plan.make(long, 1000), anew=True).encoder.zero_init_residual is True
-
-
-def test_a_run_of_before_there_was_a_choice_goes_on_as_it_began(tmp_path):
-    config = run_of(tmp_path / "run", 100)
-    directory = ModelDir(config.loop.model_dir)
-    directory.claim(config)
-    stored = json.loads((tmp_path / "run" / "config.json").read_text())
-    del stored["zero_init_residual"]
-    (tmp_path / "run" / "config.json").write_text(json.dumps(stored))
-    old = settled(config, Plan.make(config, 1000))
-    assert old.encoder.zero_init_residual is True
-    directory.claim(old)
+    assert settled(short, tf.distribute.get_strategy(), Plan.make(short, 1000)) == first  # or the run would be refused
+    assert settled(long, tf.distribute.get_strategy(), Plan.make(long, 1000)).encoder.zero_init_residual is False
+    assert settled(long, tf.distribute.get_strategy(), Plan.make(long, 1000), anew=True).encoder.zero_init_residual is True
 
 
 def config_of(words):
