@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import distribute, signals
@@ -32,6 +33,7 @@ class Interruption(keras.callbacks.Callback):
         super().__init__()
         self.checkpoints, self.how_to_go_on = checkpoints, how_to_go_on
         self._stop, self._save, self._begun = 0, 0, False
+        self._gather, self._alone = distribute.gather_from_processes(tf.distribute.get_strategy()), True
 
     @contextlib.contextmanager
     def listening(self, model: keras.Model) -> Iterator[None]:
