@@ -244,6 +244,12 @@ class RunConfig(DeviceConfig):
         0, "Steps between checkpoints; overrides checkpoint_epochs where > 0.", at_least=0, may_change=True
     )
     keep_checkpoint_max: int = option(5, "Checkpoints to keep.", at_least=1, may_change=True)
+    restore_step: int | None = option(
+        None,
+        "Go on from the checkpoint of this step, not the newest; newer ones are moved aside.",
+        at_least=1,
+        may_change=True,
+    )
     train_summary_steps: int = option(
         100, "Steps between TensorBoard summaries of training; 0: none.", at_least=0, may_change=True
     )

@@ -22,7 +22,17 @@ from tfcontrastive.evaluate.checks import check_classes, checked_labels
 from tfcontrastive.finetune_config import FinetuneConfig
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.objectives import CrossEntropy
-from tfcontrastive.train import HOLD_OUT, claim, eval_split, fit, load_source, make_plan, make_strategy, settled
+from tfcontrastive.train import (
+    HOLD_OUT,
+    check_same_data,
+    claim,
+    eval_split,
+    fit,
+    load_source,
+    make_plan,
+    make_strategy,
+    settled,
+)
 from tfcontrastive.trained import Trained, load_trained
 
 SUBSET = "label_subset.json"
@@ -168,7 +178,7 @@ class Job:
             raise InputError(f"`output_dir` {self.directory.path!r} has another configuration: {sorted(changed)}.")
         self.prepare()
         checkpoints = Checkpoints(self.directory.checkpoints, every_steps=self.plan.steps, last_step=self.plan.steps)
-        step = checkpoints.restore(self.model)
+        step = checkpoints.restore(self.model, self.config.loop.restore_step)
         if not step:
             raise InputError(f"`output_dir` must hold a checkpoint. Received: {self.directory.path!r}.")
         metrics = self.measure()
@@ -184,6 +194,7 @@ class Job:
         config = self.config
         self.source = self.labelled_source()
         self.plan = make_plan(config, self.source)
+        check_same_data(config, self.source, self.plan, self.strategy)
         self.split = eval_split(config, self.source)
         self.check_labels()
         self._extract = None

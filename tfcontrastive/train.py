@@ -10,11 +10,13 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+import tfcontrastive
 from tfcontrastive import data, distribute, methods, storage
 from tfcontrastive.builders import build_model, with_first_gammas
-from tfcontrastive.callbacks import Checkpoints, Monitor, NanGuard, Progress, Summaries
+from tfcontrastive.callbacks import Checkpoints, Interruption, Monitor, NanGuard, Progress, Summaries
+from tfcontrastive.callbacks.checkpoint_files import move_newer_aside, sweep
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.config import InputError, TrainConfig, differences
+from tfcontrastive.config import Checked, InputError, RunConfig, TrainConfig, differences
 from tfcontrastive.encoders.rebuild import copy_weights, differing
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.plan import Plan
@@ -88,6 +90,7 @@ def train(
     source = load_source(config)
     plan = make_plan(config, source)
     config = settled(config, strategy, plan, anew=overwrite, first_gammas=start is None)
+    check_same_data(config, source, plan, strategy)
     model = first_model(config, source, plan, strategy, start)  # what cannot work fails here, before anything is written
     claim(directory, config, strategy, overwrite=overwrite, allow_config_change=allow_config_change)
     if source.check(directory.bad_files):  # fewer images, hence other steps
@@ -113,6 +116,7 @@ def train(
     return TrainResult(config, model, metrics, source, plan, views, seconds)
 
 
+@distribute.names_lost_workers()
 def fit(
     model: keras.Model,
     batches: Callable[[int], tf.data.Dataset],
@@ -141,14 +145,19 @@ def fit(
         the seconds of training, in this process and those before it.
 
     Raises:
-        InputError: the newest checkpoint is of another network or past the end, or a loss is not finite.
+        InputError: the newest checkpoint is of another network or past the end, or a loss or an update is not finite.
+        Stopped: SIGTERM or SIGHUP came; the run is saved.
     """
     loop = config.loop
     directory = ModelDir(loop.model_dir)
     checkpoints = Checkpoints(
-        directory.checkpoints, every_steps=plan.checkpoint_steps, last_step=plan.steps, keep=loop.keep_checkpoint_max
+        directory.checkpoints,
+        every_steps=plan.checkpoint_steps,
+        last_step=plan.steps,
+        keep=loop.keep_checkpoint_max,
+        epoch_steps=plan.epoch_steps,
     )
-    first_step = checkpoints.restore(model)
+    first_step = checkpoints.restore(model, loop.restore_step)
     if not distribute.agree(model.distribute_strategy, first_step):
         raise InputError(
             "`model_dir` must be a directory that all workers share, as on network storage. "
@@ -161,6 +170,8 @@ def fit(
         )
     if distribute.is_chief():
         directory.record(config)
+        if loop.restore_step is not None:
+            move_newer_aside(directory.checkpoints, first_step, directory.history)
     if first_step:
         logging.info("Going on from step %d of %d.", first_step, plan.steps)
     summaries = Summaries(
@@ -175,25 +186,33 @@ def fit(
     progress = Progress(
         title, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size, say=say
     )
+    interruption = Interruption(checkpoints, _how_to_go_on(loop))
+    guard = NanGuard(directory.checkpoints)
     try:
-        for first, last, steps in plan.segments(first_step):
-            together = plan.execution_steps if steps % plan.execution_steps == 0 else 1
-            if model.steps_per_execution != together:  # Keras would run whole executions, past the end
-                model.steps_per_execution = together
-                model.make_train_function(force=True)
-            model.fit(
-                batches(distribute.step_of(model)),
-                initial_epoch=first,
-                epochs=last,
-                steps_per_epoch=steps,
-                shuffle=False,
-                verbose=0,
-                callbacks=[NanGuard(), *measure, summaries, checkpoints, progress, *callbacks],
-            )
+        with interruption.listening(model):
+            for first, last, steps in plan.segments(first_step):
+                together = plan.execution_steps if steps % plan.execution_steps == 0 else 1
+                if model.steps_per_execution != together:  # Keras would run whole executions, past the end
+                    model.steps_per_execution = together
+                    model.make_train_function(force=True)
+                model.fit(
+                    batches(distribute.step_of(model)),
+                    initial_epoch=first,
+                    epochs=last,
+                    steps_per_epoch=steps,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[guard, *measure, summaries, checkpoints, progress, *callbacks, interruption],
+                )
     finally:
         progress.close()
     history = read_history(directory.history) if distribute.is_chief() else []
     return history[-1]["seconds"] if history else summaries.seconds()
+
+
+def _how_to_go_on(loop: RunConfig) -> str:
+    without = "" if loop.restore_step is None else ", without --restore_step,"
+    return f"Start the same command again{without} to go on."
 
 
 def evaluate_run(config: TrainConfig) -> dict[str, float]:
@@ -212,7 +231,8 @@ def evaluate_run(config: TrainConfig) -> dict[str, float]:
     plan = make_plan(config, source)
     with strategy.scope():
         model = build_model(config, source, plan)
-    step = Checkpoints(directory.checkpoints, every_steps=plan.steps, last_step=plan.steps).restore(model)
+    checkpoints = Checkpoints(directory.checkpoints, every_steps=plan.steps, last_step=plan.steps)
+    step = checkpoints.restore(model, config.loop.restore_step)
     if not step:
         raise InputError(f"`model_dir` must hold a checkpoint. Received: {directory.path!r}.")
     monitor = make_monitor(config, source, plan)
@@ -240,6 +260,7 @@ def batches(
 def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     """The strategy of a run; the global batch must divide over its replicas."""
     loop, strategy = config.loop, distribute.strategy_of(config.loop)
+    distribute.check_alike(strategy, _shared_settings(config), "flags and version", loop.cluster_timeout)
     check_batch(config, strategy.num_replicas_in_sync)
     if loop.steps_per_execution > 1 and not distribute.loops(strategy):
         raise InputError(
@@ -250,10 +271,41 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     return strategy
 
 
+_ALIKE = ("checkpoint_epochs", "checkpoint_steps", "restore_step", "steps_per_execution", "deterministic", "checkpoint",
+          "num_virtual_replicas")  # fmt: skip
+"""What a resumed run may change, but not one worker alone: when all save together, from what, and how they compute."""
+
+
+def _shared_settings(config: Checked) -> dict[str, Any]:
+    """What all workers of a run must have alike: the settings that decide what is learned and when, and the versions."""
+
+    def settings(part: Checked) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name)
+            if dataclasses.is_dataclass(value):
+                inner = settings(value)
+                found |= {f"{field.name}.{name}" if name in found else name: setting for name, setting in inner.items()}
+            elif not field.metadata.get("may_change") or field.name in _ALIKE:
+                found[field.name] = value
+        return found
+
+    versions = {"tfcontrastive": tfcontrastive.__version__, "tensorflow": tf.__version__, "keras": keras.__version__}
+    return {**settings(config), **{f"version of {name}": version for name, version in versions.items()}}
+
+
+def check_same_data(config: TrainConfig, source: data.Source, plan: Plan, strategy: tf.distribute.Strategy) -> None:
+    """All workers of a run must have found the same images, by their numbers."""
+    facts = {"images": plan.num_examples, "classes": source.num_classes, "channels": source.channels, "steps": plan.steps}
+    distribute.check_alike(strategy, facts, "data", config.loop.cluster_timeout)
+
+
 def claim(directory: ModelDir, config: TrainConfig, strategy: tf.distribute.Strategy, **how: bool) -> None:
     """The chief claims a run's directory; no worker looks for checkpoints there before."""
     if distribute.is_chief():
         directory.claim(config, **how)
+        directory.sweep()
+        sweep(directory.checkpoints)
     distribute.agree(strategy, 0)
 
 
