@@ -97,4 +97,4 @@ def test_a_history_with_any_bit_flipped_or_cut_anywhere_is_read(tmp_path, place,
     history = str(tmp_path / "metrics.jsonl")
     summaries = Summaries(str(tmp_path / "logs"), history, batch_size=1, every_steps=0, first_step=12)
     assert np.isfinite(summaries.seconds())
-    assert len(read_history(history)) >= (2 if bit is not None else 0)
+    assert len(read_history(history)) >= (1 if bit is not None else 0)  # a line break that is lost joins two lines
