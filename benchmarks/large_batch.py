@@ -4,7 +4,7 @@
 
 ResNet-18 on 32x32 images, two views each. Every row is one step in a process of its own; what a process takes before its
 model is made (TensorFlow itself) is not subtracted. The plain step runs at batches that fit, and its memory at `--batch`
-is that of the line through them. Beside each measured figure: what `tfcontrastive plan` reckons for it, which leaves out
+is that of the line through them. Beside each measured figure: what `tfcontrastive plan` estimates for it, which leaves out
 the libraries.
 """
 

@@ -165,7 +165,7 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
 
 
 def settle_statistics(encoder: keras.Model, result: TrainResult, batches_seen: int = 20) -> None:
-    """Gives a network that was never trained the batch-norm statistics of the data, without which it is no fair rival."""
+    """Gives a network that was never trained the batch-norm statistics of the data: without them the comparison would not be fair."""
     seen = batches(result.config, result.model, result.source, 0).take(batches_seen)
     for batch in seen:
         encoder(batch["views"][0], training=True)

@@ -23,7 +23,7 @@ from tfcontrastive.plan import Plan
 from tfcontrastive.precision import resolved
 from tfcontrastive.terminal import say
 
-HOLD_OUT = "--train_split=train[:90%%] --eval_split=train[90%%:]"  # of both, lest the held-out images are learned from
+HOLD_OUT = "--train_split=train[:90%%] --eval_split=train[90%%:]"  # both: else the held-out images are learned from
 
 
 class Start(Protocol):

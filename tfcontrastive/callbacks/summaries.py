@@ -93,7 +93,7 @@ class Summaries(keras.callbacks.Callback):
 
 def read_history(path: str) -> list[dict[str, float]]:
     """The lines of `metrics.jsonl`, oldest first; a last line that a kill cut short is left out, and so are lines that are
-    no records, which are told of."""
+    no records, with a warning."""
     if not storage.exists(path):
         return []
     *whole, _ = storage.read_bytes(path).split(b"\n")
