@@ -11,7 +11,7 @@ import keras
 from absl import logging
 
 from tfcontrastive import augment, data, encoders, methods, optimizers
-from tfcontrastive.config import EncoderConfig, OptimizerConfig, RunConfig, TrainConfig
+from tfcontrastive.config import EncoderConfig, InputError, OptimizerConfig, RunConfig, TrainConfig
 from tfcontrastive.plan import Plan
 from tfcontrastive.precision import resolve
 
@@ -101,7 +101,13 @@ def encoder_and_size(config: TrainConfig) -> tuple[EncoderConfig, int | None]:
 def build_encoder(config: EncoderConfig, *, image_size: int | None, channels: int) -> keras.Model:
     """The encoder of a run, images `[B, image_size, image_size, channels]` in [0, 1] -> features `[B, F]`."""
     network = build_network(config, image_size=image_size, channels=channels)
-    return data.Preprocessing.named(config.preprocessing).on_pixels(network)
+    rule = data.Preprocessing.named(config.preprocessing)
+    if rule.normalizes and config.encoder.startswith("keras_hub/"):
+        raise InputError(
+            "`preprocessing` must be simclr or pixels with a keras_hub preset, which brings its own normalisation. "
+            f"Received: preprocessing={config.preprocessing} with {config.encoder}."
+        )
+    return rule.on_pixels(network)
 
 
 def build_network(config: EncoderConfig, *, image_size: int | None, channels: int) -> keras.Model:

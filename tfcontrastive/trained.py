@@ -130,6 +130,7 @@ def load_trained(
     checkpoint: str | None = None,
     saved_model: str | None = None,
     encoder: str | None = None,
+    weights: str | None = None,
     image_size: int | None = None,
     channels: int = 3,
 ) -> Trained:
@@ -140,6 +141,8 @@ def load_trained(
             another project, see `pretrained.load`.
         saved_model: an export, or the base of its versions.
         encoder: a network by name, as `encoder_from_name` takes it; keras_hub presets bring their own weights.
+        weights: a file of the named network's weights, see `encoder_from_name`; without it they are random, as its name
+            then says.
         image_size: height and width that the encoder is built for; None takes what it was trained on. With `encoder` it
             may stay None where the network takes any size.
         channels: of the images, with `encoder` only; the others know theirs.
@@ -156,13 +159,24 @@ def load_trained(
     if len(chosen) != 1:
         received = ", ".join(chosen) or "none"
         raise InputError(f"Give exactly one of checkpoint, saved_model and encoder. Received: {received}.")
+    if weights is not None and encoder is None:
+        raise InputError(f"`weights` is for `encoder`, a network by name. Received: weights={weights!r} with {chosen[0]}.")
     if checkpoint is not None:
         is_run = storage.exists(ModelDir(checkpoint).config)
         return _of_run(checkpoint, image_size) if is_run else _of_published(checkpoint, image_size)
     if saved_model is not None:
         return _of_saved_model(saved_model, image_size)
-    network = encoder_from_name(encoder, (image_size, image_size, channels))
-    return Trained(network, None, None, image_size, channels, encoder)
+    return _of_name(encoder, weights, image_size, channels)
+
+
+def _of_name(encoder: str, weights: str | None, image_size: int | None, channels: int) -> Trained:
+    network = encoder_from_name(encoder, (image_size, image_size, channels), weights=weights)
+    if encoder.startswith("keras_hub/"):
+        known = "the preset's weights"
+    else:
+        known = "random weights" if weights is None else f"weights of {weights}"
+    rule = Preprocessing.of(network)
+    return Trained(network, None, None, image_size, channels, f"{encoder}, {known}", preprocessing=rule)
 
 
 def _of_run(model_dir: str, image_size: int | None) -> Trained:

@@ -10,7 +10,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.commands.runs import words
 from tfcontrastive.commands.main import main
+from tfcontrastive.encoders import ResNet
 from tfcontrastive.protocols import PROTOCOLS
+from tfcontrastive.trained import load_trained
 
 
 def squares(path, train_labels, test_labels, size=8, channels=3):
@@ -116,6 +118,22 @@ def test_another_encoders_results_are_kept(run, dataset, tmp_path, capsys):
     assert stored(tmp_path / "results.1")["results"][0] == before["results"][0]
 
 
+def test_a_network_by_name_tells_whose_its_weights_are(dataset, tmp_path, capsys):
+    network = ResNet(18, input_shape=(8, 8, 3))
+    network.save_weights(tmp_path / "own.weights.h5")
+    words = ["--encoder=resnet18", "--k=3", "--image_size=8"]
+    for weights, name in (("", "random weights"), ("own.weights.h5", f"weights of {tmp_path / 'own.weights.h5'}")):
+        out = tmp_path / f"results{weights}"
+        assert evaluate("knn", dataset, out, *words, *([f"--weights={tmp_path / weights}"] if weights else [])) == 0
+        assert f"resnet18, {name}" in capsys.readouterr().out
+        assert stored(out)["encoder"] == f"resnet18, {name}"
+        assert f"resnet18, {name}" in (out / "report.html").read_text()
+    loaded = load_trained(encoder="resnet18", weights=str(tmp_path / "own.weights.h5"), image_size=8)
+    assert stored(tmp_path / "resultsown.weights.h5")["weights"] == loaded.fingerprint()
+    for ours, theirs in zip(loaded.encoder.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_published_constants_and_batches_of_the_bound_tell_results_apart(run, dataset, tmp_path):
     sgd = ["--linear_optimizer=moco", "--linear_epochs=1", "--nolinear_augmentation"]
     for _ in range(2):
@@ -169,6 +187,8 @@ def test_a_class_that_the_test_split_lacks_does_no_harm(run, tmp_path):
         ("knn", ["--checkpoint={run}", "--max_iter=3"], ["`--max_iter` is not a flag of this", "--protocol=linear"]),
         ("knn", [], ["exactly one of checkpoint, saved_model and encoder", "none"]),
         ("knn", ["--checkpoint={run}", "--encoder=resnet18"], ["exactly one", "checkpoint, encoder"]),
+        ("knn", ["--checkpoint={run}", "--weights=a.h5"], ["`weights` is for `encoder`", "checkpoint"]),
+        ("knn", ["--encoder=resnet18", "--weights=a.h5"], ["`weights` must be a file", "a.h5"]),
         ("knn", ["--checkpoint={run}", "--seeds=0,1"], ["`seeds` is for protocols with chance"]),
         ("linear", ["--checkpoint={run}", "--seeds=a"], ["`seeds` must be numbers", "'a'"]),
         ("knn", ["--checkpoint=/nowhere"], ["/nowhere"]),

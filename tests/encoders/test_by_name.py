@@ -1,14 +1,17 @@
 """Encoders by name map [B, H, W, C] to [B, F]; what cannot be made says why."""
 
+import importlib
 import sys
-import types
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfcontrastive.config import InputError
+from tfcontrastive.data.preprocessing import PREPROCESSING
 from tfcontrastive.encoders import ResNet, encoder_from_name
+from tfcontrastive.encoders.by_name import _FAMILIES
 
 
 def test_own_networks_take_their_options():
@@ -34,29 +37,48 @@ def test_applications_see_the_range_that_they_expect(network):
     assert scale == pytest.approx(1.0)
 
 
-def stub_hub(output):
-    def from_preset(preset, load_weights, image_shape):
-        assert (preset, load_weights) == ("some_preset", False)
-        images = keras.Input(image_shape)
-        return keras.Model(images, output(images))
-
-    models = types.SimpleNamespace(Backbone=types.SimpleNamespace(from_preset=from_preset))
-    return types.SimpleNamespace(models=models)
+@pytest.mark.parametrize(("module", "family"), _FAMILIES.items())
+def test_families_of_applications_are_what_keras_itself_does(module, family):
+    images = np.random.default_rng(0).random((2, 3, 3, 3), dtype=np.float32)
+    expected = importlib.import_module(f"keras.applications.{module}").preprocess_input(255 * images.copy())
+    np.testing.assert_allclose(PREPROCESSING[family].normalize(tf.constant(images)), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    "output",
-    [
-        keras.layers.Conv2D(6, 3),
-        lambda images: keras.layers.Reshape((-1, 6))(keras.layers.Conv2D(6, 3)(images)),
-        lambda images: keras.layers.Dense(6)(keras.layers.Flatten()(images)),
-    ],
-    ids=["map", "tokens", "vector"],
+    ("network", "options"), [("MobileNetV2", {"alpha": 0.35}), ("MobileNetV3Small", {"minimalistic": True})]
 )
-def test_keras_hub_backbones_give_one_vector(output, monkeypatch):
-    monkeypatch.setitem(sys.modules, "keras_hub", stub_hub(output))
-    encoder = encoder_from_name("keras_hub/some_preset", (8, 8, 3))
-    assert encoder(np.zeros((2, 8, 8, 3), np.float32)).shape == (2, 6)
+def test_applications_with_weights_see_what_keras_own_would(network, options, tmp_path):
+    theirs = getattr(keras.applications, network)(
+        weights=None, include_top=False, pooling="avg", input_shape=(32, 32, 3), **options
+    )
+    draw = np.random.default_rng(0)
+    for weight in theirs.weights:  # as if trained: random statistics of batch norm too
+        one = len(weight.shape) == 1
+        weight.assign(draw.uniform(0.5, 1.5, weight.shape) if one else 0.1 * draw.normal(size=weight.shape))
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    encoder = encoder_from_name(
+        f"keras.applications/{network}", (32, 32, 3), weights=str(tmp_path / "theirs.weights.h5"), **options
+    )
+    images = draw.random((2, 32, 32, 3), dtype=np.float32)
+    preprocess = sys.modules[getattr(keras.applications, network).__module__].preprocess_input
+    expected = np.asarray(theirs(preprocess(255 * images.copy())))
+    np.testing.assert_allclose(encoder(images), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_own_networks_take_weights(tmp_path):
+    trained = ResNet(18, width_multiplier=0.0625, input_shape=(8, 8, 3))
+    trained.save_weights(tmp_path / "own.weights.h5")
+    encoder = encoder_from_name("resnet18", (8, 8, 3), width_multiplier=0.0625, weights=str(tmp_path / "own.weights.h5"))
+    for ours, theirs in zip(encoder.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_weights_that_are_not_the_networks_are_told(tmp_path):
+    ResNet(18, width_multiplier=0.0625, input_shape=(8, 8, 3)).save_weights(tmp_path / "own.weights.h5")
+    for file, message in (("none.h5", "must be a file"), ("own.weights.h5", "file of resnet's weights")):
+        with pytest.raises(InputError, match=message) as error:
+            encoder_from_name("resnet18", (8, 8, 3), weights=str(tmp_path / file))
+        assert "\n" not in str(error.value)
 
 
 def test_keras_hub_absent(monkeypatch):

@@ -19,7 +19,10 @@ class SubjectConfig(Checked):
 
     checkpoint: str | None = option(None, "model_dir of a run.")
     saved_model: str | None = option(None, "An exported model, or the base of its versions.")
-    encoder: str | None = option(None, "A network by name: resnet50, keras.applications/NAME or keras_hub/PRESET.")
+    encoder: str | None = option(
+        None, "A network by name, with random weights: resnet50, keras.applications/NAME; keras_hub/PRESET has its own."
+    )
+    weights: str | None = option(None, "A file of Keras with the weights of --encoder.")
     dataset: str | None = option(
         None, "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, or embedded (ships inside)."
     )
@@ -89,6 +92,7 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
             checkpoint=subject.checkpoint,
             saved_model=subject.saved_model,
             encoder=subject.encoder,
+            weights=subject.weights,
             image_size=getattr(evaluator, "image_size", None),
             channels=source.channels if source is not None else 3,
         )

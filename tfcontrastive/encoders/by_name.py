@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
+import os
+import warnings
 
 import keras
 from keras import layers
 
 from tfcontrastive.config import InputError, unknown
+from tfcontrastive.data.preprocessing import PREPROCESSING
+from tfcontrastive.encoders.hub import hub_encoder
 from tfcontrastive.encoders.resnet import DEPTHS, ResNet
 from tfcontrastive.encoders.vit import SIZES, ViT
 
@@ -21,24 +24,44 @@ def _vit(size: str, width_multiplier: float = 1.0, **options) -> ViT:
     return ViT(**{"width": chosen * width // heads, "depth": depth, "num_heads": chosen, "name": size, **options})
 
 
+_FAMILIES = {
+    "densenet": "imagenet",
+    "inception_resnet_v2": "symmetric",
+    "inception_v3": "symmetric",
+    "mobilenet": "symmetric",
+    "mobilenet_v2": "symmetric",
+    "nasnet": "symmetric",
+    "resnet": "caffe",
+    "resnet_v2": "symmetric",
+    "vgg16": "caffe",
+    "vgg19": "caffe",
+    "xception": "symmetric",
+}
+"""What the `preprocess_input` of each module of keras.applications does; networks of the others do it themselves."""
+
 OWN = {f"resnet{depth}": functools.partial(ResNet, depth) for depth in DEPTHS}
 OWN |= {size: functools.partial(_vit, size) for size in SIZES}
 
 
-def encoder_from_name(name: str, input_shape: tuple = (None, None, 3), **options) -> keras.Model:
-    """A new, untrained encoder `[B, H, W, C]` -> `[B, F]` for images in [0, 1].
+def encoder_from_name(
+    name: str, input_shape: tuple = (None, None, 3), *, weights: str | None = None, **options
+) -> keras.Model:
+    """An encoder `[B, H, W, C]` -> `[B, F]` for images in [0, 1]: untrained, but for presets of keras_hub.
 
     Args:
         name: "resnet18" to "resnet200", "vit_small" to "vit_huge" (ours); "keras.applications/MobileNetV2" and its
-            like; or "keras_hub/PRESET", where the preset of a backbone is one of keras_hub's or a directory holding one.
+            like; or "keras_hub/PRESET", one of keras_hub's or a directory, with its weights, see `hub_encoder`.
         input_shape: (height, width, channels); height and width may be None where the network allows it.
+        weights: a file that Keras' `save_weights` wrote of this very network, or `save`; None: random weights. Networks of
+            keras.applications then take images as their family's `preprocess_input` makes them.
         **options: of the network's own function, such as `width_multiplier` or `alpha`.
 
     Returns:
         A `keras.Model`; a map of features is averaged over its positions.
 
     Raises:
-        InputError: an unknown name, a shape or option that the network cannot take, or keras_hub is not installed.
+        InputError: an unknown name, a shape or option that the network cannot take, weights of another network, or
+            keras_hub is not installed.
 
     Example:
         >>> encoder_from_name("resnet18", (32, 32, 3), width_multiplier=0.25).output_shape
@@ -47,11 +70,13 @@ def encoder_from_name(name: str, input_shape: tuple = (None, None, 3), **options
     library, _, network = name.partition("/")
     makers = {"keras.applications": _from_applications, "keras_hub": _from_hub}
     if network and library in makers:
-        make = functools.partial(makers[library], network)
+        make = functools.partial(makers[library], network, weights=weights)
     elif name in OWN:
-        make = OWN[name]
+        make = functools.partial(_own, name, weights=weights)
     else:
         raise InputError(f"`encoder` {unknown(name, [*OWN, 'keras.applications/NAME', 'keras_hub/PRESET'])}")
+    if weights is not None and not os.path.isfile(weights):
+        raise InputError(f"`weights` must be a file. Received: {weights!r}.")
     try:
         return make(input_shape=tuple(input_shape), **options)
     except InputError:
@@ -60,35 +85,45 @@ def encoder_from_name(name: str, input_shape: tuple = (None, None, 3), **options
         raise InputError(f"`encoder` {name} does not take input_shape={input_shape}, {options}: {error}") from error
 
 
-def _from_applications(network, input_shape, **options):
+def _own(name, weights, **options):
+    return _with_weights(OWN[name](**options), weights)
+
+
+def _from_hub(preset, weights, **options):
+    if weights is not None:
+        raise InputError(f"`weights` must be left out: keras_hub/{preset} brings its own. Received: {weights!r}.")
+    return hub_encoder(preset, **options)
+
+
+def _from_applications(network, weights, input_shape, **options):
     known = {key: value for key, value in vars(keras.applications).items() if key[:1].isupper() and callable(value)}
     if network not in known:
         raise InputError(f"The network in `encoder` keras.applications/NETWORK {unknown(network, known)}")
     function = known[network]
     if "include_preprocessing" in inspect.signature(function).parameters:
-        options.setdefault("include_preprocessing", False)
+        options.setdefault("include_preprocessing", weights is not None)
     encoder = function(include_top=False, weights=None, pooling="avg", input_shape=input_shape, **options)
-    if not any(isinstance(layer, layers.Rescaling) for layer in encoder.layers):
+    family = function.__module__.rpartition(".")[2]
+    if weights is not None:
+        _with_weights(encoder, weights)
+        if family in _FAMILIES:
+            return PREPROCESSING[_FAMILIES[family]].on_pixels(encoder)
+    elif not any(isinstance(layer, layers.Rescaling) for layer in encoder.layers):
         return encoder
     images = keras.Input(input_shape, name="images")
     pixels = layers.Rescaling(255.0)(images)  # the network's own first layer expects 0 to 255
     return keras.Model(images, encoder(pixels), name=encoder.name)
 
 
-def _from_hub(preset, input_shape, **options):
+def _with_weights(network: keras.Model, file: str | None) -> keras.Model:
+    """The network with the weights of a file, if one is given."""
+    if file is None:
+        return network
     try:
-        keras_hub = importlib.import_module("keras_hub")
-    except ImportError as error:
-        raise InputError(
-            f"`encoder` keras_hub/{preset} needs keras-hub: pip install keras-hub. Received: {error}."
-        ) from error
-    options = {"load_weights": False, "image_shape": input_shape, **options}
-    backbone = keras_hub.models.Backbone.from_preset(preset, **options)
-    features = backbone.output
-    rank = len(features.shape) if hasattr(features, "shape") else None
-    pools = {4: layers.GlobalAveragePooling2D, 3: layers.GlobalAveragePooling1D}
-    if rank in pools:
-        features = pools[rank](name="final_avg_pool")(features)
-    elif rank != 2:
-        raise InputError(f"`encoder` keras_hub/{preset} must give one tensor [B, ..., F]. Received: {features}.")
-    return keras.Model(backbone.input, features, name=backbone.name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*freshly-initialized")  # Keras leaves out what the file lacks
+            network.load_weights(file)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"`weights` must be a file of {network.name}'s weights. Received: {file!r}: {reason}") from error
+    return network
