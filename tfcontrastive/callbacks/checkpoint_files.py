@@ -122,8 +122,8 @@ def way_back(directory: str | None, before: int) -> str:
     if good is None:
         return f"There is no earlier checkpoint: start again with --overwrite and {lower}."
     return (
-        f"The last good checkpoint is of step {good}. Go back to it with --restore_step={good} --allow_config_change and "
-        f"{lower}."
+        f"The last good checkpoint is of step {good}. Go back to it, or further, with --restore_step={good} "
+        f"--allow_config_change and {lower}."
     )
 
 
@@ -148,8 +148,9 @@ def move_newer_aside(directory: str, step: int, *more: str) -> None:
             for name in sorted(files, reverse=True):  # the index first: without it there is no checkpoint
                 tf.io.gfile.rename(os.path.join(directory, name), os.path.join(aside, name))
         logging.info("Going back to step %d. Newer checkpoints are in %s. Leave --restore_step out next time.", step, aside)
-    kept = [path_of(directory, number) for number in steps_in(directory)]
-    tf.compat.v1.train.update_checkpoint_state(directory, kept[-1], all_model_checkpoint_paths=kept)
+    kept = steps_in(directory)
+    lines = [f'model_checkpoint_path: "step-{kept[-1]}"', *(f'all_model_checkpoint_paths: "step-{n}"' for n in kept)]
+    storage.write(os.path.join(directory, "checkpoint"), "\n".join(lines) + "\n")  # TensorFlow's list, as text
 
 
 def sweep(directory: str) -> None:
