@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,3 +154,31 @@ def test_a_lost_task_is_named_and_other_errors_are_left_alone():
     assert isinstance(error, ClusterError)
     assert str(error).startswith("lost worker 1 (10.0.0.2:2222): ")
     assert cluster.lost("device /job:worker/replica:0/task:0/device:CPU:0: out of memory") is None
+
+
+def two_processes(monkeypatch, mine, theirs):
+    """What worker 0 hears, where worker 1 brings other facts."""
+    monkeypatch.setenv("TF_CONFIG", config(TWO))
+    text = json.dumps(theirs).encode()
+
+    def gather(values):
+        other = [len(text)] if len(values) == 1 else list(text.ljust(len(values)))
+        return np.array([list(values), other])
+
+    monkeypatch.setattr(distribute, "gather_from_processes", lambda strategy: gather)
+    distribute.check_alike(None, mine, "flags and version", 60)
+
+
+def test_facts_that_are_alike_are_passed(monkeypatch):
+    facts = {"seed": 0, "version of tfcontrastive": "0.1.0", "clip_norm": None}
+    two_processes(monkeypatch, facts, dict(reversed(facts.items())))
+
+
+def test_facts_that_differ_are_named_with_both_values(monkeypatch):
+    mine, theirs = {"seed": 0, "version": "0.1.0"}, {"seed": 0, "version": "0.2.0", "new": 1}
+    with pytest.raises(InputError) as error:
+        two_processes(monkeypatch, mine, theirs)
+    assert str(error.value) == (
+        "every task of TF_CONFIG must have the same flags and version. Received: version='0.1.0', new=None on worker 0 "
+        "(10.0.0.1:2222); version='0.2.0', new=1 on worker 1 (10.0.0.2:2222)."
+    )

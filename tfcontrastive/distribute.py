@@ -6,6 +6,7 @@ The collectives work in a replica context (inside `strategy.run`, hence inside `
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -228,15 +229,22 @@ def gather_from_processes(strategy: tf.distribute.Strategy) -> Callable[[Sequenc
     if cluster is None or strategy.num_replicas_in_sync == 1:
         return lambda values: np.array([values])
 
-    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int32)])
-    def gather(row):
-        return strategy.experimental_local_results(strategy.run(all_gather, (row,)))[0]
-
     def gathered(values):
-        rows = gather(tf.constant([list(values)], tf.int32)).numpy()
+        rows = _compiled_gather(strategy)(tf.constant([list(values)], tf.int32)).numpy()
         return rows[:: max(1, len(rows) // len(cluster.tasks))]  # each replica of a process brings its row
 
     return gathered
+
+
+@functools.lru_cache(maxsize=1)  # compiled once for all questions of a run
+def _compiled_gather(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int32)])
+    def gather(row):
+        # An argument of a function has no device, and a collective asks where its tensor lies.
+        rows = strategy.run(lambda row: all_gather(tf.identity(row)), (row,))
+        return strategy.experimental_local_results(rows)[0]
+
+    return gather
 
 
 def agree(strategy: tf.distribute.Strategy, value: int) -> bool:

@@ -19,8 +19,9 @@ from tfcontrastive.config import InputError, TrainConfig, differences, leaves
 class ModelDir:
     """The paths of one run, on a disk or in a bucket (`gs://bucket/run`).
 
-    config.json, checkpoints/, logs/ (TensorBoard), metrics.jsonl (a line an epoch), bad_files.txt, saved_model/<version>/,
-    and what came out: result.json of a pre-training, metrics.json of a classifier, whose architecture is in network.json.
+    config.json, checkpoints/ (checkpoints.1/, ...: newer ones than a `--restore_step`), logs/ (TensorBoard), metrics.jsonl
+    (a line an epoch), bad_files.txt, saved_model/<version>/, and what came out: result.json of a pre-training, metrics.json
+    of a classifier, whose architecture is in network.json.
     """
 
     path: str

@@ -207,7 +207,8 @@ def fit(
     finally:
         progress.close()
     history = read_history(directory.history) if distribute.is_chief() else []
-    return history[-1]["seconds"] if history else summaries.seconds()
+    seconds = history[-1].get("seconds") if history else None
+    return seconds if isinstance(seconds, float) else summaries.seconds()
 
 
 def _how_to_go_on(loop: RunConfig) -> str:

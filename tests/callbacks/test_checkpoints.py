@@ -1,5 +1,6 @@
 """When checkpoints are written, by whom, what is in them, and what is said of those that are not whole."""
 
+import contextlib
 import json
 import os
 
@@ -166,6 +167,30 @@ def test_a_run_goes_on_from_an_older_checkpoint_and_keeps_newer_ones_aside(tmp_p
     assert (steps_in(str(directory)), steps_in(f"{directory}.1")) == ([2, 4], [6, 8])
     assert (newest_step(str(directory)), go_on(str(directory)), go_on(f"{directory}.1")) == (4, 4, 8)
     assert (tmp_path / "checkpoints.1" / "metrics.jsonl").read_text() == history.read_text()
+
+
+@pytest.mark.parametrize("moves", range(5))
+def test_going_back_loses_nothing_wherever_it_is_killed(moves, tmp_path, monkeypatch):
+    """Killed after so many of four moves, and started again: that step is the newest, and every file is somewhere."""
+    fit(tmp_path / "checkpoints")
+    directory, rename = str(tmp_path / "checkpoints"), tf.io.gfile.rename
+    files = sorted(path.name for path in tmp_path.rglob("step-*"))
+    left = iter(range(moves))
+
+    def killed(*args, **how):
+        if "step-" in str(args[0]) and next(left, None) is None:
+            raise Killed
+        rename(*args, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.io.gfile, "rename", killed)
+        with pytest.raises(Killed) if moves < 4 else contextlib.nullcontext():
+            move_newer_aside(directory, 4)
+    assert newest_step(directory) == 4
+    sweep(directory)
+    move_newer_aside(directory, 4)
+    assert (go_on(directory), steps_in(directory)) == (4, [2, 4])
+    assert sorted(path.name for path in tmp_path.rglob("step-*")) == files
 
 
 def test_a_step_without_a_checkpoint_cannot_be_gone_back_to(tmp_path):

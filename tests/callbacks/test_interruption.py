@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfcontrastive import signals
+from tfcontrastive import distribute, signals
 from tfcontrastive.callbacks import Checkpoints, Interruption
 
 STEPS = 4  # of an epoch
@@ -39,12 +39,12 @@ class Records(keras.callbacks.Callback):
         self.epochs.append(epoch + 1)
 
 
-def fit(directory, *callbacks, epochs=3, every_steps=100):
+def fit(directory, *callbacks, epochs=3, every_steps=100, kind=Interruption):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     checkpoints = Checkpoints(str(directory), every_steps=every_steps, last_step=epochs * STEPS)
     first = checkpoints.restore(model)
-    interruption = Interruption(checkpoints)
+    interruption = kind(checkpoints)
     rows = np.ones((STEPS, 2)), np.ones((STEPS, 1))
     with interruption.listening(model):
         model.fit(*rows, batch_size=1, initial_epoch=first // STEPS, epochs=epochs, verbose=0,
@@ -96,6 +96,25 @@ def test_one_that_comes_after_the_last_step_is_not_lost(tmp_path):
     with pytest.raises(signals.Stopped, match="the training is over"):
         fit(tmp_path, Late())
     assert steps_in(tmp_path) == [3 * STEPS]
+
+
+def test_one_that_comes_while_other_workers_are_waited_for_is_not_lost(tmp_path):
+    class Late(Interruption):
+        def _act(self):
+            gather = self._gather
+
+            def slow(values):
+                found = gather(values)
+                if distribute.step_of(self.model) == 5:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return found
+
+            self._gather = slow
+            super()._act()
+            self._gather = gather
+
+    with pytest.raises(signals.Stopped, match="step 6 is saved"):
+        fit(tmp_path, kind=Late)
 
 
 def test_a_step_that_is_saved_already_is_not_saved_again(tmp_path):

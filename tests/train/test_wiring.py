@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfcontrastive
 from tfcontrastive import augment, data, train
 from tfcontrastive.builders import build_model
 from tfcontrastive.config import AugmentConfig, DataConfig, EncoderConfig, LoopConfig, OptimizerConfig, TrainConfig
@@ -109,3 +110,17 @@ def test_first_views_are_colored_each_by_its_own_seeds(model):
     for i, view in enumerate(train.first_views(model, batches, count=5)):
         expected = model.policy.views[i](batch["views"][i], batch["seeds"][:, i])[:5]
         np.testing.assert_allclose(view, expected, atol=1e-6)
+
+
+def test_workers_compare_what_decides_what_is_learned_and_when(monkeypatch):
+    shared = train._shared_settings(run_config())
+    expected = {
+        "method": "byol", "hidden_dim": 6, "learning_rate": 0.7, "train_batch_size": 8, "checkpoint_steps": 0,
+        "restore_step": None, "train_split": "train", "version of tfcontrastive": tfcontrastive.__version__,
+    }  # fmt: skip
+    assert expected.items() <= shared.items()
+    assert not {"model_dir", "data_dir", "cluster_timeout", "knn_k", "strategy"} & set(shared)
+    monkeypatch.setattr(tfcontrastive, "__version__", "9.9")
+    assert {name for name, value in train._shared_settings(run_config(seed=8)).items() if shared[name] != value} == {
+        "seed", "version of tfcontrastive"
+    }  # fmt: skip

@@ -122,22 +122,25 @@ def way_back(directory: str | None, before: int) -> str:
     if good is None:
         return f"There is no earlier checkpoint: start again with --overwrite and {lower}."
     return (
-        f"The last good checkpoint is of step {good}. Go back to it with --restore_step={good} --allow_config_change and "
-        f"{lower}."
+        f"The last good checkpoint is of step {good}. Go back to it, or further, with --restore_step={good} "
+        f"--allow_config_change and {lower}."
     )
 
 
 def move_newer_aside(directory: str, step: int, *more: str) -> None:
     """Moves the checkpoints after a step to the first of `<directory>.1`, ... that does not exist; nothing is lost.
 
-    A kill at any moment leaves the checkpoint of the step the newest, or some newer ones where they were.
+    The list names the step's checkpoint first of all: it is the newest, wherever a kill leaves the others.
 
     Args:
         directory: of the checkpoints.
         step: of the one that a run goes on from.
         more: other files, copied to the same place.
     """
-    newer = [number for number in steps_in(directory) if number > step]
+    steps = steps_in(directory)
+    kept, newer = [n for n in steps if n <= step], [n for n in steps if n > step]
+    lines = [f'model_checkpoint_path: "step-{step}"', *(f'all_model_checkpoint_paths: "step-{n}"' for n in kept)]
+    storage.write(os.path.join(directory, "checkpoint"), "\n".join(lines) + "\n")  # TensorFlow's list, as text
     if newer:
         aside = storage.free_name(directory)
         storage.make_dirs(aside)
@@ -145,11 +148,9 @@ def move_newer_aside(directory: str, step: int, *more: str) -> None:
             tf.io.gfile.copy(path, os.path.join(aside, os.path.basename(path)))
         for number in reversed(newer):
             files = [name for name in storage.names_in(directory) if name.startswith(f"step-{number}.")]
-            for name in sorted(files, reverse=True):  # the index first: without it there is no checkpoint
+            for name in sorted(files):  # data first: what has lost its index would be swept
                 tf.io.gfile.rename(os.path.join(directory, name), os.path.join(aside, name))
         logging.info("Going back to step %d. Newer checkpoints are in %s. Leave --restore_step out next time.", step, aside)
-    kept = [path_of(directory, number) for number in steps_in(directory)]
-    tf.compat.v1.train.update_checkpoint_state(directory, kept[-1], all_model_checkpoint_paths=kept)
 
 
 def sweep(directory: str) -> None:

@@ -62,12 +62,15 @@ class Interruption(keras.callbacks.Callback):
             raise self._stopped("no step was trained since the last checkpoint")
 
     def _act(self) -> None:
-        self._stop, save = self._gather([self._stop, self._save]).max(axis=0).tolist()
-        self._save = 0
-        if not (self._stop or save):
+        asked = self._stop, self._save
+        stop, save = self._gather(asked).max(axis=0).tolist()  # a signal may come meanwhile: it is the next call's
+        if asked[1]:
+            self._save = 0
+        if not (stop or save):
             return
         step = self.checkpoints.save()
-        if self._stop:
+        if stop:
+            self._stop = stop
             raise self._stopped(f"step {step} is saved in {self.checkpoints.directory}")
         logging.info("%s: step %d is saved; going on.", signals.name_of(save), step)
 

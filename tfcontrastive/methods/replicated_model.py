@@ -86,7 +86,8 @@ class ReplicatedModel(keras.Model):
             values: scalars, one for each of `trackers`.
             finite: what `update_weights` returned; where it is False, the loss is NaN from this step on.
         """
-        values = {**values, "loss": tf.where(finite, values["loss"], tf.constant(float("nan"), values["loss"].dtype))}
+        if "loss" in values:
+            values = {**values, "loss": tf.where(finite, tf.cast(values["loss"], tf.float32), float("nan"))}
         means = distribute.all_mean(tf.stack([tf.cast(values[name], tf.float32) for name in self.trackers]))
         for tracker, value in zip(self.trackers.values(), tf.unstack(means), strict=True):
             tracker.update_state(value)
