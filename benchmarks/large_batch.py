@@ -26,7 +26,7 @@ def status(field):
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
 
 
-def measure(batch, micro_batch_size, width):
+def measure(batch, micro_batch_size, width, encoder="resnet"):
     """One step in this process: its peak memory, what that adds to the libraries, the plan's figure, seconds."""
     import types
 
@@ -38,10 +38,11 @@ def measure(batch, micro_batch_size, width):
     from tfcontrastive.methods import SimCLRConfig
     from tfcontrastive.plan import Plan
 
+    small = {"resnet_depth": 18} if encoder == "resnet" else {"patch_size": 4, "vit_depth": 4}
     config = TrainConfig(
         method_config=SimCLRConfig(),
         data=DataConfig(image_size=32),
-        encoder=EncoderConfig(resnet_depth=18, width_multiplier=width),
+        encoder=EncoderConfig(encoder=encoder, width_multiplier=width, **small),
         loop=LoopConfig(train_batch_size=batch, micro_batch_size=micro_batch_size, mixed_precision="float32"),
     )
     tf.function(lambda x: tf.nn.conv2d(x, tf.zeros([3, 3, 3, 8]), 1, "SAME"))(tf.zeros([8, 32, 32, 3]))
@@ -80,12 +81,13 @@ def main():
     parser.add_argument("--micro_batch_size", type=int, default=128)
     parser.add_argument("--plain", type=int, nargs="+", default=[128, 256], help="batches of the plain step")
     parser.add_argument("--width", type=float, default=1.0, help="width multiplier of the ResNet")
+    parser.add_argument("--encoder", default="resnet", help="of --measure; a ViT has 4 blocks and patches of 4 pixels")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         import tfcontrastive  # noqa: F401  before TensorFlow, as it turns oneDNN on
 
-        print(json.dumps(measure(options.batch, options.micro_batch_size, options.width)))
+        print(json.dumps(measure(options.batch, options.micro_batch_size, options.width, options.encoder)))
         return
     print(machine())
     print(f"{'images':>6} {'step':22} {'peak':>12} {'it adds':>12} {'planned':>12} {'time':>10}")

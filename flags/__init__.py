@@ -1,6 +1,17 @@
 """Command-line flags, derived from the config dataclasses."""
 
-from tfcontrastive.flags.define import define, from_flags
-from tfcontrastive.flags.parse import expand, help_text, parse, peek, recipe_names, recipe_path
+from tfcontrastive.flags.define import define, from_flags, of_recipe
+from tfcontrastive.flags.parse import expand, given, help_text, parse, peek, recipe_names, recipe_path
 
-__all__ = ["define", "expand", "from_flags", "help_text", "parse", "peek", "recipe_names", "recipe_path"]
+__all__ = [
+    "define",
+    "expand",
+    "from_flags",
+    "given",
+    "help_text",
+    "of_recipe",
+    "parse",
+    "peek",
+    "recipe_names",
+    "recipe_path",
+]

@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from tfcontrastive.config import Checked, leaves, replace_leaves, value_types
+from tfcontrastive.config import Checked, InputError, clash, leaves, replace_leaves, value_types
 
 
 def define(config: Checked, flag_values: flags.FlagValues) -> None:
@@ -17,6 +17,9 @@ def define(config: Checked, flag_values: flags.FlagValues) -> None:
     Args:
         config: an instance; its values are the flags' defaults, shown by `--help`.
         flag_values: where to define them; never the global FLAGS.
+
+    Raises:
+        InputError: a flag would have two owners: two of the configs, or one and the command itself.
 
     Example:
         >>> values = flags.FlagValues()
@@ -31,14 +34,18 @@ def define(config: Checked, flag_values: flags.FlagValues) -> None:
         float: flags.DEFINE_float,
         str: flags.DEFINE_string,
     }
+    leaves(config)  # refuses two configs with a field of one name
+    commands_own = {*flag_values, "help", "h"}
     for owner in _owners(config):
         hints = typing.get_type_hints(type(owner))
         for field in dataclasses.fields(owner):
             kinds = [kind for kind in value_types(hints[field.name]) if kind is not type(None)]
-            if kinds:  # not a config in the config
-                makers[kinds[0]](
-                    field.name, getattr(owner, field.name), field.metadata["help"], flag_values=flag_values
-                )
+            if not kinds:  # a config in the config
+                continue
+            if field.name in commands_own:
+                raise InputError(clash(field.name, type(owner).__name__, "the command"))
+            text = field.metadata.get("help", "")
+            makers[kinds[0]](field.name, getattr(owner, field.name), text, flag_values=flag_values)
 
 
 def from_flags(config: Any, flag_values: flags.FlagValues) -> Any:
@@ -46,6 +53,23 @@ def from_flags(config: Any, flag_values: flags.FlagValues) -> Any:
     names = leaves(config)
     given = {name: flag_values[name].value for name in names if flag_values[name].present}
     return replace_leaves(config, given)
+
+
+def of_recipe(config: Any, given: set[str]) -> Any:
+    """The config with what a recipe says of batch and warm-up as its defaults, which give way to small data and short runs.
+
+    Args:
+        config: of a command line that may hold recipes.
+        given: the flags that were given beside them.
+    """
+    loop, optimizer, usual = config.loop, config.optimizer, config.defaults
+    if loop.train_batch_size is not None and "train_batch_size" not in given:
+        usual = usual._replace(train_batch_size=loop.train_batch_size)
+        loop = dataclasses.replace(loop, train_batch_size=None)
+    if optimizer.warmup_epochs is not None and "warmup_epochs" not in given:
+        usual = usual._replace(warmup_epochs=optimizer.warmup_epochs, at_most_a_tenth=False)
+        optimizer = dataclasses.replace(optimizer, warmup_epochs=None)
+    return dataclasses.replace(config, loop=loop, optimizer=optimizer, defaults=usual)
 
 
 def _owners(config: Checked) -> list[Checked]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
 
@@ -32,8 +33,20 @@ def recipe_path(name: str) -> str:
     return str(resources.files("tfcontrastive.flags") / "recipes" / f"{name}.flags")
 
 
+def given(words: Sequence[str]) -> set[str]:
+    """The names of the flags that the words themselves hold, flag files included, not those of recipes."""
+    _, rest = _recipes_apart(words)
+    return {word.lstrip("-").partition("=")[0] for word in _read(rest) if word.startswith("-")}
+
+
 def expand(words: Sequence[str]) -> list[str]:
     """The words with recipes and flag files written out; a recipe's flags come first, so that others override them."""
+    recipes, rest = _recipes_apart(words)
+    return _read([*(f"--flagfile={recipe_path(name)}" for name in recipes), *rest])
+
+
+def _recipes_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names of the recipes, and the other words."""
     recipes, rest = [], []
     words = list(words)
     while words:
@@ -42,11 +55,15 @@ def expand(words: Sequence[str]) -> list[str]:
         if name in ("--recipe", "-recipe"):
             if not equals and not words:
                 raise InputError("`recipe` needs a name: --recipe=NAME.")
-            recipes.append(f"--flagfile={recipe_path(value if equals else words.pop(0))}")
+            recipes.append(value if equals else words.pop(0))
         else:
             rest.append(word)
+    return recipes, rest
+
+
+def _read(words: list[str]) -> list[str]:
     try:
-        return flags.FlagValues().read_flags_from_files([*recipes, *rest])
+        return flags.FlagValues().read_flags_from_files(words)
     except (flags.Error, OSError) as error:
         raise InputError(f"`flagfile` must name a readable file of flags: {error}") from error
 
@@ -93,14 +110,62 @@ def parse(
         if name in (foreign or {}):
             takers = ", ".join(f"--{selector}={taker}" for taker in foreign[name])
             raise InputError(f"`--{name}` is not a flag of this {selector}. It belongs to {takers}.") from error
-        near = difflib.get_close_matches(name, list(values), n=1)
+        near = [*meant(name, values), *difflib.get_close_matches(name, list(values), n=1)]
         guess = f" Did you mean --{near[0]}?" if near else " See --help."
         raise InputError(f"`--{name}` is not a flag of this command.{guess}") from error
     except (flags.Error, ValueError) as error:  # ValueError: --noflag=value
-        raise InputError(str(error)) from error
+        raise InputError(_bad_value(str(error), values)) from error
     if stray and not positional:
         raise InputError(f"flags must look like --name=value. Received: {stray[0]!r}.")
     return stray
+
+
+# What other programs call a flag, and what it may be called here: the first that the command has is meant.
+_OTHER_NAMES = {
+    "epochs num_epochs max_epochs n_epochs": ("train_epochs",),
+    "steps num_steps max_steps iterations": ("train_steps",),
+    "batch_size batch bs b batchsize": ("train_batch_size", "batch_size", "eval_batch_size", "linear_batch_size"),
+    "lr base_lr learning_rate": ("learning_rate", "linear_learning_rate"),
+    "wd decay": ("weight_decay",),
+    "ckpt weights pretrained resume init checkpoint model_dir": ("checkpoint", "saved_model"),
+    "output out o output_dir outdir out_dir save_dir output_path workdir work_dir logdir log_dir model_dir": (
+        "output_dir", "export_dir", "output", "model_dir"
+    ),
+    "data data_path input images folder dataset": ("dataset", "from"),
+    "arch model backbone network encoder": ("encoder", "saved_model", "checkpoint"),
+    "depth": ("resnet_depth",),
+    "width": ("width_multiplier",),
+    "size img_size imgsz resolution crop_size": ("image_size",),
+    "gpus devices device num_gpus distributed": ("strategy",),
+    "amp precision dtype fp16 bf16": ("mixed_precision",),
+    "warmup warmup_steps": ("warmup_epochs",),
+    "opt optim": ("optimizer",),
+    "tau temp t": ("temperature", "knn_temperature"),
+    "aug augment transform": ("augmentation",),
+    "random_seed": ("seed",),
+    "queue_length moco_k": ("queue_size",),
+    "k neighbours neighbors num_neighbors": ("k", "knn_k"),
+}  # fmt: skip
+
+
+def meant(name: str, known: Iterable[str]) -> list[str]:
+    """The flags of a command that people mean who write `--name`, the likeliest first."""
+    known, word = set(known), name.replace("-", "_").lower()
+    if word in known:
+        return [word]
+    return [flag for names, here in _OTHER_NAMES.items() if word in names.split() for flag in here if flag in known]
+
+
+_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def _bad_value(message: str, values: flags.FlagValues) -> str:
+    """What absl says of a value that a flag does not take, in this program's words."""
+    found = re.match(r"flag --(\w+)=(.*?): ", message, re.DOTALL)
+    kind = found and found[1] in values and values[found[1]].flag_type()
+    if kind not in _TYPES:
+        return message
+    return f"`{found[1]}` must be {_TYPES[kind]}. Received: --{found[1]}={found[2]}."
 
 
 def help_text(title: str, groups: dict[str, Checked | flags.FlagValues]) -> str:
@@ -119,5 +184,5 @@ def help_text(title: str, groups: dict[str, Checked | flags.FlagValues]) -> str:
 
 
 def _meaning(field: Any) -> str:
-    choices = field.metadata["choices"]
-    return field.metadata["help"] + (f" One of: {', '.join(map(str, choices))}." if choices else "")
+    choices = field.metadata.get("choices")
+    return field.metadata.get("help", "") + (f" One of: {', '.join(map(str, choices))}." if choices else "")

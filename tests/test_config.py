@@ -1,13 +1,14 @@
 """Configs refuse what breaks their rules, and say which rule and value."""
 
 import dataclasses
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tfcontrastive import config as config_lib
-from tfcontrastive.config import Checked, InputError, LoopConfig, OptimizerConfig, TrainConfig, option
+from tfcontrastive.config import Checked, EncoderConfig, InputError, LoopConfig, OptimizerConfig, TrainConfig, option
 from tfcontrastive.evaluate import KNN
 from tfcontrastive.methods import METHODS
 
@@ -80,6 +81,60 @@ def test_leaves_reach_every_group_and_replace_checks_again():
 
 
 def test_differences_leave_out_what_may_change():
-    old = {name: value for name, (_, value) in config_lib.leaves(TrainConfig()).items()}
+    old = config_lib.nested(TrainConfig())
     new = TrainConfig(optimizer=OptimizerConfig(weight_decay=0.0), loop=LoopConfig(checkpoint_steps=7, model_dir="x"))
     assert config_lib.differences(old, new) == {"weight_decay": (1e-6, 0.0)}
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnConfig(Checked):
+    """Of a method whose fields have the names of the run's."""
+
+    momentum: float = option(0.5, "A momentum.")
+    seed: int = option(3, "A seed.", may_change=True)
+    plain: int = 4
+
+
+def test_configs_are_stored_by_their_owners():
+    config = TrainConfig(method_config=OwnConfig(momentum=0.1, plain=7), optimizer=OptimizerConfig(momentum=0.8))
+    stored = json.loads(json.dumps(config_lib.nested(config)))
+    assert (stored["method_config"]["momentum"], stored["optimizer"]["momentum"]) == (0.1, 0.8)
+    assert "defaults" not in stored
+    assert config_lib.from_nested(TrainConfig(method_config=OwnConfig()), stored) == config
+    assert "seed" not in config_lib.nested(config, lasting=True)["method_config"]
+    assert config_lib.nested(config, lasting=True)["loop"]["seed"] == 0
+
+
+def test_a_difference_is_named_with_its_owner_where_several_have_the_name():
+    stored = config_lib.nested(TrainConfig(method_config=OwnConfig()))
+    changed = TrainConfig(
+        method_config=OwnConfig(momentum=0.1, seed=9, plain=5), optimizer=OptimizerConfig(weight_decay=0.5)
+    )
+    assert config_lib.differences(stored, changed) == {
+        "method_config.momentum": (0.5, 0.1),
+        "plain": (4, 5),
+        "weight_decay": (1e-6, 0.5),
+    }
+
+
+def test_a_stored_setting_that_there_is_not_is_refused():
+    stored = config_lib.nested(TrainConfig(method_config=OwnConfig()))
+    stored["optimizer"]["momentums"] = 1
+    with pytest.raises(InputError, match=r"OptimizerConfig must be one of .*'momentums'. Did you mean 'momentum'"):
+        config_lib.from_nested(TrainConfig(method_config=OwnConfig()), stored)
+
+
+def test_two_owners_of_a_name_are_no_flag():
+    with pytest.raises(InputError, match=r"^`momentum` must be .* both OwnConfig and OptimizerConfig\. .* another name"):
+        config_lib.leaves(TrainConfig(method_config=OwnConfig()))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf")])
+def test_a_number_is_finite(value):
+    with pytest.raises(InputError, match="`momentum` must be a finite number"):
+        OwnConfig(momentum=value)
+
+
+def test_numbers_to_choose_from_are_listed_in_order():
+    with pytest.raises(InputError, match=r"must be one of 18, 34, 50, 101, 152, 200\. Received: 19"):
+        EncoderConfig(resnet_depth=19)

@@ -20,12 +20,12 @@ from tfcontrastive.plan import Plan
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def planned(method="simclr", *, replicas=1, width=0.0625, size=32, settings=None, **loop):
+def planned(method="simclr", *, replicas=1, width=0.0625, size=32, settings=None, encoder="resnet", **loop):
     config = TrainConfig(
         method=method,
         method_config=METHODS[method].Config(**(settings or {})),
         data=DataConfig(image_size=size),
-        encoder=EncoderConfig(resnet_depth=18, width_multiplier=width),
+        encoder=EncoderConfig(encoder=encoder, resnet_depth=18, width_multiplier=width),
         loop=LoopConfig(**{"train_batch_size": 64, **loop}),
     )
     source = types.SimpleNamespace(num_classes=None, channels=3)
@@ -38,6 +38,20 @@ def test_operations_of_resnet_18_are_the_published_ones():
     """1.82 G multiply-adds an image of 224 pixels (torchvision's table), two operations each, thrice with backward."""
     found = planned(width=1.0, size=224, train_batch_size=2, settings={"proj_head_mode": "none"})
     assert found.flops == pytest.approx(3 * 2 * 1.82e9 * 4, rel=0.02)
+
+
+def test_operations_of_vit_small_are_the_published_ones():
+    """4.6 G multiply-adds an image of 224 pixels (MoCo v3's table, DeiT's): 4.24 of layers, .36 of tokens with tokens."""
+    settings = {"proj_head_mode": "none"}
+    found = planned(encoder="vit_small", size=224, width=1.0, train_batch_size=2, settings=settings)
+    assert found.flops == pytest.approx(3 * 2 * 4.6e9 * 4, rel=0.01)
+
+
+def test_attention_grows_with_the_square_of_the_tokens():
+    no_head = {"proj_head_mode": "none"}
+    few, many = (planned(encoder="vit_small", size=size, width=0.25, settings=no_head) for size in (64, 256))
+    tokens = [1 + (size // 16) ** 2 for size in (64, 256)]
+    assert many.memory["activations"] / few.memory["activations"] > 1.5 * tokens[1] / tokens[0]
 
 
 def test_bytes_between_replicas():
@@ -92,8 +106,24 @@ def test_unknown_hardware_is_refused():
         hardware.hardware_of("a101")
 
 
-def test_the_memory_of_a_measured_step_is_the_planned_one_within_a_quarter():
-    command = [sys.executable, ROOT / "benchmarks" / "large_batch.py", "--measure", "--batch=256", "--width=0.5"]
+def test_a_run_larger_than_memory_is_told_of_and_one_far_beyond_is_refused(caplog):
+    found = planned(train_batch_size=512)
+    cost.check_memory(found, 1, available=1.1 * found.total_memory)
+    assert not caplog.records
+    cost.check_memory(found, 2, available=1.1 * found.total_memory)
+    (record,) = caplog.records
+    assert "may not fit into memory" in record.getMessage()
+    with pytest.raises(InputError, match=r"fit into memory.* GB, most of it activations, .* has .* GB.*--train_batch_size"):
+        cost.check_memory(found, 1, available=found.total_memory / 4)
+
+
+def test_the_memory_of_this_machine_is_known():
+    assert 1e8 < hardware.machine_memory() < 1e15
+
+
+@pytest.mark.parametrize("network", [["--batch=256", "--width=0.5"], ["--batch=192", "--width=0.5", "--encoder=vit_small"]])
+def test_the_memory_of_a_measured_step_is_the_planned_one_within_a_quarter(network):
+    command = [sys.executable, ROOT / "benchmarks" / "large_batch.py", "--measure", *network]
     run = subprocess.run([*command, "--micro_batch_size=0"], capture_output=True, text=True, check=True, cwd=ROOT)
     found = json.loads(run.stdout.splitlines()[-1])
     assert found["planned"] == pytest.approx(found["added"], rel=0.25)

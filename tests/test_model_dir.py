@@ -10,20 +10,33 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfcontrastive.config import InputError, LoopConfig, OptimizerConfig, TrainConfig, differences
+from tfcontrastive.finetune_config import FinetuneConfig
 from tfcontrastive.model_dir import ModelDir
+
+
+def test_the_config_of_another_version_is_one_line(tmp_path):
+    (tmp_path / "config.json").write_text('{"tfcontrastive": "0.1.0", "method": "simclr", "learning_rate": 0.3}')
+    with pytest.raises(InputError, match=r"config\.json must be of format 1\. Received: .*, of format None"):
+        ModelDir(str(tmp_path)).read_config()
+
+
+def test_a_run_of_another_kind_is_not_gone_on_with(tmp_path):
+    ModelDir(str(tmp_path)).claim(TrainConfig())
+    with pytest.raises(InputError, match=r"a run of finetune\. Received: one of pretrain"):
+        ModelDir(str(tmp_path)).claim(FinetuneConfig())
 
 
 def test_a_new_directory_holds_the_config(tmp_path):
     directory = ModelDir(str(tmp_path / "run"))
     directory.claim(TrainConfig())
-    assert directory.read_config()["learning_rate"] == 0.3
+    assert directory.read_config()["optimizer"]["learning_rate"] == 0.3
 
 
 def test_the_same_config_claims_it_again(tmp_path):
     directory = ModelDir(str(tmp_path / "run"))
     for _ in range(2):
         directory.claim(TrainConfig(loop=LoopConfig(train_batch_size=2)))
-    assert directory.read_config()["train_batch_size"] == 2
+    assert directory.read_config()["loop"]["train_batch_size"] == 2
 
 
 def test_another_config_is_refused_with_the_difference(tmp_path):
@@ -31,7 +44,7 @@ def test_another_config_is_refused_with_the_difference(tmp_path):
     directory.claim(TrainConfig())
     with pytest.raises(InputError, match=r"weight_decay: 1e-06 there, 0.5 now.*--allow_config_change"):
         directory.claim(TrainConfig(optimizer=OptimizerConfig(weight_decay=0.5)))
-    assert directory.read_config()["weight_decay"] == 1e-6
+    assert directory.read_config()["optimizer"]["weight_decay"] == 1e-6
 
 
 def test_a_change_may_be_allowed(tmp_path):
@@ -39,9 +52,9 @@ def test_a_change_may_be_allowed(tmp_path):
     directory.claim(TrainConfig())
     changed = TrainConfig(optimizer=OptimizerConfig(weight_decay=0.5))
     directory.claim(changed, allow_config_change=True)
-    assert directory.read_config()["weight_decay"] == 1e-6  # until the checkpoint turns out to fit
+    assert directory.read_config()["optimizer"]["weight_decay"] == 1e-6  # until the checkpoint turns out to fit
     directory.record(changed)
-    assert directory.read_config()["weight_decay"] == 0.5
+    assert directory.read_config()["optimizer"]["weight_decay"] == 0.5
 
 
 def test_a_directory_whose_claim_was_cut_short_is_claimed_again(tmp_path):
@@ -96,7 +109,7 @@ def test_overwrite_moves_the_old_run_aside(tmp_path):
     for _ in range(2):
         directory.claim(TrainConfig(optimizer=OptimizerConfig(weight_decay=0.5)), overwrite=True)
     assert sorted(os.listdir(tmp_path)) == ["run", "run.1", "run.2"]
-    assert json.loads((tmp_path / "run.1" / "config.json").read_text())["weight_decay"] == 1e-6
+    assert json.loads((tmp_path / "run.1" / "config.json").read_text())["optimizer"]["weight_decay"] == 1e-6
 
 
 def test_a_directory_with_other_files_is_refused(tmp_path):

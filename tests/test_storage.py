@@ -104,7 +104,7 @@ def test_a_run_lives_in_a_bucket(bucket, tmp_path, monkeypatch, capsys):
     assert export.save_model(trained.encoder, f"{run}/saved_model") == f"{run}/saved_model/2"
 
     assert main([*words(dataset, run, learning_rate=3, **flags), "--overwrite"]) == 0
-    assert json.loads(storage.read_text(f"{run}.1/config.json"))["learning_rate"] != 3
+    assert json.loads(storage.read_text(f"{run}.1/config.json"))["optimizer"]["learning_rate"] != 3
     assert os.listdir(tmp_path) == ["images.npz"]
 
 

@@ -51,6 +51,15 @@ def build_method(config: TrainConfig, source: data.Source, plan: Plan) -> method
 
 def compile_model(model: keras.Model, config: OptimizerConfig, loop: RunConfig, plan: Plan) -> None:
     """Compiles a model with the run's optimizer."""
+    model.compile(
+        optimizer=make_optimizer(config, loop, plan),
+        jit_compile={"auto": "auto", "on": True, "off": False}[loop.jit_compile],
+        steps_per_execution=loop.steps_per_execution,
+    )
+
+
+def make_optimizer(config: OptimizerConfig, loop: RunConfig, plan: Plan) -> keras.optimizers.Optimizer:
+    """The run's optimizer, which has no weights to move yet."""
     optimizer = optimizers.build(
         config.optimizer,
         learning_rate=plan.schedule,
@@ -62,11 +71,7 @@ def compile_model(model: keras.Model, config: OptimizerConfig, loop: RunConfig, 
     )
     if loop.mixed_precision == "float16":
         optimizer = optimizers.LossScale(optimizer)
-    model.compile(
-        optimizer=optimizer,
-        jit_compile={"auto": "auto", "on": True, "off": False}[loop.jit_compile],
-        steps_per_execution=loop.steps_per_execution,
-    )
+    return optimizer
 
 
 def with_first_gammas(config: Any, plan: Plan | None = None, stored: Mapping[str, Any] | None = None) -> Any:
@@ -81,7 +86,7 @@ def with_first_gammas(config: Any, plan: Plan | None = None, stored: Mapping[str
     if encoder is None or encoder.encoder != "resnet" or encoder.zero_init_residual is not None:
         return config
     if stored is not None:
-        zero = stored.get("zero_init_residual")
+        zero = (stored["encoder"] or {}).get("zero_init_residual")
     else:
         zero = plan.steps >= SHORT_RUN
         how = "start shut, as in SimCLR's code" if zero else f"start open, as it has fewer than {SHORT_RUN:,} steps"
@@ -140,6 +145,32 @@ def build_network(config: EncoderConfig, *, image_size: int | None, channels: in
         global_bn=config.global_bn,
         batch_norm_decay=config.batch_norm_decay,
     )
+
+
+OF_TRAINING = ("global_bn", "batch_norm_decay", "zero_init_residual")
+"""Fields of an encoder's config that are no part of its architecture: a run may start from weights of others."""
+
+
+def check_network(asked: EncoderConfig, held: EncoderConfig | None, name: str) -> None:
+    """A run that starts from weights has the network that these are of; their shapes alone do not tell it.
+
+    Args:
+        asked: the run's.
+        held: that of the weights; None where it is not known.
+        name: where they come from.
+
+    Raises:
+        InputError: the two differ; names the field.
+    """
+    if held is None:
+        return
+    for field in dataclasses.fields(asked):
+        own, other = getattr(asked, field.name), getattr(held, field.name)
+        if own != other and own not in ("auto", None) and field.name not in OF_TRAINING:
+            raise InputError(
+                f"`{field.name}` must be that of {name}, {other}. Received: {field.name}={own}. Leave the flags of the "
+                "encoder out to take its own network."
+            )
 
 
 @contextlib.contextmanager

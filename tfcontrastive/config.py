@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 
 class InputError(ValueError):
@@ -33,6 +34,7 @@ def option(
     below: float | None = None,
     at_most: float | None = None,
     may_change: bool = False,
+    stored: bool = True,
 ) -> Any:
     """A dataclass field with its help text and its rule.
 
@@ -42,6 +44,7 @@ def option(
         choices: the allowed values.
         above, at_least, below, at_most: the range of a number. None, where the field allows it, is not checked.
         may_change: True where a run may be resumed with another value, since it does not alter what is learned.
+        stored: False for what is neither a flag nor a setting of a run.
     """
     rules = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
     metadata = {
@@ -49,8 +52,9 @@ def option(
         "choices": tuple(choices) if choices is not None else None,
         "rules": {name: limit for name, limit in rules.items() if limit is not None},
         "may_change": may_change,
+        "stored": stored,
     }
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, repr=stored, compare=stored)
 
 
 _SIGNS = {
@@ -84,6 +88,8 @@ class Checked:
                 sign, holds = _SIGNS[rule]
                 if not holds(value, limit):
                     raise InputError(f"`{field.name}` must be {sign} {limit:.10g}. Received: {field.name}={value!r}.")
+            if type(value) is float and not math.isfinite(value):
+                raise InputError(f"`{field.name}` must be a finite number. Received: {field.name}={value!r}.")
 
 
 def value_types(hint: Any) -> tuple[type, ...]:
@@ -92,12 +98,22 @@ def value_types(hint: Any) -> tuple[type, ...]:
     return options if all(kind in (bool, int, float, str, type(None)) for kind in options) else ()
 
 
+# What other projects call these.
+_OTHER_NAMES = {
+    "sgd": "momentum", "bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32",
+    "ddp": "mirrored", "sync": "mirrored",
+}  # fmt: skip
+
+
 def unknown(value: Any, known: Iterable[Any]) -> str:
-    """The end of an error about a name that is not among the known ones, with the nearest of them."""
-    names = [str(name) for name in known]
-    near = difflib.get_close_matches(str(value), names, n=1)
+    """The end of an error about a name that is not among the known ones, with the one that may be meant."""
+    known = list(known)
+    numbers = all(isinstance(one, (int, float)) for one in known)
+    names = [str(one) for one in (sorted(known) if numbers else sorted(map(str, known)))]
+    other = _OTHER_NAMES.get(str(value).lower())
+    near = [other] if other in names else difflib.get_close_matches(str(value), names, n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""
-    return f"must be one of {', '.join(sorted(names))}. Received: {value!r}.{guess}"
+    return f"must be one of {', '.join(names)}. Received: {value!r}.{guess}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +126,7 @@ class DataConfig(Checked):
     data_dir: str | None = option(None, "Directory where prepared tensorflow-datasets are stored.", may_change=True)
     train_split: str = option("train", "Split for training; slices such as train[:90%] work for every source.")
     eval_split: str | None = option(None, "Split for evaluation; default: validation or val, else test, where there is one.")
-    image_size: int = option(224, "Height and width of the views, in pixels.", at_least=1)
+    image_size: int | None = option(224, "Height and width of the views, in pixels.", at_least=1)
     cache_dataset: bool | None = option(
         None, "Hold the decoded images in memory; default: when they are small.", may_change=True
     )
@@ -196,7 +212,12 @@ class OptimizerConfig(Checked):
         "linear: learning_rate * batch / 256; sqrt: learning_rate * sqrt(batch).",
         choices=("linear", "sqrt"),
     )
-    warmup_epochs: float = option(10.0, "Epochs of linear warm-up, before the cosine decay.", at_least=0)
+    warmup_epochs: float | None = option(
+        None,
+        "Epochs of linear warm-up, before the cosine decay; default: 10 (finetune: 0, distill: 20), or a tenth of a run "
+        "that is shorter than ten times that.",
+        at_least=0,
+    )
     weight_decay: float = option(1e-6, "Weight decay.", at_least=0)
     clip_norm: float = option(
         0.0, "Largest norm of the whole gradient, over all weights and replicas; 0: not clipped.", at_least=0
@@ -237,7 +258,11 @@ class RunConfig(DeviceConfig):
     """How long to train, what to write, and on which devices."""
 
     model_dir: str | None = option(None, "Directory for checkpoints, logs and the SavedModel.", may_change=True)
-    train_batch_size: int = option(512, "Batch size over all replicas.", at_least=2)
+    train_batch_size: int | None = option(
+        None,
+        "Batch size over all replicas; default: 512 (finetune: 1024, distill: 4096), or all images where there are fewer.",
+        at_least=2,
+    )
     train_epochs: int = option(100, "Epochs to train.", at_least=1)
     train_steps: int = option(0, "Steps to train; overrides train_epochs where > 0.", at_least=0)
     checkpoint_epochs: int = option(1, "Epochs between checkpoints.", at_least=1, may_change=True)
@@ -302,9 +327,22 @@ class LoopConfig(RunConfig):
     knn_memory: int = option(20_000, "Training images the kNN may look at.", at_least=1, may_change=True)
 
 
+class Defaults(NamedTuple):
+    """What a kind of run, or a recipe, takes where nothing is asked for, as far as the size of the data allows it.
+
+    The warm-up of a kind is at most a tenth of the run; that of a recipe is as published, but for runs that it would fill.
+    """
+
+    train_batch_size: int
+    warmup_epochs: float
+    at_most_a_tenth: bool = True
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(Checked):
     """One pre-training run: the method with its own config, and the five groups around it."""
+
+    kind: ClassVar[str] = "pretrain"
 
     method: str = option("simclr", "The method to train with; one of your own: file.py:Class or package.module:Class.")
     method_config: Checked = option(None, "The method's own config.")
@@ -313,24 +351,41 @@ class TrainConfig(Checked):
     encoder: EncoderConfig = option(EncoderConfig(), "The network.")
     optimizer: OptimizerConfig = option(OptimizerConfig(), "How weights follow gradients.")
     loop: LoopConfig = option(LoopConfig(), "How long, where to and on which devices.")
+    defaults: Defaults = option(Defaults(512, 10.0), "What is taken where nothing is asked for.", stored=False)
+
+
+def settings(config: Checked) -> list[dataclasses.Field]:
+    """The fields of a config that a run is stored with."""
+    return [field for field in dataclasses.fields(config) if field.metadata.get("stored", True)]
 
 
 def leaves(config: Checked) -> dict[str, tuple[dataclasses.Field, Any]]:
-    """Every plain field of a config and of the configs in it: {name: (field, value)}."""
+    """Every plain field of a config and of the configs in it, as flags name them: {name: (field, value)}.
+
+    Raises:
+        InputError: two of the configs have a field of one name, which one flag cannot set.
+    """
     found: dict[str, tuple[dataclasses.Field, Any]] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            found.update(leaves(value))
-        elif field.name != "method_config":
-            found[field.name] = (field, value)
+    owners: dict[str, str] = {}
+    for path, (field, value) in _plain(config).items():
+        if path[-1] in found:
+            raise InputError(clash(path[-1], owners[path[-1]], _owner(config, path)))
+        found[path[-1]], owners[path[-1]] = (field, value), _owner(config, path)
     return found
 
 
+def clash(name: str, *owners: str) -> str:
+    """The error about a flag that would set two things."""
+    return (
+        f"`{name}` must be a setting of one owner to be a flag. Received: a field {name!r} of both {' and '.join(owners)}. "
+        "Give the method's field another name; from Python, without flags, it works as it is."
+    )
+
+
 def replace_leaves(config: Checked, values: dict[str, Any]) -> Checked:
-    """The config with plain fields, wherever they lie in it, set to new values; the rules are checked again."""
+    """The config with plain fields, named as flags are, set to new values; the rules are checked again."""
     changes: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
+    for field in settings(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             changes[field.name] = replace_leaves(value, values)
@@ -339,10 +394,68 @@ def replace_leaves(config: Checked, values: dict[str, Any]) -> Checked:
     return dataclasses.replace(config, **changes)
 
 
-def differences(old: dict[str, Any], config: Checked) -> dict[str, tuple[Any, Any]]:
-    """What a stored run (plain values by name) and a config disagree on, leaving out what may change on resume."""
+def nested(config: Checked, *, lasting: bool = False) -> dict[str, Any]:
+    """A config as plain values, as JSON holds them: an object for each config in it.
+
+    Args:
+        config: any.
+        lasting: without what may change on resume, since it does not alter what is learned.
+    """
+    fields = [field for field in settings(config) if not (lasting and field.metadata.get("may_change"))]
+    values = {field.name: getattr(config, field.name) for field in fields}
     return {
-        name: (old.get(name), value)
-        for name, (field, value) in leaves(config).items()
-        if not field.metadata["may_change"] and old.get(name) != value
+        name: nested(value, lasting=lasting) if dataclasses.is_dataclass(value) else value
+        for name, value in values.items()
     }
+
+
+def from_nested(base: Checked, stored: dict[str, Any]) -> Checked:
+    """A config of the same classes as `base` with the values that `nested` gave; what is not stored keeps its value.
+
+    Raises:
+        InputError: a setting that there is not, or a value that breaks a rule.
+    """
+    known = {field.name for field in settings(base)}
+    changes = {}
+    for name, value in stored.items():
+        if name not in known:
+            raise InputError(f"a setting of {type(base).__name__} {unknown(name, known)} Another version has written it.")
+        part = getattr(base, name)
+        changes[name] = from_nested(part, value) if dataclasses.is_dataclass(part) and isinstance(value, dict) else value
+    return dataclasses.replace(base, **changes)
+
+
+def differences(old: dict[str, Any], config: Checked) -> dict[str, tuple[Any, Any]]:
+    """What a stored run (as `nested` gives it) and a config disagree on, leaving out what may change on resume.
+
+    Returns:
+        {name: (stored value, value)}; the name is the flag's, with its group where several have that name.
+    """
+    new = _plain(config)
+    names = [path[-1] for path in new]
+    found = {}
+    for path, (field, value) in new.items():
+        before: Any = old
+        for part in path:
+            before = before.get(part) if isinstance(before, dict) else None
+        if not field.metadata.get("may_change") and before != value:
+            found[path[-1] if names.count(path[-1]) == 1 else ".".join(path)] = (before, value)
+    return found
+
+
+def _plain(config: Checked, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], tuple[dataclasses.Field, Any]]:
+    """Every plain field by its path through the configs."""
+    found: dict[tuple[str, ...], tuple[dataclasses.Field, Any]] = {}
+    for field in settings(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= _plain(value, (*path, field.name))
+        elif field.name != "method_config":
+            found[(*path, field.name)] = (field, value)
+    return found
+
+
+def _owner(config: Checked, path: tuple[str, ...]) -> str:
+    for part in path[:-1]:
+        config = getattr(config, part)
+    return type(config).__name__

@@ -11,15 +11,20 @@ No launch, no input and no imbalance is in it: a well-fed step comes near it, an
 from __future__ import annotations
 
 import dataclasses
+import os
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
+from absl import logging
 
 from tfcontrastive import methods, optimizers
+from tfcontrastive.classifier import Classifier
 from tfcontrastive.config import InputError, TrainConfig
-from tfcontrastive.hardware import Hardware
+from tfcontrastive.finetune_config import FinetuneConfig
+from tfcontrastive.hardware import Hardware, machine_memory
 from tfcontrastive.losses import row_softmax
 from tfcontrastive.precision import resolve
 
@@ -159,7 +164,70 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
     )
 
 
-def shapes_only(build: Callable[[], methods.ContrastiveModel]) -> methods.ContrastiveModel:
+def estimate_classifier(model: Classifier, config: FinetuneConfig, replicas: int) -> Cost:
+    """The cost of a step of fine-tuning or distillation, without the teacher's: one view of each image.
+
+    Args:
+        model: the classifier; its trunk's weights need no values.
+        config: a `FinetuneConfig` or `DistillConfig`.
+        replicas: that share a batch.
+    """
+    loop, trunk = config.loop, model.trunk
+    images = loop.train_batch_size // replicas
+    shape = (config.data.image_size, config.data.image_size, trunk.input_shape[-1])
+    width = FLOAT if loop.mixed_precision == "float32" else 2
+    layers = list(_layers(trunk, shape))
+    kept = 0 if model.frozen else sum(layer.kept for layer in layers)
+    largest = max((layer.size for layer in layers), default=0)
+    every, learned = _count(model.variables), _count(model.learned())
+    return Cost(
+        parameters=learned,
+        memory={
+            "weights": FLOAT * every,
+            "optimizer": FLOAT * SLOTS[config.optimizer.optimizer] * learned,
+            "gradients": FLOAT * learned,
+            "images": 2 * images * int(np.prod(shape)) * FLOAT,
+            "activations": width * images * (kept + 2 * largest),
+        },
+        received={"gradients": 0 if replicas == 1 else 2 * FLOAT * learned * (replicas - 1) / replicas},
+        flops=sum(layer.flops for layer in layers) * images * (1 if model.frozen else 3),
+        traffic=6 * width * images * sum(layer.size for layer in layers) + 6 * FLOAT * learned,
+    )
+
+
+_FAR_BEYOND = 3.0
+"""Times the machine's memory, above which no swapping and no error of the estimate lets a run end."""
+
+
+def check_memory(cost: Cost, replicas: int, available: float | None = None) -> None:
+    """Warns of a run that is larger than this machine's memory, and refuses one that is far beyond.
+
+    Args:
+        cost: of a replica.
+        replicas: that share the machine.
+        available: bytes; default: the machine's where its CPU does the work, else nothing is checked.
+
+    Raises:
+        InputError: it is more than three times as large.
+    """
+    others = [*tf.config.list_physical_devices("GPU"), *tf.config.list_logical_devices("TPU")]
+    if available is None and not others and "TF_CONFIG" not in os.environ:
+        available = machine_memory()
+    needed = cost.total_memory * replicas
+    if available is None or needed <= available:
+        return
+    largest = max(cost.memory, key=cost.memory.get)
+    text = (
+        f"about {needed / 1e9:.1f} GB, most of it {largest}, and this machine has {available / 1e9:.1f} GB. Smaller values "
+        "of --train_batch_size, --image_size, --resnet_depth or --width_multiplier shrink it; so do --micro_batch_size in "
+        "pre-training (a part of the batch at a time) and --mixed_precision=bfloat16."
+    )
+    if needed > _FAR_BEYOND * available:
+        raise InputError(f"the run must fit into memory. Received: a run of {text}")
+    logging.warning("The run may not fit into memory: it needs %s", text)
+
+
+def shapes_only(build: Callable[[], keras.Model]) -> keras.Model:
     """A model whose weights have shapes but no values: what a plan of a network larger than this machine needs."""
     with keras.StatelessScope(initialize_variables=False):
         return build()
@@ -183,17 +251,33 @@ def _layers(network: keras.Model, shape: tuple[int, ...]) -> Iterator[_Layer]:
         yield _Layer(_count(network.variables), _count(network.variables), 2.0 * _count(network.variables))
         return
     if None in network.input_shape[1:]:
-        network = keras.models.clone_model(network, input_tensors=keras.Input(shape))
+        network = shapes_only(lambda: keras.models.clone_model(network, input_tensors=keras.Input(shape)))
     for operation in network.operations:
         for node in operation._inbound_nodes[-1:]:
             out = node.outputs[0].shape[1:]
             if isinstance(operation, keras.Model):
                 yield from _layers(operation, node.arguments.keras_tensors[0].shape[1:])
                 continue
+            out = [length or 1 for length in out]  # None: a length that only a call tells
             size = int(np.prod(out))
             kernels = [v for v in getattr(operation, "weights", []) if len(v.shape) > 1]
             kept = 0 if type(operation).__name__ in _NOT_KEPT else size
             yield _Layer(size, kept, 2.0 * _count(kernels) * int(np.prod(out[:-1])))
+            yield from _attention(operation, out)
+            if getattr(getattr(operation, "activation", None), "__name__", "") == "gelu":
+                yield _Layer(0, 2 * size, 0.0)  # beside input and output: x / sqrt(2) and 1 + erf
+
+
+def _attention(layer: keras.Operation, out: Sequence[int]) -> Iterator[_Layer]:
+    """The products of tokens with tokens in a layer, which have no weights: q k' and softmax(q k') v."""
+    for part in layer._flatten_layers() if isinstance(layer, keras.Layer) else ():  # else a bare operation, such as x[:, 0]
+        if type(part).__name__ not in ("SelfAttention", "MultiHeadAttention", "GroupedQueryAttention"):
+            continue
+        tokens, heads = int(np.prod(out[:-1])), part.num_heads
+        width = heads * part.key_dim if hasattr(part, "key_dim") else out[-1]
+        matrix = heads * tokens**2
+        # Kept: q, k, v and the mixture of the values; the softmax, which is float32 under every policy.
+        yield _Layer(matrix, 4 * tokens * width + matrix, 2 * 2.0 * tokens**2 * width)
 
 
 def _heads(model: methods.ContrastiveModel) -> Iterator[keras.Layer]:

@@ -165,7 +165,7 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
 
 
 def settle_statistics(encoder: keras.Model, result: TrainResult, batches_seen: int = 20) -> None:
-    """Gives a network that was never trained the batch-norm statistics of the data: without them the comparison would not be fair."""
+    """Gives a network that was never trained the batch-norm statistics of the data, as a fair comparison needs."""
     seen = batches(result.config, result.model, result.source, 0).take(batches_seen)
     for batch in seen:
         encoder(batch["views"][0], training=True)

@@ -102,15 +102,16 @@ class TeacherMatch:
 class DistillJob(Job):
     """A `Job` whose objective is a teacher's."""
 
-    def __init__(self, config: DistillConfig, *, source: data.Source | None = None):
+    def __init__(self, config: DistillConfig, *, source: data.Source | None = None, dry: bool = False):
         if not config.teacher:
             raise InputError("`teacher` must be given: the model_dir of a fine-tuned run, or a SavedModel with logits.")
         if config.label_fraction is not None and config.alpha == 1:
             raise InputError("`label_fraction` needs `alpha` < 1: with alpha=1 no label is used. Received: alpha=1.")
-        super().__init__(config, objective=self.match, source=source, needs_labels=config.alpha < 1)
+        super().__init__(config, objective=self.match, source=source, needs_labels=config.alpha < 1, dry=dry)
         with self.strategy.scope():
             self.teacher = Teacher(config.teacher)
-        self.teacher.check(image_size=config.data.image_size, channels=self.whole.channels)
+        size = config.data.image_size or self.teacher.image_size
+        self.teacher.check(image_size=size, channels=self.whole.channels)
         if self.whole.num_classes not in (None, self.teacher.num_classes):
             raise InputError(
                 f"`teacher` must know the classes of {self.whole.name}, {self.whole.num_classes}. "
@@ -118,6 +119,9 @@ class DistillJob(Job):
             )
         self.num_classes = self.teacher.num_classes
         self._teacher_top1: float | None = None
+
+    def default_size(self, start: Trained | None) -> int:
+        return self.teacher.image_size or super().default_size(start)
 
     def labelled_source(self) -> data.Source:
         if self.config.label_fraction is not None:
@@ -153,8 +157,9 @@ class DistillJob(Job):
                 f"`{name}` needs images of one size that are held in memory, as --cache_dataset holds them. "
                 f"Received: {source.name}."
             )
+        ask_once = config.teacher_logits == "cached" and not self.dry
         labelled = None if self.rows is None else tf.constant(np.isin(np.arange(count), self.rows))
-        cached = tf.constant(self.cached_logits(source, count)) if config.teacher_logits == "cached" else None
+        cached = tf.constant(self.cached_logits(source, count)) if ask_once else None
         return TeacherMatch(self.teacher, config.temperature, config.alpha, cached, labelled)
 
     def cached_logits(self, source: data.Source, count: int) -> np.ndarray:

@@ -13,26 +13,19 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import augment, data, distribute, evaluate
-from tfcontrastive.builders import build_encoder, compile_model, precision
+from tfcontrastive.agreement import check_same_data
+from tfcontrastive.builders import build_encoder, check_network, compile_model, precision
 from tfcontrastive.callbacks import Accuracy, Checkpoints
 from tfcontrastive.classifier import Classifier, Objective
-from tfcontrastive.config import Checked, InputError, differences
+from tfcontrastive.config import Checked, DataConfig, InputError, differences
+from tfcontrastive.cost import check_memory, estimate_classifier
 from tfcontrastive.encoders.rebuild import copy_weights, head_start, rebuild
 from tfcontrastive.evaluate.checks import check_classes, checked_labels
 from tfcontrastive.finetune_config import FinetuneConfig
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.objectives import CrossEntropy
-from tfcontrastive.train import (
-    HOLD_OUT,
-    check_same_data,
-    claim,
-    eval_split,
-    fit,
-    load_source,
-    make_plan,
-    make_strategy,
-    settled,
-)
+from tfcontrastive.settle import settled
+from tfcontrastive.train import HOLD_OUT, claim, eval_split, fit, load_source, make_plan, make_strategy
 from tfcontrastive.trained import Trained, load_trained
 
 SUBSET = "label_subset.json"
@@ -116,6 +109,7 @@ class Job:
         source: images; default: the config's.
         start, weights: as in `finetune`.
         needs_labels: refuse images without labels.
+        dry: nothing is fetched or written, and no answers of a teacher are kept: for a description of the run.
     """
 
     def __init__(
@@ -127,15 +121,17 @@ class Job:
         start: Trained | None = None,
         weights: bool = True,
         needs_labels: bool = True,
+        dry: bool = False,
     ):
-        self.config, self.objective, self.needs_labels = config, objective, needs_labels
-        if config.loop.model_dir is None:
+        self.asked = self.config = config
+        self.objective, self.needs_labels, self.dry = objective, needs_labels, dry
+        if config.loop.model_dir is None and not dry:
             raise InputError("`output_dir` must be given. Received: output_dir=None.")
-        self.directory = ModelDir(config.loop.model_dir)
+        self.directory = ModelDir(config.loop.model_dir or "")
         if config.loop.deterministic:
             tf.config.experimental.enable_op_determinism()
         self.strategy = make_strategy(config)
-        self.whole = source or load_source(config)
+        self.whole = source or load_source(config, fetch=not dry)
         self.num_classes = self.whole.num_classes
         self.start, self.weights = start, weights
         self.rows: np.ndarray | None = None
@@ -149,11 +145,13 @@ class Job:
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> Finetuned:
         """Trains to the end, measures, and writes metrics.json."""
+        directory = self.directory
         self.prepare(anew=overwrite)
-        config, directory = self.config, self.directory
+        config = self.config
         claim(directory, config, self.strategy, overwrite=overwrite, allow_config_change=allow_config_change)
         if self.whole.check(directory.bad_files):
             self.prepare()
+            config = self.config
         self.write_parts()
         accuracy = Accuracy(self.measure, every_epochs=config.eval_epochs, last_step=self.plan.steps)
         seconds = fit(
@@ -172,11 +170,11 @@ class Job:
 
     def evaluate(self) -> dict[str, float]:
         """Measures the newest checkpoint, and writes metrics.json."""
-        self.config = settled(self.config, self.strategy)
-        changed = differences(self.directory.read_config(), self.config)
+        stored = self.directory.read_config()
+        self.prepare()
+        changed = differences(stored, self.config)
         if changed:
             raise InputError(f"`output_dir` {self.directory.path!r} has another configuration: {sorted(changed)}.")
-        self.prepare()
         checkpoints = Checkpoints(self.directory.checkpoints, every_steps=self.plan.steps, last_step=self.plan.steps)
         step = checkpoints.restore(self.model, self.config.loop.restore_step)
         if not step:
@@ -189,19 +187,17 @@ class Job:
         """Everything that can fail before a file is written: data, plan and network.
 
         Args:
-            anew: what lies in the directory is moved aside afterwards.
+            anew: the run that lies in the directory is moved aside afterwards.
         """
-        config = self.config
         self.source = self.labelled_source()
+        keras.utils.set_random_seed(self.asked.loop.seed)
+        start = self.starting_point()
+        config = self.config = self.settled(start, anew=anew)
         self.plan = make_plan(config, self.source)
         check_same_data(config, self.source, self.plan, self.strategy)
         self.split = eval_split(config, self.source)
         self.check_labels()
         self._extract = None
-        keras.utils.set_random_seed(config.loop.seed)
-        start = self.starting_point()
-        # The gammas of a run that starts from other weights are theirs.
-        self.config = config = settled(config, self.strategy, self.plan, anew=anew, first_gammas=start is None)
         self.preprocessing = self.preprocessing_from(start)
         with self.strategy.scope(), precision(config.loop.mixed_precision):
             trunk = self.build_trunk(start)
@@ -215,6 +211,28 @@ class Job:
                 ema_decay=config.ema_decay,
             )
             compile_model(self.model, config.optimizer, config.loop, self.plan)
+        replicas = self.strategy.num_replicas_in_sync
+        self.costs = estimate_classifier(self.model, config, replicas)
+        check_memory(self.costs, replicas)
+
+    def settled(self, start: Trained | None, *, anew: bool) -> Any:
+        """The config with what was not asked for: the size of the images, the batch, the warm-up."""
+        config = self.asked
+        if config.data.image_size is None:
+            size = self.default_size(start)
+            logging.info("Images of %d pixels a side.", size)
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, image_size=size))
+        has_run = self.directory.path and not anew
+        stored = self.directory.stored() if has_run else None
+        # The gammas of a run that starts from other weights are theirs.
+        return settled(config, self.source, self.strategy, stored=stored, first_gammas=start is None)
+
+    def default_size(self, start: Trained | None) -> int:
+        """That which the encoder was trained on, else the data's own."""
+        if start is not None and start.image_size is not None:
+            return start.image_size
+        held = self.source.arrays(self.asked.data.train_split)
+        return held[0].shape[1] if held is not None else DataConfig().image_size
 
     def labelled_source(self) -> data.Source:
         """The images to train on: all, or a balanced part of them."""
@@ -273,6 +291,7 @@ class Job:
         if config.encoder is None:
             encoder = rebuild(start.encoder, image_size=size, weights=self.weights)
         else:
+            check_network(config.encoder, start.config, start.name)
             encoder = build_encoder(config.encoder, image_size=size, channels=channels)
             copy_weights(start.encoder, encoder, start.name)
         selector = start.ft_proj_selector if config.ft_proj_selector is None else config.ft_proj_selector

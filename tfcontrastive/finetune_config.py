@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from tfcontrastive.config import (
     AugmentConfig,
     Checked,
     DataConfig,
+    Defaults,
     EncoderConfig,
     OptimizerConfig,
     RunConfig,
@@ -17,15 +19,20 @@ from tfcontrastive.config import (
 BLOCKS = (-1, 0, 1, 2, 3, 4)
 """What `fine_tune_after_block` may be."""
 
-_DATA = DataConfig()
+_DATA = DataConfig(image_size=None)
 _CROPS = AugmentConfig(augmentation="crop")
-_PUBLISHED = OptimizerConfig(learning_rate=0.005, learning_rate_scaling="sqrt", warmup_epochs=0.0, weight_decay=0.0)
+_PUBLISHED = OptimizerConfig(learning_rate=0.005, learning_rate_scaling="sqrt", weight_decay=0.0)
 """Of SimCLRv2: LARS, 0.16 at a batch of 1,024, no warm-up, no decay; 60 epochs with 1% of the labels, 30 with more."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneConfig(Checked):
-    """One fine-tuning. The defaults are SimCLRv2's for 1% of ImageNet's labels (arXiv 2006.10029, section 4.1)."""
+    """One fine-tuning. The defaults are SimCLRv2's for 1% of ImageNet's labels (arXiv 2006.10029, section 4.1).
+
+    Where `data.image_size` is None, images have the size that the encoder was trained on, else the data's own.
+    """
+
+    kind: ClassVar[str] = "finetune"
 
     train_mode: str = option("finetune", "The kind of run.", choices=("finetune",))
     checkpoint: str | None = option(None, "model_dir of the run whose encoder is fine-tuned; without: from scratch.")
@@ -51,16 +58,19 @@ class FinetuneConfig(Checked):
     augmentation: AugmentConfig = option(_CROPS, "How an image becomes a view.")
     encoder: EncoderConfig | None = option(EncoderConfig(), "The network; None: the checkpoint's or export's own.")
     optimizer: OptimizerConfig = option(_PUBLISHED, "How weights follow gradients.")
-    loop: RunConfig = option(RunConfig(train_batch_size=1024, train_epochs=60), "How long, where to, which devices.")
+    loop: RunConfig = option(RunConfig(train_epochs=60), "How long, where to, which devices.")
+    defaults: Defaults = option(Defaults(1024, 0.0), "What is taken where nothing is asked for.", stored=False)
 
 
-_DISTILLED = OptimizerConfig(learning_rate=0.1, learning_rate_scaling="sqrt", warmup_epochs=20.0, weight_decay=1e-4)
+_DISTILLED = OptimizerConfig(learning_rate=0.1, learning_rate_scaling="sqrt", weight_decay=1e-4)
 """Of SimCLRv2's pre-training, which its distillation shares; 400 epochs with a batch of 4,096."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DistillConfig(FinetuneConfig):
     """One distillation. The defaults are SimCLRv2's for ImageNet (arXiv 2006.10029, section 4.1)."""
+
+    kind: ClassVar[str] = "distill"
 
     train_mode: str = option("distill", "The kind of run.", choices=("distill",))
     checkpoint: str | None = option(None, "model_dir of the run that the student starts from; without: from scratch.")
@@ -82,4 +92,5 @@ class DistillConfig(FinetuneConfig):
         None, "The student; None: the checkpoint's or export's own, else the teacher's architecture, from scratch."
     )
     optimizer: OptimizerConfig = option(_DISTILLED, "How weights follow gradients.")
-    loop: RunConfig = option(RunConfig(train_batch_size=4096, train_epochs=400), "How long, where to, which devices.")
+    loop: RunConfig = option(RunConfig(train_epochs=400), "How long, where to, which devices.")
+    defaults: Defaults = option(Defaults(4096, 20.0), "What is taken where nothing is asked for.", stored=False)

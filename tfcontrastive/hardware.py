@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
 
 from tfcontrastive.config import InputError, unknown
 
@@ -48,3 +50,18 @@ def hardware_of(name: str) -> Hardware:
     if name not in HARDWARE:
         raise InputError(f"`hardware` {unknown(name, HARDWARE)}")
     return HARDWARE[name]
+
+
+_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # version 2, version 1
+
+
+def machine_memory() -> int | None:
+    """Bytes of main memory that this process may use: the machine's, or its container's share; None where not told."""
+    try:
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    except (ValueError, OSError, AttributeError):  # not a POSIX system
+        return None
+    for path in map(pathlib.Path, _CGROUPS):
+        limit = path.read_text().strip() if path.is_file() else "max"
+        found += [int(limit)] if limit.isdecimal() else []
+    return min(found)

@@ -12,7 +12,10 @@ import tensorflow as tf
 
 import tfcontrastive
 from tfcontrastive import storage
-from tfcontrastive.config import InputError, TrainConfig, differences, leaves
+from tfcontrastive.config import InputError, TrainConfig, differences, nested
+
+FORMAT = 1
+"""Of config.json: `{"format", "tfcontrastive": version, "kind": pretrain, finetune or distill}` and the nested config."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,15 +79,21 @@ class ModelDir:
         if overwrite and storage.names_in(self.path):
             storage.move_aside("model_dir", self.path)
         storage.make_writable("model_dir", self.path)
+        self.check(config, allow_config_change=allow_config_change)
+        if not storage.exists(self.config):
+            self.record(config)
+
+    def check(self, config: TrainConfig, *, overwrite: bool = False, allow_config_change: bool = False) -> None:
+        """Refuses what `claim` refuses, as far as that can be told without writing."""
+        if overwrite:
+            return
         if storage.exists(self.config):
             self._compare(config, allow_config_change)
-            return
-        if not all(name.endswith(".tmp") for name in storage.names_in(self.path)):  # what a kill may have left
+        elif not all(name.endswith(".tmp") for name in storage.names_in(self.path)):  # what a kill may have left
             raise InputError(
                 f"`model_dir` must be new, empty or a run's own. Received: {self.path!r}, which holds other files. "
                 "Choose another directory, or --overwrite to move this one aside."
             )
-        self.record(config)
 
     def sweep(self) -> None:
         """Removes what killed processes of this machine left half written: files aside, and exports."""
@@ -100,21 +109,36 @@ class ModelDir:
 
     def record(self, config: TrainConfig) -> None:
         """Writes the config. Of a directory that is a run's own already: once its checkpoint turned out to fit."""
-        values = {name: value for name, (_, value) in leaves(config).items()}
-        write_json(self.config, {"tfcontrastive": tfcontrastive.__version__, **values})
+        facts = {"format": FORMAT, "tfcontrastive": tfcontrastive.__version__, "kind": config.kind}
+        write_json(self.config, {**facts, **nested(config)})
 
     def read_config(self) -> dict[str, Any]:
-        """The stored run's settings, by name."""
+        """The stored run's `format`, `kind` and settings, these nested as the configs are."""
         try:
-            values = json.loads(storage.read_text(self.config))
+            stored = json.loads(storage.read_text(self.config))
         except (tf.errors.OpError, ValueError, RecursionError) as error:
             raise InputError(f"`model_dir` must hold a run's config.json. Received: {self.path!r}: {error}.") from error
-        if not isinstance(values, dict):
+        if not isinstance(stored, dict):
             raise InputError(f"`model_dir` must hold a run's config.json. Received: {self.path!r}, without settings in it.")
-        return values
+        if stored.get("format") != FORMAT:
+            raise InputError(
+                f"config.json must be of format {FORMAT}. Received: {self.config!r}, of format {stored.get('format')}, "
+                "which another version of tfcontrastive wrote: take that version, or another directory."
+            )
+        return stored
+
+    def stored(self) -> dict[str, Any] | None:
+        """The settings of the run that lies there, see `read_config`; None where there is none."""
+        return self.read_config() if storage.exists(self.config) else None
 
     def _compare(self, config: TrainConfig, allow_config_change: bool) -> None:
-        changed = differences(self.read_config(), config)
+        stored = self.read_config()
+        changed = differences(stored, config)
+        if stored["kind"] != config.kind:
+            raise InputError(
+                f"`model_dir` {self.path!r} must be new, or a run of {config.kind}. Received: one of {stored['kind']}. "
+                "Use another directory, or --overwrite to move that run aside."
+            )
         if changed and not allow_config_change:
             shown = "; ".join(f"{name}: {old!r} there, {new!r} now" for name, (old, new) in changed.items())
             raise InputError(

@@ -11,7 +11,7 @@ import keras
 from tfcontrastive.config import InputError, TrainConfig
 from tfcontrastive.distribute import step_of
 from tfcontrastive.plan import Plan
-from tfcontrastive.precision import resolved
+from tfcontrastive.settle import settled
 from tfcontrastive.train import batches, first_model, load_source, make_plan, make_strategy
 
 _FEWEST_STEPS = 50  # below that nothing is learned that could be shown
@@ -53,11 +53,11 @@ def measure_pace(config: TrainConfig, *, at_most_seconds: float = 5.0, at_most_s
         at_most_seconds, at_most_steps: of the steps after the first, whichever comes first; one step at least.
 
     Returns:
-        the config with its precision settled, and its pace.
+        the config, settled, and its pace.
     """
     strategy = make_strategy(config)
-    config = resolved(config, strategy)
     source = load_source(config)
+    config = settled(config, source, strategy, stored=None)
     plan: Plan = make_plan(config, source)
     model = first_model(config, source, plan, strategy)
     clock = _Clock(at_most_seconds)

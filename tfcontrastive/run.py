@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfcontrastive import storage
 from tfcontrastive.builders import build_model
 from tfcontrastive.callbacks import checkpoints
-from tfcontrastive.config import InputError, TrainConfig, leaves, replace_leaves
+from tfcontrastive.config import InputError, TrainConfig, from_nested, nested
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.methods import ContrastiveModel, method_class
 from tfcontrastive.model_dir import ModelDir
@@ -62,9 +62,9 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
     """
     directory = ModelDir(os.fspath(model_dir))
     stored = directory.read_config()
-    if "train_mode" in stored:
+    if stored["kind"] != "pretrain":
         raise InputError(
-            f"`model_dir` must be a run of pre-training. Received: {directory.path!r}, of {stored['train_mode']}; "
+            f"`model_dir` must be a run of pre-training. Received: {directory.path!r}, of {stored['kind']}; "
             f"its SavedModel is {directory.saved_model}."
         )
     config = read_config(stored, image_size)
@@ -77,7 +77,7 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
         channels = next((shape[2] for shape in shapes if len(shape) == 4), 3)
     # A plan needs a number of images, on which no weight depends.
     plan = Plan.make(config, num_examples=config.loop.train_batch_size)
-    bare = replace_leaves(config, {"lineareval_while_pretraining": False})
+    bare = dataclasses.replace(config, loop=dataclasses.replace(config.loop, lineareval_while_pretraining=False))
     model = build_model(bare, types.SimpleNamespace(num_classes=None, channels=channels), plan)
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     variables = [id(variable) for variable in model.variables if id(variable) not in metrics]
@@ -92,19 +92,21 @@ def read_config(stored: dict[str, Any], image_size: int | None = None) -> TrainC
     """The config of a run from what its config.json holds."""
     method = stored.get("method", "simclr")
     kind = method_class(method, run_code=False)
-    config = replace_leaves(TrainConfig(method=method, method_config=kind.Config()), stored)
-    return config if image_size is None else replace_leaves(config, {"image_size": image_size})
+    values = {name: value for name, value in stored.items() if name not in ("format", "tfcontrastive", "kind")}
+    config = from_nested(TrainConfig(method=method, method_config=kind.Config()), values)
+    if image_size is None:
+        return config
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, image_size=image_size))
 
 
 def card_of(config: TrainConfig, directory: ModelDir, step: int) -> dict[str, Any]:
     """What the run adds to the model's card; metrics only where they are those of this step."""
-    values = {name: value for name, (field, value) in leaves(config).items() if not field.metadata["may_change"]}
-    data = {name: values[name] for name in ("dataset", "train_split", "image_size")}
+    data = {name: getattr(config.data, name) for name in ("dataset", "train_split", "image_size")}
     result = {}
     if storage.exists(directory.result):
         result = json.loads(storage.read_text(directory.result))
     metrics = {name: value for name, value in result.items() if name != "step"} if result.get("step") == step else {}
-    return {"step": step, "data": data, "recipe": values, "metrics": metrics}
+    return {"step": step, "data": data, "recipe": nested(config, lasting=True), "metrics": metrics}
 
 
 def _shapes(checkpoint: str) -> list[list[int]]:

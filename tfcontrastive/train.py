@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-import tfcontrastive
-from tfcontrastive import data, distribute, methods, storage
-from tfcontrastive.builders import build_model, with_first_gammas
+from tfcontrastive import data, distribute, methods
+from tfcontrastive.agreement import check_same_data, shared_settings
+from tfcontrastive.builders import build_model, check_network
 from tfcontrastive.callbacks import Checkpoints, Interruption, Monitor, NanGuard, Progress, Summaries
 from tfcontrastive.callbacks.checkpoint_files import move_newer_aside, sweep
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.config import Checked, InputError, RunConfig, TrainConfig, differences
+from tfcontrastive.config import EncoderConfig, InputError, RunConfig, TrainConfig, differences
+from tfcontrastive.cost import check_memory, estimate
 from tfcontrastive.encoders.rebuild import copy_weights, differing
 from tfcontrastive.model_dir import ModelDir, write_json
-from tfcontrastive.plan import Plan
-from tfcontrastive.precision import resolved
+from tfcontrastive.plan import Plan, check_batch, check_length
+from tfcontrastive.settle import settled
 from tfcontrastive.terminal import say
 
 HOLD_OUT = "--train_split=train[:90%%] --eval_split=train[90%%:]"  # both: else the held-out images are learned from
@@ -32,6 +33,7 @@ class Start(Protocol):
     name: str
     encoder: keras.Model
     projection_head: keras.layers.Layer | None
+    config: EncoderConfig | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,12 +90,17 @@ def train(
         tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(config)
     source = load_source(config)
+    asked, replicas = config, strategy.num_replicas_in_sync
+    # The gammas of a run that starts from other weights are theirs.
+    how = {"strategy": strategy, "first_gammas": start is None}
+    config = settled(asked, source, stored=None if overwrite else directory.stored(), **how)
     plan = make_plan(config, source)
-    config = settled(config, strategy, plan, anew=overwrite, first_gammas=start is None)
     check_same_data(config, source, plan, strategy)
     model = first_model(config, source, plan, strategy, start)  # what cannot work fails here, before anything is written
+    check_memory(estimate(model, config, replicas), replicas)
     claim(directory, config, strategy, overwrite=overwrite, allow_config_change=allow_config_change)
     if source.check(directory.bad_files):  # fewer images, hence other steps
+        config = settled(asked, source, stored=directory.stored(), **how)
         plan = make_plan(config, source)
         model = first_model(config, source, plan, strategy, start)
 
@@ -223,12 +230,13 @@ def evaluate_run(config: TrainConfig) -> dict[str, float]:
         InputError: where `model_dir` holds no run of this config, or no checkpoint.
     """
     directory = ModelDir(config.loop.model_dir or "")
+    stored = directory.read_config()
     strategy = make_strategy(config)
-    config = settled(config, strategy)
-    changed = differences(directory.read_config(), config)
+    source = load_source(config)
+    config = settled(config, source, strategy, stored=stored)
+    changed = differences(stored, config)
     if changed:
         raise InputError(f"`model_dir` {directory.path!r} was written with another configuration: {sorted(changed)}.")
-    source = load_source(config)
     plan = make_plan(config, source)
     with strategy.scope():
         model = build_model(config, source, plan)
@@ -261,7 +269,7 @@ def batches(
 def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     """The strategy of a run; the global batch must divide over its replicas."""
     loop, strategy = config.loop, distribute.strategy_of(config.loop)
-    distribute.check_alike(strategy, _shared_settings(config), "flags and version", loop.cluster_timeout)
+    distribute.check_alike(strategy, shared_settings(config), "flags and version", loop.cluster_timeout)
     check_batch(config, strategy.num_replicas_in_sync)
     if loop.steps_per_execution > 1 and not distribute.loops(strategy):
         raise InputError(
@@ -270,35 +278,6 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
             f"{strategy.num_replicas_in_sync} replicas."
         )
     return strategy
-
-
-_ALIKE = ("checkpoint_epochs", "checkpoint_steps", "restore_step", "steps_per_execution", "deterministic", "checkpoint",
-          "num_virtual_replicas")  # fmt: skip
-"""What a resumed run may change, but not one worker alone: when all save together, from what, and how they compute."""
-
-
-def _shared_settings(config: Checked) -> dict[str, Any]:
-    """What all workers of a run must have alike: the settings that decide what is learned and when, and the versions."""
-
-    def settings(part: Checked) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for field in dataclasses.fields(part):
-            value = getattr(part, field.name)
-            if dataclasses.is_dataclass(value):
-                inner = settings(value)
-                found |= {f"{field.name}.{name}" if name in found else name: setting for name, setting in inner.items()}
-            elif not field.metadata.get("may_change") or field.name in _ALIKE:
-                found[field.name] = value
-        return found
-
-    versions = {"tfcontrastive": tfcontrastive.__version__, "tensorflow": tf.__version__, "keras": keras.__version__}
-    return {**settings(config), **{f"version of {name}": version for name, version in versions.items()}}
-
-
-def check_same_data(config: TrainConfig, source: data.Source, plan: Plan, strategy: tf.distribute.Strategy) -> None:
-    """All workers of a run must have found the same images, by their numbers."""
-    facts = {"images": plan.num_examples, "classes": source.num_classes, "channels": source.channels, "steps": plan.steps}
-    distribute.check_alike(strategy, facts, "data", config.loop.cluster_timeout)
 
 
 def claim(directory: ModelDir, config: TrainConfig, strategy: tf.distribute.Strategy, **how: bool) -> None:
@@ -310,64 +289,19 @@ def claim(directory: ModelDir, config: TrainConfig, strategy: tf.distribute.Stra
     distribute.agree(strategy, 0)
 
 
-def check_batch(config: TrainConfig, replicas: int) -> None:
-    """The global batch must divide over its replicas, and a replica's share of it over what divides that."""
-    loop = config.loop
-    if loop.train_batch_size % replicas:
-        raise InputError(
-            f"`train_batch_size` must be a multiple of the number of replicas, {replicas}. "
-            f"Received: train_batch_size={loop.train_batch_size}."
-        )
-    share = loop.train_batch_size // replicas
-    for name in ("micro_batch_size", "gradient_accumulation_steps"):
-        value = getattr(loop, name, 0)  # fine-tuning has neither
-        if value and share % value:
-            raise InputError(f"`{name}` must divide a replica's {share} images. Received: {name}={value}.")
-    if getattr(loop, "micro_batch_size", 0) and replicas > 1 and config.encoder.norm == "batch" and config.encoder.global_bn:
-        raise InputError(
-            "`micro_batch_size` on several replicas needs --norm=group, or batch norm of each replica's own images "
-            f"(--global_bn=false). Received: norm=batch, global_bn=True on {replicas} replicas."
-        )
-
-
-def load_source(config: TrainConfig) -> data.Source:
-    """The run's images."""
-    return data.load(config.data.dataset, data_dir=config.data.data_dir, cache=config.data.cache_dataset)
+def load_source(config: TrainConfig, *, fetch: bool = True) -> data.Source:
+    """The run's images; `fetch=False` downloads nothing, see `data.load`."""
+    return data.load(
+        config.data.dataset, data_dir=config.data.data_dir, cache=config.data.cache_dataset, fetch=fetch
+    )
 
 
 def make_plan(config: TrainConfig, source: data.Source) -> Plan:
-    """The run's numbers; the batch must not be larger than the data, and a held-out split that is named must exist."""
+    """The run's numbers; they must fit one another, and a held-out split that is named must exist."""
     eval_split(config, source)
-    num_examples = source.num_examples(config.data.train_split)
-    if config.loop.train_batch_size > num_examples:
-        raise InputError(
-            f"`train_batch_size` must be at most the number of training images, {num_examples}. "
-            f"Received: train_batch_size={config.loop.train_batch_size}."
-        )
-    return Plan.make(config, num_examples)
-
-
-def settled(
-    config: Any,
-    strategy: tf.distribute.Strategy,
-    plan: Plan | None = None,
-    *,
-    anew: bool = False,
-    first_gammas: bool = True,
-) -> Any:
-    """The config with what it leaves open decided: as in the run that `model_dir` holds, unless it begins anew.
-
-    Args:
-        config: a `TrainConfig`, or one with its fields.
-        strategy, plan: of the run; without a plan `model_dir` must hold a run.
-        anew: what `model_dir` holds is moved aside.
-        first_gammas: decide `zero_init_residual` too; False where the first weights are another encoder's.
-    """
-    directory = ModelDir(config.loop.model_dir or "")
-    goes_on = plan is None or (config.loop.model_dir is not None and not anew and storage.exists(directory.config))
-    stored = directory.read_config() if goes_on else None
-    config = resolved(config, strategy, None if stored is None else stored["mixed_precision"])
-    return with_first_gammas(config, plan, stored) if first_gammas else config
+    plan = Plan.make(config, source.num_examples(config.data.train_split))
+    check_length(config, plan)
+    return plan
 
 
 def first_model(
@@ -382,6 +316,7 @@ def first_model(
     with strategy.scope():
         model = build_model(config, source, plan)
         if start is not None:
+            check_network(config.encoder, start.config, start.name)
             start_from(model, start)
         return model
 

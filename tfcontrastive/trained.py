@@ -181,7 +181,7 @@ def _of_name(encoder: str, weights: str | None, image_size: int | None, channels
 
 def _of_run(model_dir: str, image_size: int | None) -> Trained:
     stored = ModelDir(model_dir).read_config()
-    if "train_mode" in stored:
+    if stored["kind"] != "pretrain":
         return _of_classifier(model_dir, stored, image_size)
     run = load_run(model_dir, image_size=image_size)
     encoder, size = run.model.encoder, run.config.data.image_size
@@ -209,11 +209,11 @@ def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | Non
     checkpoints.restore_weights(newest, model)
     for weight, average in zip(model.learned() if model.averages else [], model.averages, strict=True):
         weight.assign(average)
-    trunk, size = model.trunk, image_size or stored["image_size"]
-    if size != stored["image_size"]:
+    trunk, size = model.trunk, image_size or stored["data"]["image_size"]
+    if size != stored["data"]["image_size"]:
         trunk = rebuild(trunk, image_size=size)
     step = checkpoints.newest_step(directory.checkpoints)
-    name = f"{stored['train_mode']}, step {step} of {model_dir}"
+    name = f"{stored['kind']}, step {step} of {model_dir}"
     rule = Preprocessing(**network.get("preprocessing", {}))
     return Trained(trunk, None, model.head, size, trunk.input_shape[-1], name, step, preprocessing=rule)
 

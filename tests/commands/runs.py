@@ -29,7 +29,7 @@ def words(dataset: str, model_dir: pathlib.Path, **flags: object) -> list[str]:
         "width_multiplier": 0.0625,
         "train_batch_size": 16,
         "train_steps": 4,
-        "warmup_epochs": 1,
+        "warmup_epochs": 0,
         "proj_out_dim": 8,
         "mixed_precision": "float32",
         **flags,

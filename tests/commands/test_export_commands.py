@@ -68,7 +68,7 @@ def test_the_card_tells_how_it_was_trained(run_dir, exported):
     card = json.loads((exported / "1" / "model_card.json").read_text())
     assert card["method"] == "SimCLR"
     assert card["step"] == 4
-    assert card["recipe"]["width_multiplier"] == 0.0625
+    assert card["recipe"]["encoder"]["width_multiplier"] == 0.0625
     assert card["data"]["image_size"] == 8
     assert card["metrics"] == {
         name: value for name, value in json.loads((run_dir / "result.json").read_text()).items() if name != "step"

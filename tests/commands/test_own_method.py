@@ -14,6 +14,7 @@ from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
 from tfcontrastive.methods import method_class
 from tfcontrastive.run import load_run
+from tfcontrastive.train import train
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -44,6 +45,46 @@ def test_it_is_trained_by_the_command_and_measured_by_its_export(method, tmp_pat
     assert main(["evaluate", "--protocol=knn", f"--dataset={dataset}", "--eval_split=train", exported, worth]) == 0
     assert main([*command, "--queue_size=8"]) == 2
     assert "It belongs to --method=moco" in capsys.readouterr().err
+
+
+OWN_FIELDS = """
+import dataclasses
+
+import tfcontrastive
+from tfcontrastive.config import Checked, option
+from tfcontrastive.methods import SimCLR
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnConfig(tfcontrastive.SimCLRConfig):
+    momentum: float = option(0.25, "A momentum of the method.")
+    seed: int = option(7, "A seed of the method.")
+
+
+class Own(SimCLR):
+    Config = OwnConfig
+"""
+
+
+def test_a_field_with_the_name_of_a_runs_stays_the_methods(tmp_path, capsys):
+    (tmp_path / "own.py").write_text(OWN_FIELDS)
+    name = f"{tmp_path / 'own.py'}:Own"
+    dataset, kind = write_images(tmp_path / "images.npz"), method_class(name)
+    assert main(words(dataset, tmp_path / "run", method=name)) == 2
+    assert "`momentum` must be a setting of one owner" in capsys.readouterr().err
+    config = tfcontrastive.TrainConfig(
+        method=name,
+        method_config=kind.Config(momentum=0.125, seed=11, proj_out_dim=8),
+        data=tfcontrastive.DataConfig(dataset=dataset, image_size=8),
+        encoder=tfcontrastive.EncoderConfig(resnet_depth=18, width_multiplier=0.0625),
+        optimizer=tfcontrastive.OptimizerConfig(momentum=0.5),
+        loop=tfcontrastive.LoopConfig(model_dir=str(tmp_path / "run"), train_steps=1, seed=3, knn_epochs=0),
+    )
+    trained = train(config).config
+    found = load_run(tmp_path / "run").config
+    assert (found.method_config.momentum, found.optimizer.momentum) == (0.125, 0.5)
+    assert (found.method_config.seed, found.loop.seed) == (11, 3)
+    assert found == trained
 
 
 def test_two_replicas_learn_what_one_does(method, two_replicas):

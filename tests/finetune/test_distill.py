@@ -88,6 +88,18 @@ def test_the_encoder_of_a_trunk_is_all_that_takes_its_images():
     assert head is encoder
 
 
+def test_a_dry_run_asks_the_teacher_nothing_and_writes_nothing(teacher, dataset, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(DistillJob, "cached_logits", lambda *_: pytest.fail("a dry run has asked the teacher"))
+    flags = {"teacher": teacher, "dataset": dataset, "output_dir": tmp_path / "run", "teacher_logits": "cached"}
+    assert main([*words("distill", **flags), "--dry_run"]) == 0
+    text = capsys.readouterr().out
+    for part in ("[distill]", "96 training images", "held out        test", "parameters", "learning rate"):
+        assert part in text
+    assert not (tmp_path / "run").exists()
+    fails(capsys, [*words("distill", **{**flags, "image_size": 16, "teacher": f"{teacher}/saved_model"}), "--dry_run"],
+          "`image_size` must be what the teacher takes, 8")  # fmt: skip
+
+
 def test_resuming_changes_nothing(teacher, dataset, tmp_path):
     class Stop(tf.keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

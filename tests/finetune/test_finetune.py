@@ -14,7 +14,7 @@ from tfcontrastive import data
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.classifier import command_flags, with_encoder
 from tfcontrastive.commands.main import main
-from tfcontrastive.config import DataConfig, EncoderConfig, RunConfig
+from tfcontrastive.config import DataConfig, EncoderConfig, InputError, RunConfig
 from tfcontrastive.distill import DistillConfig
 from tfcontrastive.finetune import FinetuneConfig, Job
 from tfcontrastive.objectives import CrossEntropy
@@ -113,8 +113,18 @@ def fails(capsys, arguments, *parts):
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        ({"resnet_depth": 34}, ["must fit the network", "block_group1_block3_conv1/kernel", "none there"]),
-        ({"width_multiplier": 0.125}, ["must fit the network", "initial_conv/kernel [3, 3, 3, 8] here, [3, 3, 3, 4] there"]),
+        ({"resnet_depth": 34}, ["`resnet_depth` must be the checkpoint's, 18", "resnet_depth=34"]),
+        ({"width_multiplier": 0.125}, ["`width_multiplier` must be the checkpoint's, 0.0625"]),
+        ({"sk_ratio": 0.0625}, ["`sk_ratio` must be the checkpoint's, 0.0"]),
+        ({"se_ratio": 0.25, "dry_run": True}, ["`se_ratio` must be the checkpoint's, 0.0"]),
+        ({"pool_padding": "symmetric"}, ["`pool_padding` must be the checkpoint's, same"]),  # weights of the same shapes
+        ({"stem": "padded", "checkpoint": None, "saved_model": "its export"}, ["`stem` must be the checkpoint's, auto"]),
+        ({"checkpoint": "a classifier", "norm": "group"}, ["`norm` must be left out", "brings its own network"]),
+        ({"warmup_epochs": 1}, ["`warmup_epochs` must be shorter than the run"]),
+        ({"train_batch_size": 200}, ["`train_batch_size` must be at most the number of training images, 96"]),
+        ({"ft_proj_selector": 9, "dry_run": True}, ["`ft_proj_selector` must be -1 to 3", "9"]),
+        ({"learning_rate": "inf", "dry_run": True}, ["`learning_rate` must be a finite number"]),
+        ({"image_size": 1 << 16}, ["the run must fit into memory", "most of it activations"]),
         ({"ft_proj_selector": 4}, ["`ft_proj_selector` must be -1 to 3", "4"]),
         ({"checkpoint": "/no/run"}, ["/no/run"]),
         ({"label_fraction": 1.5}, ["`label_fraction` must be <= 1", "1.5"]),
@@ -123,9 +133,35 @@ def fails(capsys, arguments, *parts):
         ({"fine_tune_after_block": 5}, ["`fine_tune_after_block` must be one of"]),
     ],
 )
-def test_a_wrong_flag(capsys, tmp_path, dataset, pretrained, flags, parts):
-    fails(capsys, words(**{"checkpoint": pretrained, "dataset": dataset, "output_dir": tmp_path / "run", **flags}), *parts)
+def test_a_wrong_flag(capsys, tmp_path, dataset, pretrained, finetuned, flags, parts):
+    flags = {"checkpoint": pretrained, "dataset": dataset, "output_dir": tmp_path / "run", **flags}
+    places = {"its export": f"{pretrained}/saved_model", "a classifier": finetuned}
+    flags = {name: places.get(value, value) for name, value in flags.items() if value is not None}
+    fails(capsys, words(**flags), *parts)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_network_is_checked_in_python_too(dataset, pretrained):
+    encoder = EncoderConfig(resnet_depth=18, width_multiplier=0.0625, first_shortcut="identity")
+    config = FinetuneConfig(
+        checkpoint=pretrained, encoder=encoder, data=DataConfig(dataset=dataset), loop=RunConfig(model_dir="never written")
+    )
+    with pytest.raises(InputError, match=r"`first_shortcut` must be that of simclr, step 2 .*, projection"):
+        Job(config, objective=lambda _: CrossEntropy()).prepare()
+
+
+def test_sizes_come_from_the_encoder_and_the_data(dataset, pretrained, tmp_path, capsys):
+    line = ["finetune", f"--checkpoint={pretrained}", f"--dataset={dataset}", f"--output_dir={tmp_path / 'run'}"]
+    assert main([*line, "--train_steps=1", "--dry_run"]) == 0
+    text = capsys.readouterr().out
+    for part in ("image_size=8", "train_batch_size=96", "96 training images", "held out        test", "rate", "memory"):
+        assert part in text
+    assert not (tmp_path / "run").exists()
+    assert main([*line, "--train_steps=1"]) == 0
+    assert "A batch is 96 of the 96 images, not 1,024." in capsys.readouterr().err
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (stored["kind"], stored["data"]["image_size"], stored["loop"]["train_batch_size"]) == ("finetune", 8, 96)
+    assert main([*line, "--train_steps=1", "--mode=eval"]) == 0
 
 
 def test_images_that_cannot_be_learned_from(capsys, tmp_path, pretrained):

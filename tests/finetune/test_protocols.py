@@ -62,7 +62,7 @@ def test_other_settings_have_runs_of_their_own(tmp_path, dataset, pretrained):
     results = json.loads((tmp_path / "out" / "metrics.json").read_text())["results"]
     assert [one["settings"]["learning_rate"] for one in results] == [0.2, 0.1]
     runs = {path.name: json.loads((path / "config.json").read_text()) for path in (tmp_path / "out.runs").iterdir()}
-    assert {name: run["learning_rate"] for name, run in runs.items()} == {
+    assert {name: run["optimizer"]["learning_rate"] for name, run in runs.items()} == {
         "semi_50pct_seed0": 0.1,
         "semi_50pct_seed0.1": 0.2,
     }

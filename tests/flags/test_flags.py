@@ -1,5 +1,7 @@
 """Command lines: names, recipes, other projects' habits, and errors that help."""
 
+import dataclasses
+import json
 import pathlib
 
 import pytest
@@ -7,8 +9,11 @@ from absl import flags
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands import train as command
-from tfcontrastive.config import InputError, TrainConfig
-from tfcontrastive.methods import METHODS, SimCLRConfig
+from tfcontrastive.commands.main import main
+from tfcontrastive.config import Checked, EncoderConfig, InputError, TrainConfig, nested, option
+from tfcontrastive.finetune_config import DistillConfig, FinetuneConfig
+from tfcontrastive.methods import CONFIGS, METHODS, SimCLRConfig
+from tfcontrastive.plan import filled_in
 
 CIFAR10 = """--train_mode=pretrain --train_batch_size=512 --train_epochs=1000 --learning_rate=1.0 --weight_decay=1e-4
     --temperature=0.5 --dataset=cifar10 --image_size=32 --eval_split=test --resnet_depth=18 --use_blur=False
@@ -42,7 +47,8 @@ def test_simclr_readme_cifar10_command_means_the_same():
         1.0,
         1e-4,
     )
-    assert (config.optimizer.learning_rate_scaling, config.optimizer.warmup_epochs) == ("linear", 10)
+    assert (config.optimizer.learning_rate_scaling, config.optimizer.warmup_epochs) == ("linear", None)
+    assert config.defaults.warmup_epochs == 10
     assert (config.loop.train_batch_size, config.loop.train_epochs, config.loop.use_tpu) == (512, 1000, False)
     assert config.loop.model_dir == "/tmp/simclr_test"
 
@@ -73,7 +79,23 @@ def test_a_flag_file_is_read(tmp_path):
         ("--temperatur=1", "Did you mean --temperature"),
         ("--queue_size=5", "It belongs to --method=moco"),
         ("--temperature=-1", "`temperature` must be > 0"),
-        ("--temperature=warm", "temperature"),
+        ("--temperature=warm", r"^`temperature` must be a number\. Received: --temperature=warm\.$"),
+        ("--train_epochs=ten", r"^`train_epochs` must be a whole number\. Received: --train_epochs=ten\.$"),
+        ("--train_epochs=1.5", r"^`train_epochs` must be a whole number\. Received: --train_epochs=1\.5\.$"),
+        ("--use_blur=perhaps", r"^`use_blur` must be true or false\. Received: --use_blur=perhaps\.$"),
+        ("--resnet_depth=19", "must be one of 18, 34, 50, 101, 152, 200\\. Received: 19"),
+        ("--optimizer=sgd", "Did you mean 'momentum'"),
+        ("--mixed_precision=bf16", "Did you mean 'bfloat16'"),
+        ("--learning_rate=inf", "`learning_rate` must be a finite number"),
+        ("--weight_decay=nan", "`weight_decay` must be"),
+        ("--epochs=5", r"Did you mean --train_epochs\?"),
+        ("--batch_size=5", r"Did you mean --train_batch_size\?"),
+        ("--batch-size=5", r"Did you mean --train_batch_size\?"),
+        ("--lr=5", r"Did you mean --learning_rate\?"),
+        ("--output=5", r"Did you mean --model_dir\?"),
+        ("--out=5", r"Did you mean --model_dir\?"),
+        ("--output_dir=5", r"Did you mean --model_dir\?"),
+        ("--image-size=5", r"Did you mean --image_size\?"),
         ("--optimizer=lamp", "Did you mean 'lamb'"),
         ("--recipe=simclr_cifar10", "Did you mean 'simclr_cifar10_r18'"),
         ("--flagfile=/no/such/file", "flagfile"),
@@ -84,6 +106,64 @@ def test_a_flag_file_is_read(tmp_path):
 def test_a_mistake_is_one_clear_error(text, message):
     with pytest.raises(InputError, match=message):
         config_of(text)
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "flag"),
+    [
+        ("finetune", "output", "output_dir"), ("distill", "out", "output_dir"), ("evaluate", "output", "output_dir"),
+        ("export", "output", "export_dir"), ("embed", "out", "output"), ("demo", "epochs", "train_epochs"),
+        ("import", "output_dir", "export_dir"), ("finetune", "lr", "learning_rate"), ("distill", "epochs", "train_epochs"),
+        ("embed", "model", "saved_model"), ("evaluate", "model_dir", "checkpoint"),
+        ("demo", "model_dir", "output_dir"),
+    ],
+)  # fmt: skip
+def test_another_programs_name_for_a_flag_is_understood(command, name, flag, capsys):
+    assert main([command, f"--{name}=5"]) == 2
+    assert f"`--{name}` is not a flag of this command. Did you mean --{flag}?" in capsys.readouterr().err
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnConfig(Checked):
+    """Of a method of the user's own."""
+
+    momentum: float = option(0.5, "A momentum.")
+    seed: int = option(3, "A seed.")
+    dry_run: bool = option(False, "A field that is a flag of the command.")
+    plain: int = 4
+
+
+def test_a_flag_with_two_owners_is_one_line_that_names_both():
+    with pytest.raises(InputError, match=r"`momentum` must be .* both OwnConfig and OptimizerConfig"):
+        command_line.define(TrainConfig(method_config=OwnConfig()), flags.FlagValues())
+    with pytest.raises(InputError, match=r"`dry_run` must be .* both OwnConfig and the command"):
+        command_line.define(OwnConfig(), command.command_flags())
+
+
+# Every recipe's values as they were resolved before the defaults of batch and warm-up came to depend on the data.
+GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "fixtures" / "recipes.json").read_text())
+
+
+@pytest.mark.parametrize("name", command_line.recipe_names())
+def test_a_recipe_means_what_it_did(name):
+    words = command_line.expand([f"--recipe={name}"])
+    kind = command_line.peek(words, "train_mode", "pretrain")
+    method = command_line.peek(words, "method", "simclr")
+    base = {
+        "pretrain": TrainConfig(method=method, method_config=CONFIGS[method]()),
+        "finetune": FinetuneConfig(),
+        "distill": DistillConfig(encoder=EncoderConfig()),
+    }[kind]
+    values = flags.FlagValues()
+    command_line.define(base, values)
+    if kind == "pretrain":
+        flags.DEFINE_string("train_mode", "pretrain", "", values)
+    command_line.parse(words, values)
+    config, _ = filled_in(command_line.from_flags(base, values), num_examples=1_281_167)
+    groups = {key: value if isinstance(value, dict) else {None: value} for key, value in nested(config).items()}
+    found = {(f"{group}.{key}" if key else group): value for group, held in groups.items() for key, value in held.items()}
+    expected = GOLDEN[""] | GOLDEN[name]
+    assert {key: found[key] for key in expected} == expected
 
 
 def test_flags_are_the_fields_of_the_configs():

@@ -121,6 +121,6 @@ def test_training_starts_from_published_weights(tmp_path, monkeypatch, capsys):
     (model,) = begun
     assert_equal(encoder, model.encoder)
     assert_equal(encoder, model.target_encoder)
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["resnet_depth"] == 18
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["encoder"]["resnet_depth"] == 18
     assert main([*line, f"--model_dir={tmp_path}/other", "--resnet_depth=50"]) == 2
     assert "`resnet_depth` must be the checkpoint's, 18" in capsys.readouterr().err

@@ -1,11 +1,11 @@
 """How a run's residual branches start: as asked, as in the run that goes on, else by the run's length."""
 
-import json
-
+import numpy as np
 import pytest
 import tensorflow as tf
 from absl import flags
 
+from tfcontrastive import data
 from tfcontrastive import flags as command_line
 from tfcontrastive.builders import build_network, with_first_gammas
 from tfcontrastive.config import EncoderConfig, LoopConfig, TrainConfig
@@ -14,7 +14,7 @@ from tfcontrastive.finetune import FinetuneConfig
 from tfcontrastive.methods import METHODS
 from tfcontrastive.model_dir import ModelDir
 from tfcontrastive.plan import Plan
-from tfcontrastive.train import settled
+from tfcontrastive.settle import settled
 
 CIFAR10 = """--train_mode=pretrain --train_batch_size=512 --train_epochs=1000 --learning_rate=1.0 --weight_decay=1e-4
     --temperature=0.5 --dataset=cifar10 --image_size=32 --eval_split=test --resnet_depth=18 --use_blur=False
@@ -62,13 +62,15 @@ def run_of(path, steps, **encoder):
 
 
 def test_a_run_that_goes_on_keeps_its_own(tmp_path):
+    source = data.ArraySource({"train": np.zeros([1000, 2, 2, 3], np.uint8)})
     short, long = run_of(tmp_path / "run", 100), run_of(tmp_path / "run", 10_000)
-    first = settled(short, tf.distribute.get_strategy(), Plan.make(short, 1000))
-    ModelDir(short.loop.model_dir).claim(first)
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["zero_init_residual"] is False
-    assert settled(short, tf.distribute.get_strategy(), Plan.make(short, 1000)) == first  # or the run would be refused
-    assert settled(long, tf.distribute.get_strategy(), Plan.make(long, 1000)).encoder.zero_init_residual is False
-    assert settled(long, tf.distribute.get_strategy(), Plan.make(long, 1000), anew=True).encoder.zero_init_residual is True
+    directory, how = ModelDir(short.loop.model_dir), {"source": source, "strategy": tf.distribute.get_strategy()}
+    first = settled(short, **how, stored=None)
+    directory.claim(first)
+    assert directory.stored()["encoder"]["zero_init_residual"] is False
+    assert settled(short, **how, stored=directory.stored()) == first  # or the run would be refused
+    assert settled(long, **how, stored=directory.stored()).encoder.zero_init_residual is False
+    assert settled(long, **how, stored=None).encoder.zero_init_residual is True
 
 
 def config_of(words):

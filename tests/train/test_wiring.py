@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfcontrastive
-from tfcontrastive import augment, data, train
+from tfcontrastive import agreement, augment, data, train
 from tfcontrastive.builders import build_model
 from tfcontrastive.config import AugmentConfig, DataConfig, EncoderConfig, LoopConfig, OptimizerConfig, TrainConfig
 from tfcontrastive.methods import BYOLConfig
@@ -113,7 +113,7 @@ def test_first_views_are_colored_each_by_its_own_seeds(model):
 
 
 def test_workers_compare_what_decides_what_is_learned_and_when(monkeypatch):
-    shared = train._shared_settings(run_config())
+    shared = agreement.shared_settings(run_config())
     expected = {
         "method": "byol", "hidden_dim": 6, "learning_rate": 0.7, "train_batch_size": 8, "checkpoint_steps": 0,
         "restore_step": None, "train_split": "train", "version of tfcontrastive": tfcontrastive.__version__,
@@ -121,6 +121,6 @@ def test_workers_compare_what_decides_what_is_learned_and_when(monkeypatch):
     assert expected.items() <= shared.items()
     assert not {"model_dir", "data_dir", "cluster_timeout", "knn_k", "strategy"} & set(shared)
     monkeypatch.setattr(tfcontrastive, "__version__", "9.9")
-    assert {name for name, value in train._shared_settings(run_config(seed=8)).items() if shared[name] != value} == {
+    assert {name for name, value in agreement.shared_settings(run_config(seed=8)).items() if shared[name] != value} == {
         "seed", "version of tfcontrastive"
     }  # fmt: skip

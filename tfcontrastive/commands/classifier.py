@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,8 +12,8 @@ from absl import flags, logging
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
-from tfcontrastive.commands.run_flags import run_flags
-from tfcontrastive.config import Checked, EncoderConfig, leaves, replace_leaves
+from tfcontrastive.commands.run_flags import encoder_of_start, run_flags, whose
+from tfcontrastive.config import Checked, EncoderConfig, InputError, from_nested, leaves, nested, replace_leaves
 
 
 def run_classifier(
@@ -22,7 +23,9 @@ def run_classifier(
     title: str,
     train: Callable[..., Any],
     evaluate: Callable[[Any], dict[str, float]],
+    describe: Callable[..., str],
     ignored: Checked | None = None,
+    given: set[str] | None = None,
 ) -> int:
     """Parses the words into a config like `base`, and trains or evaluates it.
 
@@ -30,9 +33,12 @@ def run_classifier(
         words: of the command line.
         base: the defaults.
         title: of the help.
-        train, evaluate: what to do with the config.
+        train, evaluate, describe: what to do with the config.
         ignored: a config whose other flags are taken and have no effect.
+        given: the flags that were given beside recipes, where the words are expanded already.
     """
+    if given is None:
+        given, words = command_line.given(words), command_line.expand(words)
     values = command_flags()
     command_line.define(dataclasses.replace(base, encoder=EncoderConfig()), values)
     flags.DEFINE_alias("output_dir", "model_dir", flag_values=values)
@@ -45,16 +51,19 @@ def run_classifier(
     if any(word in ("--help", "-h", "-help") for word in words):
         print(help_text(title, base, values))
         return 0
-    command_line.parse(command_line.expand(words), values)
+    command_line.parse(words, values)
     show_own_messages()
-    config = with_encoder(base, values)
+    config = command_line.of_recipe(with_encoder(base, values), given)
     idle = [name for name in ("variable_schema", *others) if name not in leaves(base) and values[name].present]
     if idle:
         logging.info("Without effect in a fine-tuning: %s.", ", ".join(f"--{name}" for name in idle))
+    if values["dry_run"].value:
+        print(describe(config, **whose(values)))
+        return 0
     if values["mode"].value == "eval":
         show(evaluate(config))
         return 0
-    result = train(config, overwrite=values["overwrite"].value, allow_config_change=values["allow_config_change"].value)
+    result = train(config, **whose(values))
     finish(result)
     return 0
 
@@ -72,29 +81,37 @@ def command_flags() -> flags.FlagValues:
 
 
 def with_encoder(base: Any, values: flags.FlagValues) -> Any:
-    """The config with what was given. The flags of the encoder change the architecture of what is started from, which is
-    taken as it is where none is given."""
+    """The config with what was given. The network is that of what is started from, whose flags may say nothing else."""
     config = command_line.from_flags(dataclasses.replace(base, encoder=EncoderConfig()), values)
     given = {name: values[name].value for name in leaves(EncoderConfig()) if values[name].present}
     start = config.checkpoint or config.saved_model
     if not given:
         return dataclasses.replace(config, encoder=None if start else base.encoder)
-    return dataclasses.replace(config, encoder=replace_leaves(_encoder_of(config.checkpoint), given))
+    if not start:
+        return dataclasses.replace(config, encoder=replace_leaves(EncoderConfig(), given))
+    held = stored_encoder(config.checkpoint, config.saved_model)
+    if held is None:
+        name, value = next(iter(given.items()))
+        raise InputError(f"`{name}` must be left out: {start} brings its own network. Received: {name}={value}.")
+    encoder = encoder_of_start(held, values)
+    return dataclasses.replace(config, encoder=None if encoder == held else encoder)
 
 
-def _encoder_of(checkpoint: str | None) -> EncoderConfig:
-    """The encoder's configuration in a run's directory, or of published weights; the default one where there is none."""
+def stored_encoder(checkpoint: str | None, saved_model: str | None) -> EncoderConfig | None:
+    """The encoder's configuration in a run's directory, of published weights, or on an export's card; None: not told."""
     from tfcontrastive import pretrained, storage
     from tfcontrastive.model_dir import ModelDir
+    from tfcontrastive.trained import CARD, latest_version
 
     if checkpoint is None:
-        return EncoderConfig()
-    directory = ModelDir(checkpoint)
-    if not storage.exists(directory.config):
+        card = os.path.join(latest_version(saved_model), CARD)
+        recipe = json.loads(storage.read_text(card)).get("recipe") if storage.exists(card) else None
+        stored = recipe.get("encoder") if isinstance(recipe, dict) else None
+    elif storage.exists(ModelDir(checkpoint).config):
+        stored = ModelDir(checkpoint).read_config()["encoder"]
+    else:
         return pretrained.recognise(checkpoint).config
-    stored = directory.read_config()
-    known = {name: stored[name] for name in leaves(EncoderConfig()) if stored.get(name) is not None}
-    return replace_leaves(EncoderConfig(), known)
+    return from_nested(EncoderConfig(), stored) if isinstance(stored, dict) else None
 
 
 def help_text(title: str, base: Any, values: flags.FlagValues) -> str:
@@ -123,7 +140,6 @@ def finish(result: Any) -> None:
     if not distribute.is_chief():
         return
     config, directory = result.config, ModelDir(result.config.loop.model_dir)
-    recipe = {name: value for name, (field, value) in leaves(config).items() if not field.metadata["may_change"]}
     with result.model.averaged():
         path = export.save_once(
             result.model.trunk,
@@ -133,7 +149,7 @@ def finish(result: Any) -> None:
             probe=result.model.head,
             card={
                 "step": distribute.step_of(result.model),
-                "recipe": recipe,
+                "recipe": nested(config, lasting=True),
                 "metrics": result.metrics,
                 "class_names": result.source.class_names,
             },

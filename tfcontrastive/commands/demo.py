@@ -70,11 +70,12 @@ def demo_config(output_dir: str, seed: int = 0, **changes: object) -> TrainConfi
     from tfcontrastive.methods import SimCLRConfig
 
     changes = {"model_dir": output_dir, "seed": seed, **changes}
-    words = command_line.expand([f"--recipe={RECIPE}", *(f"--{name}={value}" for name, value in changes.items())])
+    given = [f"--{name}={value}" for name, value in changes.items()]
+    words = command_line.expand([f"--recipe={RECIPE}", *given])
     base, values = TrainConfig(method_config=SimCLRConfig()), flags.FlagValues()
     command_line.define(base, values)
     command_line.parse(words, values)
-    return command_line.from_flags(base, values)
+    return command_line.of_recipe(command_line.from_flags(base, values), {*command_line.given(given), "train_batch_size"})
 
 
 def show(metrics: dict, output_dir: str) -> None:

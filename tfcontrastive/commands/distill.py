@@ -16,7 +16,7 @@ Without flags of an encoder the student has the teacher's architecture (self-dis
 
 def run(words: Sequence[str]) -> int:
     """Parses the words and distils."""
-    return run_classifier(words, DistillConfig(), title=TITLE, train=train, evaluate=evaluate)
+    return run_classifier(words, DistillConfig(), title=TITLE, train=train, evaluate=evaluate, describe=describe)
 
 
 def train(config: DistillConfig, **how: bool) -> Any:
@@ -31,3 +31,10 @@ def evaluate(config: DistillConfig) -> dict[str, float]:
     from tfcontrastive.distill import evaluate_distilled_run
 
     return evaluate_distilled_run(config)
+
+
+def describe(config: DistillConfig, **how: bool) -> str:
+    """`describe_distillation`, which is imported only now."""
+    from tfcontrastive.describe import describe_distillation
+
+    return describe_distillation(config, **how)

@@ -17,13 +17,17 @@ Without --checkpoint and --saved_model it trains from scratch: the supervised ba
 
 def run(words: Sequence[str]) -> int:
     """Parses the words and fine-tunes."""
-    return run_classifier(words, FinetuneConfig(), title=TITLE, train=train, evaluate=evaluate)
+    return run_classifier(words, FinetuneConfig(), title=TITLE, train=train, evaluate=evaluate, describe=describe)
 
 
-def run_as_train(words: Sequence[str], pretraining: TrainConfig) -> int:
+def run_as_train(words: Sequence[str], pretraining: TrainConfig, given: set[str]) -> int:
     """`tfcontrastive train --train_mode=finetune`, with google-research/simclr's defaults and all of its flags."""
-    base = FinetuneConfig(ft_proj_selector=0, optimizer=pretraining.optimizer, loop=RunConfig())
-    return run_classifier(words, base, title=TITLE, train=train, evaluate=evaluate, ignored=pretraining)
+    base = FinetuneConfig(
+        ft_proj_selector=0, optimizer=pretraining.optimizer, loop=RunConfig(), defaults=pretraining.defaults
+    )
+    return run_classifier(
+        words, base, title=TITLE, train=train, evaluate=evaluate, describe=describe, ignored=pretraining, given=given
+    )
 
 
 def train(config: FinetuneConfig, **how: bool) -> Any:
@@ -38,3 +42,10 @@ def evaluate(config: FinetuneConfig) -> dict[str, float]:
     from tfcontrastive.finetune import evaluate_classifier_run
 
     return evaluate_classifier_run(config)
+
+
+def describe(config: FinetuneConfig, **how: bool) -> str:
+    """`describe_finetuning`, which is imported only now."""
+    from tfcontrastive.describe import describe_finetuning
+
+    return describe_finetuning(config, **how)

@@ -18,6 +18,8 @@ TITLE = """tfcontrastive plan: what a run would take of memory, network and time
 Example: tfcontrastive plan --recipe=simclr_imagenet_r50 --replicas=128 --hardware=tpu_v3
 Every flag of `tfcontrastive train` may be given too. Nothing is allocated or written."""
 
+MANY = 1_281_167  # images: ImageNet's
+
 
 def run(words: Sequence[str]) -> int:
     """Parses the words and prints the plan."""
@@ -55,10 +57,11 @@ def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -
     import_tensorflow()
     from tfcontrastive import cost
     from tfcontrastive.builders import build_method
-    from tfcontrastive.plan import Plan
+    from tfcontrastive.plan import Plan, check_batch, filled_in
     from tfcontrastive.precision import fastest, with_precision
-    from tfcontrastive.train import check_batch
 
+    # Its size is not known: the batch is the usual one, and nothing that depends on the data is told.
+    config, _ = filled_in(config, num_examples=MANY, replicas=replicas)
     check_batch(config, replicas)
     if config.loop.mixed_precision == "auto":
         chosen = fastest().name if hardware == "cpu" else device.auto_precision  # `cpu` is this machine's

@@ -12,27 +12,27 @@ from absl import flags
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.commands.main import import_tensorflow
-from tfcontrastive.commands.run_flags import run_flags
+from tfcontrastive.commands.run_flags import encoder_of_start, run_flags, whose
 from tfcontrastive.config import Checked, InputError, TrainConfig
 
 
 def run(words: Sequence[str]) -> int:
     """Parses the words and trains, evaluates or only describes the run."""
-    words = command_line.expand(words)
+    given, words = command_line.given(words), command_line.expand(words)
     wants_help = any(word in ("--help", "-h", "-help") for word in words)
     name = command_line.peek([word for word in words if word not in ("--help", "-h", "-help")], "method", "simclr")
     base = TrainConfig(method=name, method_config=config_of(name))
     if command_line.peek(words, "train_mode", "pretrain") == "finetune":
         from tfcontrastive.commands.finetune import run_as_train
 
-        return run_as_train(words, base)
+        return run_as_train(words, base, given)
     values = command_flags()
     if wants_help:
         print(help_text(name, base, values))
         return 0
     command_line.define(base, values)
     command_line.parse(words, values, foreign=foreign_flags(name))
-    config = command_line.from_flags(base, values)
+    config = command_line.of_recipe(command_line.from_flags(base, values), given)
     check_modes(values)
     show_own_messages()
     start = None
@@ -42,7 +42,7 @@ def run(words: Sequence[str]) -> int:
     if values["dry_run"].value:
         from tfcontrastive.describe import describe
 
-        print(describe(config))
+        print(describe(config, start=start, **whose(values)))
         return 0
     from tfcontrastive import distribute, export
     from tfcontrastive.data import Preprocessing
@@ -53,12 +53,8 @@ def run(words: Sequence[str]) -> int:
     if values["mode"].value == "eval":
         show(evaluate_run(config))
         return 0
-    result = train(
-        config,
-        overwrite=values["overwrite"].value,
-        allow_config_change=values["allow_config_change"].value,
-        start=start,
-    )
+    result = train(config, start=start, **whose(values))
+    config = result.config
     if distribute.is_chief():
         directory = ModelDir(config.loop.model_dir)
         path = export.save_once(
@@ -83,26 +79,24 @@ def config_of(method: str) -> Checked:
 
 
 def start_of(config: TrainConfig, values: flags.FlagValues) -> tuple[TrainConfig, Any]:
-    """The config with the encoder of `--checkpoint`, and what to start from; flags that ask for another are refused."""
+    """The config with the encoder of `--checkpoint` and the size of its images where no other is asked for, and what to
+    start from; flags that ask for another network are refused."""
+    from tfcontrastive.builders import OF_TRAINING
     from tfcontrastive.trained import load_trained
 
-    start = load_trained(checkpoint=config.loop.checkpoint, image_size=config.data.image_size)
+    asked = config.data.image_size if values["image_size"].present else None
+    start = load_trained(checkpoint=config.loop.checkpoint, image_size=asked)
     if start.config is None:
         raise InputError(f"`checkpoint` must be a pre-training run or published weights. Received: {start.name}.")
-    free = ("global_bn", "batch_norm_decay", "zero_init_residual")  # the last one is of first weights, which are not used
-    training = {name: getattr(config.encoder, name) for name in free}
-    encoder = dataclasses.replace(start.config, **training)
-    for field in dataclasses.fields(encoder):
-        asked, held = getattr(config.encoder, field.name), getattr(encoder, field.name)
-        if values[field.name].present and asked != held:
-            raise InputError(f"`{field.name}` must be the checkpoint's, {held}. Received: {field.name}={asked}.")
-    return dataclasses.replace(config, encoder=encoder), start
+    training = {name: getattr(config.encoder, name) for name in OF_TRAINING}
+    encoder = dataclasses.replace(encoder_of_start(start.config, values), **training)
+    data = dataclasses.replace(config.data, image_size=asked or start.image_size or config.data.image_size)
+    return dataclasses.replace(config, encoder=encoder, data=data), start
 
 
 def command_flags() -> flags.FlagValues:
     """The flags that belong to the command, not to the run's config."""
     values = run_flags("model_dir")
-    flags.DEFINE_boolean("dry_run", False, "Print what would run, and exit.", values)
     flags.DEFINE_string("train_mode", "pretrain", "pretrain; or finetune: as `tfcontrastive finetune`.", values)
     return values
 

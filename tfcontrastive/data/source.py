@@ -20,6 +20,7 @@ class Source(abc.ABC):
         num_classes: number of classes, None where there are no labels.
         class_names: names of the classes by label, None where not known.
         channels: channels of an image.
+        missing: what would have to be fetched first, None where the images are at hand.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Source(abc.ABC):
     num_classes: int | None = None
     class_names: tuple[str, ...] | None = None
     channels: int = 3
+    missing: str | None = None
 
     @abc.abstractmethod
     def num_examples(self, split: str) -> int:

@@ -13,7 +13,12 @@ from tfcontrastive.data.tfrecord import TfRecordSource
 
 
 def load(
-    spec: str, *, data_dir: str | None = None, cache: bool | None = None, channels: int | None = None
+    spec: str,
+    *,
+    data_dir: str | None = None,
+    cache: bool | None = None,
+    channels: int | None = None,
+    fetch: bool = True,
 ) -> Source:
     """Opens a data set.
 
@@ -28,6 +33,7 @@ def load(
         data_dir: the root of the data that tensorflow-datasets has prepared; None takes its default.
         cache: whether to hold the decoded images in memory; None holds those of one size and at most 1 GiB.
         channels: 3 or 1 (gray), what the images of a folder or of records are decoded to; None is 3.
+        fetch: False downloads and prepares nothing: a source that is not on this machine tells what it lacks in `missing`.
 
     Returns:
         The source.
@@ -51,4 +57,4 @@ def load(
         return ArraySource.from_npz(where)
     if spec == "embedded":
         return TfdsSource.embedded(cache=cache)
-    return TfdsSource.open(spec, data_dir=data_dir, cache=cache)
+    return TfdsSource.open(spec, data_dir=data_dir, cache=cache, fetch=fetch)

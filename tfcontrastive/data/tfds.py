@@ -50,7 +50,9 @@ class TfdsSource(EncodedSource):
             self.num_classes, self.class_names = label.num_classes, tuple(label.names)
 
     @classmethod
-    def open(cls, name: str, *, data_dir: str | None = None, cache: bool | None = None) -> TfdsSource:
+    def open(
+        cls, name: str, *, data_dir: str | None = None, cache: bool | None = None, fetch: bool = True
+    ) -> TfdsSource:
         """Opens a data set by name (`cifar10`, `imagenet2012_subset/10pct:5.*.*`) or by its prepared directory.
 
         What is not prepared yet is downloaded and prepared where its publisher allows that.
@@ -59,6 +61,7 @@ class TfdsSource(EncodedSource):
             name: name with an optional configuration and version, or a directory with a `dataset_info.json`.
             data_dir: the root of prepared data sets; None takes the default of tensorflow-datasets.
             cache: as for the class.
+            fetch: False downloads and prepares nothing; `missing` tells what that would be.
 
         Raises:
             InputError: an unknown name, or data that cannot be prepared; says what to do.
@@ -76,8 +79,11 @@ class TfdsSource(EncodedSource):
             if re.split("[/:]", name)[0] not in known:
                 raise InputError(_unknown_name(name, known)) from error
             raise InputError(f"`dataset` {name!r} cannot be opened: {_first_line(error)}") from error
-        _prepare(builder, name)
-        return cls(builder, name=name, cache=cache)
+        if fetch:
+            _prepare(builder, name)
+        source = cls(builder, name=name, cache=cache)
+        source.missing = None if fetch else _missing(builder)
+        return source
 
     @classmethod
     def embedded(cls, *, cache: bool | None = None) -> TfdsSource:
@@ -180,6 +186,18 @@ def _prepare(builder, name: str) -> None:
             f"`dataset` {name!r} is not prepared in {builder.data_dir} and preparing it failed: {_first_line(error)} "
             f"Run `tfds build {name}` where it can be downloaded and give that directory as `data_dir`."
         ) from error
+
+
+def _missing(builder) -> str | None:
+    """What a run would fetch before it could start; None where the data is prepared."""
+    if builder.is_prepared():
+        return None
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        how = "its files must be downloaded by hand"
+    else:
+        known = [info.size for info in (builder.url_infos or {}).values()]
+        how = f"{sum(known) / 1e6:,.0f} MB at most would be downloaded" if known else "it would be downloaded or generated"
+    return f"not on this machine: {how} and prepared in {builder.data_dir}"
 
 
 @contextlib.contextmanager

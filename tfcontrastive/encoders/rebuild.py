@@ -72,6 +72,13 @@ def copy_weights(source: keras.Layer, target: keras.Layer, name: str) -> None:
     Raises:
         InputError: they do not fit; lists which.
     """
+    check_weights(source, target, name)
+    for old, new in zip(source.variables, target.variables, strict=True):
+        new.assign(old)
+
+
+def check_weights(source: keras.Layer, target: keras.Layer, name: str) -> None:
+    """Refuses weights that do not fit a network, by their shapes; see `copy_weights`."""
     differ = differing(source.variables, target.variables)
     if differ:
         more = f"; and {len(differ) - _SHOWN} more" if len(differ) > _SHOWN else ""
@@ -79,8 +86,6 @@ def copy_weights(source: keras.Layer, target: keras.Layer, name: str) -> None:
             f"the weights of {name} must fit the network. Received: {len(differ)} that do not: "
             f"{'; '.join(differ[:_SHOWN])}{more}. Leave the flags of the encoder out to take its own architecture."
         )
-    for old, new in zip(source.variables, target.variables, strict=True):
-        new.assign(old)
 
 
 def differing(source: list[keras.Variable], target: list[keras.Variable]) -> list[str]:

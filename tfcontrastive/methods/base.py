@@ -142,6 +142,21 @@ class ContrastiveModel(ReplicatedModel):
         """The share of its own weights that a target keeps in a step, in [0, 1]."""
         return self.config.target_momentum
 
+    @classmethod
+    def check(cls, config: Checked, *, batch_size: int, replicas: int, num_examples: int | None) -> None:
+        """Refuses a run that the method cannot do, before anything is built; as it stands, none.
+
+        Args:
+            config: the method's.
+            batch_size: images of a step, over all replicas; a multiple of `replicas`.
+            replicas: that share a batch.
+            num_examples: images to train on; None where that is not known.
+
+        Raises:
+            InputError: names the field, the rule and a value that works.
+        """
+        del config, batch_size, replicas, num_examples
+
     # What every method shares.
 
     def add_target(self, online: keras.Layer) -> keras.Layer:

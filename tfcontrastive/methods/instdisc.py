@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfcontrastive import distribute, losses
+from tfcontrastive.config import InputError
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs import InstDiscConfig
@@ -88,3 +89,10 @@ class InstDisc(ContrastiveModel):
         keep = self.config.bank_momentum
         new = tf.math.l2_normalize(keep * tf.gather(bank, index) + (1.0 - keep) * new, axis=1)
         distribute.scatter_all(self.bank.value, distribute.all_gather(index), distribute.all_gather(new))
+
+    @classmethod
+    def check(cls, config: InstDiscConfig, *, batch_size: int, replicas: int, num_examples: int | None) -> None:
+        if num_examples is not None and config.bank_size < num_examples:
+            raise InputError(
+                f"`bank_size` must hold every training image, {num_examples}. Received: bank_size={config.bank_size}."
+            )

@@ -16,6 +16,25 @@ def unit_rows(shape: Sequence[int], dtype: str | None = None) -> tf.Tensor:
     return tf.math.l2_normalize(keras.random.normal(shape, dtype=dtype), axis=1)
 
 
+def check_memory_size(setting: str, size: int, keys: int) -> None:
+    """The size of a memory must be a multiple of the keys that a step adds, lest a part be lost.
+
+    Args:
+        setting: the name of the config's field.
+        size: of the memory.
+        keys: of a step.
+
+    Raises:
+        InputError: it is not; names the nearest sizes that are.
+    """
+    if size % keys:
+        near = [one for one in (size // keys * keys, (size // keys + 1) * keys) if one]
+        raise InputError(
+            f"`{setting}` must be a multiple of the keys of a step, {keys}. Received: {setting}={size}. "
+            f"Take {' or '.join(map(str, near))}, or another batch."
+        )
+
+
 class Queue(keras.layers.Layer):
     """First in, first out: the newest keys take the place of the oldest. The same on every replica, and checkpointed.
 
@@ -49,11 +68,8 @@ class Queue(keras.layers.Layer):
             InputError: where the size is not a multiple of the keys of a step, so that a part would be lost.
         """
         keys = distribute.all_gather(tf.stop_gradient(keys))
-        if keys.shape[0] is not None and self.size % keys.shape[0]:
-            raise InputError(
-                f"`{self.setting}` must be a multiple of the keys of a step, {keys.shape[0]}. "
-                f"Received: {self.setting}={self.size}."
-            )
+        if keys.shape[0] is not None:
+            check_memory_size(self.setting, self.size, keys.shape[0])
         count = tf.shape(keys, out_type=tf.int64)[0]
         position = tf.convert_to_tensor(self.position)
         places = (position + tf.range(count)) % self.size  # a last, smaller batch moves the next ones across the end

@@ -12,7 +12,7 @@ from tfcontrastive.config import InputError
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs import MoCoConfig
-from tfcontrastive.methods.memory import Queue
+from tfcontrastive.methods.memory import Queue, check_memory_size
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -81,3 +81,10 @@ class MoCo(ContrastiveModel):
         keys = self.target_head(self._in_groups(self.target_encoder, own, training), training=training)
         back = tf.argsort(order)[rows : rows + batch]
         return tf.gather(distribute.all_gather(keys), back)
+
+    @classmethod
+    def check(cls, config: MoCoConfig, *, batch_size: int, replicas: int, num_examples: int | None) -> None:
+        check_memory_size("queue_size", config.queue_size, batch_size)
+        share = batch_size // replicas
+        if share % config.bn_splits:
+            raise InputError(f"`bn_splits` must divide a replica's batch, {share}. Received: bn_splits={config.bn_splits}.")

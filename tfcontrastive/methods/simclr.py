@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfcontrastive import losses
+from tfcontrastive.config import InputError
 from tfcontrastive.encoders import ProjectionHead
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs import SimCLRConfig
-from tfcontrastive.methods.memory import Queue
+from tfcontrastive.methods.memory import Queue, check_memory_size
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -69,3 +70,13 @@ class SimCLR(ContrastiveModel):
             # Image by image, so that the order in the memory does not depend on the number of replicas.
             self.memory.enqueue(tf.reshape(tf.stack(tf.split(keys, 2), axis=1), keys.shape))
         return loss, {**metrics, **view_metrics(z1, z2)}, features
+
+    @classmethod
+    def check(cls, config: SimCLRConfig, *, batch_size: int, replicas: int, num_examples: int | None) -> None:
+        check_memory_size("memory_size", config.memory_size, 2 * batch_size)
+        layers = {"none": 0, "linear": 1, "nonlinear": config.num_proj_layers}[config.proj_head_mode]
+        if config.ft_proj_selector > layers:
+            raise InputError(
+                f"`ft_proj_selector` must be -1 to {layers}, the layers of the projection head. "
+                f"Received: ft_proj_selector={config.ft_proj_selector}."
+            )

@@ -16,7 +16,6 @@ from tfcontrastive.config import (
     OptimizerConfig,
     RunConfig,
     differences,
-    replace_leaves,
 )
 from tfcontrastive.evaluate.evaluator import default_image_size, held_out_split
 from tfcontrastive.finetune import FinetuneConfig, finetune
@@ -85,7 +84,7 @@ class TuningEvaluator(TuningSettings):
                 **changes,
             ),
         )
-        return replace_leaves(config, {"model_dir": own_directory(config)})
+        return dataclasses.replace(config, loop=dataclasses.replace(config.loop, model_dir=own_directory(config)))
 
     def batch_size(self, source: data.Source, split: str, fraction: float | None) -> int:
         """The batch, at most the images there are, a multiple of the replicas."""
