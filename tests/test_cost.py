@@ -115,6 +115,8 @@ def test_a_run_larger_than_memory_is_told_of_and_one_far_beyond_is_refused(caplo
     assert "may not fit into memory" in record.getMessage()
     with pytest.raises(InputError, match=r"fit into memory.* GB, most of it activations, .* has .* GB.*--train_batch_size"):
         cost.check_memory(found, 1, available=found.total_memory / 4)
+    cost.check_memory(found, 1, available=found.total_memory / 4, refuse=False)
+    assert len(caplog.records) == 2
 
 
 def test_the_memory_of_this_machine_is_known():

@@ -199,13 +199,14 @@ _FAR_BEYOND = 3.0
 """Times the machine's memory, above which no swapping and no error of the estimate lets a run end."""
 
 
-def check_memory(cost: Cost, replicas: int, available: float | None = None) -> None:
+def check_memory(cost: Cost, replicas: int, available: float | None = None, *, refuse: bool = True) -> None:
     """Warns of a run that is larger than this machine's memory, and refuses one that is far beyond.
 
     Args:
         cost: of a replica.
         replicas: that share the machine.
         available: bytes; default: the machine's where its CPU does the work, else nothing is checked.
+        refuse: False only warns, as where the run is not to be on this machine.
 
     Raises:
         InputError: it is more than three times as large.
@@ -222,7 +223,7 @@ def check_memory(cost: Cost, replicas: int, available: float | None = None) -> N
         "of --train_batch_size, --image_size, --resnet_depth or --width_multiplier shrink it; so do --micro_batch_size in "
         "pre-training (a part of the batch at a time) and --mixed_precision=bfloat16."
     )
-    if needed > _FAR_BEYOND * available:
+    if refuse and needed > _FAR_BEYOND * available:
         raise InputError(f"the run must fit into memory. Received: a run of {text}")
     logging.warning("The run may not fit into memory: it needs %s", text)
 

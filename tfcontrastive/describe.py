@@ -51,7 +51,7 @@ def describe(
         check_network(config.encoder, start.config, start.name)
         check_weights(start.encoder, model.encoder, start.name)
     costs = estimate(model, config, replicas)
-    check_memory(costs, replicas)
+    check_memory(costs, replicas, refuse=not source.missing)  # without its images it is for another machine
     _check_directory(config, overwrite=overwrite, allow_config_change=allow_config_change)
     encoder, every = _count(model.encoder.trainable_variables), costs.parameters
     return "\n".join(
