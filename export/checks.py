@@ -26,10 +26,12 @@ def checked_batch(tensor: tf.Tensor, name: str) -> tf.Tensor:
 
     Sessions feed tensors of any shape, whatever the signature says.
     """
-    sides = tf.constant([side or 0 for side in tensor.shape])  # 0 stands for any
-    shape = _fed_shape(tensor)
-    known = tf.concat([shape, tf.zeros_like(sides)], axis=0)[:len(tensor.shape)]
-    fits = tf.reduce_all(tf.where(sides > 0, known == sides, known > 0)) & (tf.size(shape) == len(tensor.shape))
+    # What the static shape tells is folded into constants before a graph runs: rank and sides are compared as parts of
+    # one vector, of which B is never known. XLA knows all of it and folds the message away, which it cannot compile.
+    shape, end = tf.shape(tensor), -tf.ones([len(tensor.shape) + 1], tf.int32)
+    sides = tf.constant([*(side or 0 for side in tensor.shape), -1])  # 0 stands for any
+    known = tf.concat([shape, end], axis=0)[:len(tensor.shape) + 1]
+    fits = tf.reduce_all(tf.where(sides != 0, known == sides, known > 0))
     wanted = ", ".join("any" if side is None else str(side) for side in tensor.shape)
     return require(fits, tensor, f"`{name}` must have the shape [{wanted}] with no side 0. Received: {{}}", shape)
 
@@ -40,10 +42,3 @@ def checked_images(images: tf.Tensor) -> tf.Tensor:
     return require(tf.reduce_all(tf.abs(images) <= _FAR_OUTSIDE), images,
                    "`images` must have finite pixels in [0, 1] (divide 8-bit pixels by 255). "
                    "Received: NaN, infinity or far larger values")
-
-
-def _fed_shape(tensor: tf.Tensor) -> tf.Tensor:
-    """The shape at run time. `tf.shape` alone is folded from the static shape while the graph is traced."""
-    if tf.executing_eagerly():
-        return tf.shape(tensor)
-    return tf.shape(tf.raw_ops.PlaceholderWithDefault(input=tensor, shape=tf.TensorShape(None)))

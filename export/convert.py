@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tfcontrastive import storage
 from tfcontrastive.config import InputError, unknown
+from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.export.extras import from_extra
-from tfcontrastive.export.search import unit_length
-from tfcontrastive.trained import latest_version
+from tfcontrastive.export.graph import precision
+from tfcontrastive.export.model_card import meta_graph
+from tfcontrastive.trained import latest_version, rebuilt_encoder
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 
 _BATCH = 8
+_XLA = "_XlaMustCompile"
+_LEAST_COSINE = 0.98
+_ADVICE = {
+    "none": "",
+    "float16": "",
+    "dynamic": " Take quantize=float16 or none.",
+    "int8": " Take quantize=dynamic, whose activations stay float, or float16.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +57,9 @@ def to_tflite(
     """Writes a `.tflite` file: images float32 `[B, S, S, C]` -> `embedding` and `embedding_l2` (images only: decoding
     files is not among that runtime's operations).
 
+    An encoder of half precision is converted in float32, with the weights that it has. The file is written when its
+    vectors have been compared, or not at all.
+
     Args:
         saved_model: what `save_model` wrote, or the base of its versions.
         path: the file to write.
@@ -52,7 +69,8 @@ def to_tflite(
         images: float32 `[N, S, S, C]` in [0, 1] to calibrate int8 with and to compare on. None compares on noise.
 
     Raises:
-        InputError: for a wrong argument.
+        InputError: for a wrong argument, or where the runtime has no such network: it does not convert, its vectors are not
+            finite, or their mean cosine similarity with the SavedModel's is below 0.98 in int8.
 
     Example:
 
@@ -64,19 +82,21 @@ def to_tflite(
         raise InputError(f"`quantize` {unknown(quantize, QUANTIZATIONS)}")
     if quantize == "int8" and images is None:
         raise InputError("`images` must be given with quantize='int8': they set the ranges. Received: None.")
-    model = _Model(saved_model, image_size)
+    model = _Model(saved_model, image_size, path)
     samples = model.samples(images)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([model.function.get_concrete_function()], model.loaded)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([model.function.get_concrete_function()], model.owner)
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantize == "int8":
         converter.representative_dataset = lambda: ([image[None]] for image in samples)
-    content = converter.convert()
-    _write(path, content)
-    runner = _interpreter(content).get_signature_runner()
-    return model.compare(path, lambda batch: runner(images=batch)["embedding"], samples)
+    advice = _ADVICE[quantize]
+    with _one_line("LiteRT", advice):
+        content = converter.convert()
+        runner = _interpreter(content).get_signature_runner()
+        vectors = model.run(lambda batch: runner(images=batch)["embedding"], samples)
+    return model.write(content, vectors, samples, advice, least_cosine=_LEAST_COSINE if quantize == "int8" else -1.0)
 
 
 def to_onnx(
@@ -97,30 +117,38 @@ def to_onnx(
         InputError: for a wrong argument, or where tf2onnx or onnxruntime is not installed.
     """
     tf2onnx, onnxruntime = (from_extra("onnx", name, "`to_onnx`") for name in ("tf2onnx", "onnxruntime"))
-    model = _Model(saved_model, image_size)
+    model = _Model(saved_model, image_size, path)
     samples = model.samples(images)
-    proto, _ = tf2onnx.convert.from_function(model.function, input_signature=[model.spec], opset=opset,
-                                             custom_op_handlers={"Erfc": (_erfc_in_onnx, [])})
-    content = proto.SerializeToString()
-    _write(path, content)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return model.compare(path, lambda batch: session.run(["embedding"], {"images": batch})[0], samples)
+    with _one_line("ONNX Runtime", ""):
+        proto, _ = tf2onnx.convert.from_function(_without_xla(model.function), input_signature=[model.spec], opset=opset,
+                                                 custom_op_handlers={"Erfc": (_erfc_in_onnx, [])})
+        content = proto.SerializeToString()
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        vectors = model.run(lambda batch: session.run(["embedding"], {"images": batch})[0], samples)
+    return model.write(content, vectors, samples)
 
 
 class _Model:
-    """The SavedModel's encoder as one function, without the checks that only servers need."""
+    """The SavedModel's encoder as one float32 function, without the checks that only servers need."""
 
-    def __init__(self, saved_model: str | os.PathLike, image_size: int):
-        self.loaded = tf.saved_model.load(latest_version(saved_model))
+    def __init__(self, saved_model: str | os.PathLike, image_size: int, target: str | os.PathLike):
+        path = latest_version(saved_model)
+        self.target = os.fspath(target)
+        storage.make_writable("path", os.path.dirname(self.target) or ".")  # before the work
+        self.loaded = tf.saved_model.load(path)
         declared = self.loaded.signatures["serving_default"].structured_input_signature[1]["images"]
         shape = [None, image_size, image_size, declared.shape[-1]]
         if not declared.shape.is_compatible_with(shape):
             raise InputError(f"`image_size` must fit the model's images {declared.shape}. Received: {image_size}.")
         self.spec = tf.TensorSpec(shape, tf.float32, name="images")
+        self.encoder = self.owner = self.loaded
+        if precision(meta_graph(path)) != "float32":
+            self.encoder, self.owner = _in_float32(path, image_size), tf.Module()
+            self.owner.weights = [variable.value for variable in self.encoder.variables]
 
         @tf.function(input_signature=[self.spec])
         def embed(images):
-            features = self.loaded(images)
+            features = self.encoder(images, training=False)
             length = tf.sqrt(tf.reduce_sum(features * features, axis=-1, keepdims=True))
             return {"embedding": features, "embedding_l2": features / tf.maximum(length, 1e-12)}
 
@@ -134,13 +162,86 @@ class _Model:
             raise InputError(f"`images` must be {self.spec.shape}. Received: {list(images.shape)}.")
         return images
 
-    def compare(self, path: Any, run: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> Converted:
-        batches = [samples[start:start + _BATCH] for start in range(0, len(samples), _BATCH)]
-        expected = np.concatenate([self.loaded(tf.constant(batch)).numpy() for batch in batches])
-        received = np.concatenate([run(batch) for batch in batches])
-        difference = np.abs(expected - received).max()
-        cosine = (unit_length(expected) * unit_length(received)).sum(axis=1).mean()
-        return Converted(os.fspath(path), os.path.getsize(path), float(difference), float(cosine))
+    def run(self, embed: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> np.ndarray:
+        """The vectors of all samples, a few at a time."""
+        return np.concatenate([embed(samples[start : start + _BATCH]) for start in range(0, len(samples), _BATCH)])
+
+    def write(
+        self,
+        content: bytes,
+        vectors: np.ndarray,
+        samples: np.ndarray,
+        advice: str = "",
+        least_cosine: float = -1.0,
+    ) -> Converted:
+        """Writes the file, if its vectors are near enough to the SavedModel's."""
+        expected = self.run(lambda batch: self.loaded(tf.constant(batch)).numpy(), samples)
+        if not np.isfinite(vectors).all():
+            raise InputError(f"`saved_model` must be one that converts. Received: vectors that are not finite.{advice}")
+        cosine = float((_unit(expected) * _unit(vectors)).sum(axis=1).mean())
+        if cosine < least_cosine:
+            raise InputError(
+                f"`saved_model` must keep its vectors: a mean cosine similarity of {least_cosine} at least. "
+                f"Received: {cosine:.3f}.{advice}"
+            )
+        _write(self.target, content)
+        difference = np.abs(expected - vectors).max()
+        return Converted(self.target, len(content), float(difference), cosine)
+
+
+def _in_float32(path: str, image_size: int) -> keras.Model:
+    """The encoder of an export of half precision, built again: no other runtime has its operations."""
+    encoder = rebuilt_encoder(path)
+    if encoder is None:
+        raise InputError(f"`saved_model` must be float32, or tell its architecture, to be converted. Received: {path}.")
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return rebuild(encoder, image_size=image_size)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _without_xla(function: Callable) -> Callable:
+    """The function without calls that XLA must compile, which no converter looks into.
+
+    Keras makes them of grouped convolutions, since TensorFlow has no kernel for these on a CPU; other runtimes have.
+    """
+    concrete = function.get_concrete_function()
+    frozen = convert_variables_to_constants_v2(concrete)
+    graph = frozen.graph.as_graph_def()
+    places = [*graph.node, *graph.library.function, *(n for body in graph.library.function for n in body.node_def)]
+    compiled = [place for place in places if _XLA in place.attr]
+    if not compiled:
+        return function
+    for place in compiled:
+        del place.attr[_XLA]
+    given, outputs = frozen.inputs[0].name, [tensor.name for tensor in frozen.outputs]
+
+    @tf.function(input_signature=function.input_signature)
+    def embed(images):
+        found = tf.graph_util.import_graph_def(graph, {given: images}, outputs, name="inner")
+        return tf.nest.pack_sequence_as(concrete.structured_outputs, found)
+
+    return embed
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows of unit length, in float64: the squares of small numbers are no float32. Zero rows are alike."""
+    vectors = vectors.astype(np.float64)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.where(length > 0, vectors / np.where(length > 0, length, 1), 1 / np.sqrt(vectors.shape[1]))
+
+
+@contextlib.contextmanager
+def _one_line(runtime: str, advice: str) -> Iterator[None]:
+    """What a converter or a runtime raises on a network that it cannot take."""
+    try:
+        yield
+    except Exception as error:  # each has exceptions of its own
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = (lines or [type(error).__name__])[0][:200].rstrip(".")
+        raise InputError(f"`saved_model` must be one that {runtime} can run. Received: {reason}.{advice}") from error
 
 
 def _erfc_in_onnx(graph: Any, node: Any, name: str, _: list) -> Any:
@@ -161,8 +262,11 @@ def _interpreter(content: bytes) -> Any:
         return tf.lite.Interpreter(model_content=content)
 
 
-def _write(path: str | os.PathLike, content: bytes) -> None:
-    aside = f"{os.fspath(path)}.tmp"
-    with open(aside, "wb") as file:
-        file.write(content)
-    os.replace(aside, path)
+def _write(path: str, content: bytes) -> None:
+    """The whole file or none of it."""
+    try:
+        storage.write(path, content)
+    except BaseException:
+        with contextlib.suppress(tf.errors.NotFoundError):
+            tf.io.gfile.remove(path + ".tmp")
+        raise

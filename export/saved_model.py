@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +17,13 @@ from tfcontrastive import storage
 from tfcontrastive.config import InputError
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.checks import checked_images
+from tfcontrastive.export.digest import digest_of_files
 from tfcontrastive.export.fold import fold_batch_norm
+from tfcontrastive.export.graph import assigning_signatures
 from tfcontrastive.export.image_bytes import decode_images
-from tfcontrastive.export.model_card import model_card, read_card, readme
+from tfcontrastive.export.model_card import meta_graph, model_card, read_card, readme
 from tfcontrastive.export.warmup import write_warmup_requests
-from tfcontrastive.trained import ARCHITECTURE, CARD
+from tfcontrastive.trained import ARCHITECTURE, CARD, MAX_VERSION, versions_in
 
 SALIENT = ("initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4",
            "final_avg_pool")
@@ -44,21 +48,28 @@ def save_model(
     """Writes the encoder as a SavedModel to `base/<version>/`, whole or not at all.
 
     `__call__(images, training=False)` of the loaded object runs the encoder alone, so that fine-tuning with
-    `hub.KerasLayer(path, trainable=True)` leaves the projection head out. The signatures are
+    `hub.KerasLayer(path, trainable=True)` leaves the projection head out; it takes half-precision images too, as that
+    layer hands them on in mixed precision. The signatures are
 
     - `serving_default`: `images` float32 `[B, H, W, C]` in [0, 1] -> `embedding` `[B, F]`, and `embedding_l2`, the same
       at unit length;
     - `image_bytes`: encoded JPEG, PNG, GIF or BMP files `[B]` -> the same; decoding and the evaluation preprocessing
       are part of the graph (only for 1, 3 and 4 channels and square images);
     - `features`: `images` -> every salient tensor, the projection head's input and output, the probe's logits;
-    - `serve_training`: as `serving_default`, in training mode, for `TFSMLayer(call_training_endpoint=...)`.
+    - `serve_training`: as `serving_default`, in training mode, for `TFSMLayer(call_training_endpoint=...)`: batch
+      normalisation uses the batch's own statistics.
+
+    No signature changes a variable: whatever one client asks for, all others get the vectors of the exported weights.
+    The moving statistics follow fine-tuning through `__call__(images, training=True)`. XLA compiles all signatures but
+    `image_bytes`, whose decoders it does not know: `tf.function(signature, jit_compile=True)`; checks do nothing there.
 
     All outputs are float32. A server that watches `base` never sees half a model: it is written aside and renamed.
 
     Args:
         model_or_encoder: a `ContrastiveModel` or any built `keras.Model` `[B, H, W, C]` -> `[B, F]`.
         base: the directory that holds the versions.
-        version: a whole number >= 0. None takes the number after the highest in `base`, from 1.
+        version: a whole number from 0 to 2^63 - 1. None takes the number after the highest in `base`, from 1; of several
+            exports at one time, each gets its own.
         image_size: height and width in pixels that `image_bytes` resizes to. None takes the encoder's own size; if it
             takes any, 32 for a ResNet with the stem for small images, else 224.
         probe: a layer `[B, F]` -> `[B, classes]` for `logits_sup`. None takes `model.probe` if there is one.
@@ -91,28 +102,33 @@ def save_model(
     probe = probe if probe is not None else getattr(model_or_encoder, "probe", None)
     head = head if head is not None else getattr(model_or_encoder, "projection_head", None)
     base = os.fspath(base)
-    path = _version_path(base, version)
+    storage.make_writable("base", base)
+    _version_path(base, version)
 
     rule = preprocessing or Preprocessing()
     servable = _Servable(encoder, head, probe, fold_batch_norm(encoder) if optimize else None)
     images = tf.TensorSpec([None, height, width, channels], tf.float32, name="images")
     signatures = servable.signatures(images, size, rule)
 
-    aside = os.path.join(base, f".{os.path.basename(path)}.{os.getpid()}.tmp")
+    aside = os.path.join(base, f".{uuid.uuid4().int}.{os.getpid()}.tmp")
     storage.make_dirs(aside)
     try:
         tf.saved_model.save(servable, aside, signatures=signatures)
+        assigning = assigning_signatures(meta_graph(aside))
+        if assigning:
+            raise InputError("`model_or_encoder` must hold its state in Keras variables (`add_weight`), as no signature may "
+                             f"change the model that it serves. Received: {assigning}.")
         more = {"optimized": optimize, **(card or {})}
         facts = model_card(model_or_encoder, encoder, aside, size, more, rule)
+        facts["digest"] = digest_of_files(aside, facts["preprocessing"]["hash"])
         write_warmup_requests(aside, size, channels, tuple(signatures))
         _write_architecture(encoder, os.path.join(aside, ARCHITECTURE))
         storage.write(os.path.join(aside, CARD), json.dumps(facts, indent=2, default=str) + "\n")
         storage.write(os.path.join(aside, "README.md"), readme(facts))
-        storage.move(aside, path)
+        return _publish(aside, base, version)
     except BaseException:
-        tf.io.gfile.rmtree(aside)
+        storage.remove_tree(aside)
         raise
-    return path
 
 
 def save_once(model: keras.Model, base: str | os.PathLike, *, card: dict[str, Any], **options: Any) -> str:
@@ -121,9 +137,9 @@ def save_once(model: keras.Model, base: str | os.PathLike, *, card: dict[str, An
     One that went on, to another `step` or with another `recipe` than the version's card says, gets the next version.
     """
     base = os.fspath(base)
-    versions = [int(name) for name in storage.names_in(base) if name.isdecimal()]
+    versions = versions_in(base)
     if versions:
-        path = os.path.join(base, str(max(versions)))
+        path = os.path.join(base, versions[-1])
         kept = read_card(path)
         if all(kept.get(name) == card[name] for name in ("step", "recipe")):
             return path
@@ -156,16 +172,23 @@ class _Servable(tf.Module):
 
     @tf.function
     def __call__(self, inputs, training=False):
-        return tf.cast(self._encoder(inputs, training=training), tf.float32)
+        if inputs.dtype != tf.float32:  # hub.KerasLayer under mixed precision
+            return self(tf.cast(inputs, tf.float32), training)
+        return self._features(inputs, training)
+
+    def _features(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return tf.cast(self._encoder(images, training=training), tf.float32)
 
     def _embed(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        features = self(images) if self._folded is None else self._folded(images, training=False)
+        features = self._features(images) if self._folded is None else self._folded(images, training=False)
         return _embeddings(tf.cast(features, tf.float32))
 
     def signatures(self, images: tf.TensorSpec, size: int, rule: Preprocessing) -> dict[str, Callable]:
         """The functions to save, for images of this shape."""
         for training in (False, True):  # Only these two values of `training` have a trace in the SavedModel.
             output = self.__call__.get_concrete_function(images, training=training).structured_outputs
+            for dtype in (tf.float16, tf.bfloat16):
+                self.__call__.get_concrete_function(tf.TensorSpec(images.shape, dtype, images.name), training=training)
         if output.shape.rank != 2:
             raise InputError(f"`model_or_encoder` must map images [B, H, W, C] to vectors [B, F]. Received: an encoder "
                              f"with output shape {output.shape}. Add a global pooling layer.")
@@ -174,7 +197,7 @@ class _Servable(tf.Module):
             return self._embed(checked_images(images))
 
         def serve_training(images):
-            return _embeddings(self(checked_images(images), training=True))
+            return _embeddings(self._features(checked_images(images), training=True))
 
         def features(images):
             return self._all_features(checked_images(images))
@@ -185,11 +208,11 @@ class _Servable(tf.Module):
             ))
 
         # An input signature, not a concrete function: else variables made under a strategy cannot be saved.
-        functions = {f.__name__: tf.function(f, input_signature=[images])
+        functions = {f.__name__: tf.function(_without_assignments(f), input_signature=[images])
                      for f in (serving_default, features, serve_training)}
         if images.shape[-1] in (1, 3, 4) and images.shape[1] == images.shape[2]:
             encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
-            functions["image_bytes"] = tf.function(image_bytes, input_signature=[encoded])
+            functions["image_bytes"] = tf.function(_without_assignments(image_bytes), input_signature=[encoded])
         return functions
 
     def _all_features(self, images):
@@ -202,6 +225,17 @@ class _Servable(tf.Module):
         if self._probe is not None:
             tensors["logits_sup"] = self._probe(embedding)
         return {name: tf.cast(tensor, tf.float32) for name, tensor in tensors.items()}
+
+
+def _without_assignments(function: Callable) -> Callable:
+    """The same outputs; what the layers would assign to their variables is dropped."""
+
+    @functools.wraps(function)
+    def pure(images):
+        with keras.StatelessScope():
+            return function(images)
+
+    return pure
 
 
 def _salient_model(encoder: keras.Model) -> Callable:
@@ -255,16 +289,34 @@ def _image_size(image_size: int | None, height: int | None, width: int | None, d
 
 
 def _version_path(base: str, version: int | None) -> str:
-    if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 0):
-        raise InputError(f"`version` must be a whole number >= 0. Received: version={version!r}.")
-    storage.make_writable("base", base)
-    if version is None:
-        version = 1 + max((int(name) for name in storage.names_in(base) if name.isdecimal()), default=0)
-    path = os.path.join(base, str(version))
-    if storage.exists(path):
-        raise InputError(f"`version` must be new. Received: version={version}, but {path} exists. "
-                         "Leave it out to take the next one.")
-    return path
+    """Where the version is to be, or the next one; refused where it is already."""
+    allowed = version is None or (isinstance(version, int) and not isinstance(version, bool) and 0 <= version <= MAX_VERSION)
+    if not allowed:
+        raise InputError(f"`version` must be a whole number from 0 to {MAX_VERSION}. Received: version={version!r}.")
+    if version is not None:
+        path = os.path.join(base, str(version))
+        if storage.exists(path):
+            raise InputError(f"`version` must be new. Received: version={version}, but {path} exists. "
+                             "Leave it out to take the next one.")
+        return path
+    number = 1 + max(map(int, versions_in(base)), default=0)
+    while storage.exists(os.path.join(base, str(number))):  # a file, say
+        number += 1
+    if number > MAX_VERSION:
+        raise InputError(f"`version` must be given: no number is left after the highest in {base}, {number - 1}.")
+    return os.path.join(base, str(number))
+
+
+def _publish(aside: str, base: str, version: int | None) -> str:
+    """Gives what was written its place. Where another export took it in the meantime, the next one, if none was named."""
+    while True:
+        path = _version_path(base, version)
+        try:
+            storage.move(aside, path)
+            return path
+        except OSError:
+            if not storage.exists(path):
+                raise
 
 
 def _write_architecture(encoder: keras.Model, path: str) -> None:

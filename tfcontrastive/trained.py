@@ -30,6 +30,9 @@ ARCHITECTURE = os.path.join("assets.extra", "encoder.json")
 CARD = "model_card.json"
 """Where it keeps the facts that travel with it."""
 
+MAX_VERSION = 2**63 - 1
+"""The highest version of an export: TensorFlow Serving's are 64-bit integers."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
@@ -273,10 +276,17 @@ def rebuilt_encoder(path: str) -> keras.Model | None:
 def saved_model_in(path: str | os.PathLike) -> str | None:
     """The SavedModel's own directory, of a path to it or to the base of its versions (the highest); None: there is none."""
     path = os.fspath(path)
-    versions = [name for name in storage.names_in(path) if name.isdecimal()]
+    versions = versions_in(path)
     if not storage.exists(os.path.join(path, "saved_model.pb")) and versions:
-        path = os.path.join(path, max(versions, key=int))
+        path = os.path.join(path, versions[-1])
     return path if storage.exists(os.path.join(path, "saved_model.pb")) else None
+
+
+def versions_in(base: str) -> list[str]:
+    """The versions of a base as TensorFlow Serving counts them, the highest last: directories named by a number."""
+    numbers = [name for name in storage.names_in(base) if name.isascii() and name.isdecimal()]
+    versions = [name for name in numbers if int(name) <= MAX_VERSION and storage.is_dir(os.path.join(base, name))]
+    return sorted(versions, key=int)
 
 
 def latest_version(saved_model: str | os.PathLike) -> str:

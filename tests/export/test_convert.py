@@ -1,5 +1,8 @@
 """The same vectors from LiteRT and ONNX Runtime."""
 
+import os
+import re
+
 import keras
 import numpy as np
 import onnxruntime
@@ -8,6 +11,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from tfcontrastive.config import InputError
+from tfcontrastive.encoders import ViT
 from tfcontrastive.export import save_model, to_onnx, to_tflite
 
 
@@ -39,6 +43,103 @@ def test_onnx_has_the_exact_gelu(tmp_path):
     features = keras.layers.Dense(4)(keras.activations.gelu(keras.layers.Flatten()(6.0 * images - 3.0)))
     path = save_model(keras.Model(images, features), tmp_path)
     assert to_onnx(path, tmp_path / "encoder.onnx", image_size=8).max_difference < 1e-4
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_is_converted_in_float32(make_encoder, images, tmp_path, policy):
+    encoder = make_encoder((16, 16, 3), dtype=policy)
+    path = save_model(encoder, tmp_path)
+    reports = [to_tflite(path, tmp_path / "encoder.tflite", image_size=16, images=images),
+               to_onnx(path, tmp_path / "encoder.onnx", image_size=16, images=images)]
+    assert min(report.cosine_similarity for report in reports) > 0.999
+    session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx", providers=["CPUExecutionProvider"])
+    exact = make_encoder((16, 16, 3))
+    exact.set_weights(encoder.get_weights())
+    received, = session.run(["embedding"], {"images": images})
+    np.testing.assert_allclose(received, exact(images), rtol=1e-3, atol=1e-4)
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def scaled(encoder, factor):
+    return keras.Model(encoder.inputs, encoder.outputs[0] * factor)
+
+
+def converted_or_refused(*arguments, **options):
+    """The report of `to_tflite`, or what it refuses with."""
+    try:
+        return to_tflite(*arguments, **options)
+    except InputError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("factor", [1e-11, 0.0])
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_vectors_near_zero_convert_or_leave_no_file(encoder, images, tmp_path, quantize, factor):
+    path = save_model(scaled(encoder, factor), tmp_path / "exported", image_size=16)
+    (tmp_path / "files").mkdir()
+    done = converted_or_refused(path, tmp_path / "files" / "x", image_size=16, quantize=quantize, images=images)
+    if isinstance(done, str):
+        assert quantize == "int8"
+        assert re.fullmatch(r".*Received: .*Take quantize=dynamic.*", done), "one line, with advice"
+        assert os.listdir(tmp_path / "files") == []
+    else:
+        assert done.cosine_similarity > 0.98
+        assert os.listdir(tmp_path / "files") == ["x"]
+
+
+def test_a_network_that_a_runtime_cannot_take_leaves_no_file(exported, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("INVALID_GRAPH: no such operation\nmore lines")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
+    with pytest.raises(InputError, match=r"ONNX Runtime can run. Received: INVALID_GRAPH: no such operation\.$"):
+        to_onnx(exported, tmp_path / "encoder.onnx", image_size=16)
+    monkeypatch.setattr("tfcontrastive.export.convert._interpreter", fail)
+    with pytest.raises(InputError, match=r"LiteRT can run. Received: INVALID_GRAPH: no such operation\.$"):
+        to_tflite(exported, tmp_path / "encoder.tflite", image_size=16)
+    assert os.listdir(tmp_path) == []
+
+
+def grouped_encoder():
+    """Grouped convolutions, depthwise ones too, as Keras' ConvNeXt has them: it compiles them by XLA."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(8, 4, strides=2)(images)
+    x = keras.layers.Conv2D(8, 7, padding="same", groups=8)(x)
+    x = keras.layers.LayerNormalization(epsilon=1e-6)(x)
+    x = keras.layers.Activation("gelu")(keras.layers.Conv2D(8, 3, padding="same", groups=2)(x))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+
+
+def test_grouped_convolutions_run_in_onnx_runtime(tmp_path):
+    path = save_model(grouped_encoder(), tmp_path)
+    assert to_onnx(path, tmp_path / "encoder.onnx", image_size=8).max_difference < 1e-4
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(exported, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"`path` must be a directory that can be written to"):
+        to_tflite(exported, tmp_path / "file" / "encoder.tflite", image_size=16)
+
+
+def test_int8_that_loses_the_vectors_is_refused_with_advice(exported, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfcontrastive.export.convert._LEAST_COSINE", 1.1)
+    with pytest.raises(InputError, match=r"cosine similarity of 1.1 at least. Received: .*Take quantize=dynamic"):
+        to_tflite(exported, tmp_path / "encoder.tflite", image_size=16, quantize="int8", images=images)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_transformer_in_int8_keeps_its_vectors_or_is_refused(tmp_path):
+    keras.utils.set_random_seed(0)
+    encoder = ViT(width=32, depth=3, num_heads=2, patch_size=4, input_shape=(16, 16, 3))
+    path = save_model(encoder, tmp_path / "exported")
+    images = np.random.RandomState(0).rand(16, 16, 16, 3).astype("float32")
+    done = converted_or_refused(path, tmp_path / "vit.tflite", image_size=16, quantize="int8", images=images)
+    if isinstance(done, str):
+        assert "Take quantize=dynamic" in done
+        assert not (tmp_path / "vit.tflite").exists()
+    else:
+        assert done.cosine_similarity >= 0.98
 
 
 def test_bad_arguments(exported, tmp_path):

@@ -124,7 +124,6 @@ def test_an_optimized_export(encoder, images, tmp_path):
     # One root is that of embedding_l2, the other the normalisation's.
     assert {name: found.count("Rsqrt") for name, found in ops.items()} == {
         "serving_default": 1, "image_bytes": 1, "features": 2, "serve_training": 2}
-    assert "AssignVariableOp" in ops["serve_training"], "what is trained is the network itself"
     assert len(loaded.variables) == len(encoder.variables)
     np.testing.assert_allclose(loaded(images), expected, atol=1e-6 * np.abs(expected).max())
     with CppSession(tmp_path / "1") as session:  # which tells variables apart by their names

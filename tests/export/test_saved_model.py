@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent import futures
 
 import keras
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
-from tfcontrastive.export import save_model
+from tfcontrastive.encoders import BatchNorm, ResNet
+from tfcontrastive.export import latest_version, model_digest, save_model
+from tfcontrastive.export.graph import signature_nodes
+from tfcontrastive.export.model_card import meta_graph
 from tfcontrastive.methods.simclr import SimCLR, SimCLRConfig
 
 PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"}
@@ -98,6 +102,78 @@ def test_training_signature_uses_batch_statistics(encoder, exported, images):
     assert np.abs(trained - plain).max() > 1e-3
 
 
+def noisy_encoder():
+    """Assigns in training mode (statistics, the seed of its dropout) and in inference mode (statistics of a layer that is
+    always in training mode)."""
+    images = keras.Input((16, 16, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(images), training=True)
+    x = BatchNorm()(keras.layers.Dropout(0.5)(x))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+def test_no_signature_assigns(tmp_path, optimize):
+    path = save_model(SimCLR(noisy_encoder(), SimCLRConfig(proj_out_dim=5), num_classes=4), tmp_path, optimize=optimize)
+    nodes = signature_nodes(meta_graph(path))
+    assert set(nodes) == {"serving_default", "image_bytes", "features", "serve_training"}
+    for name, found in nodes.items():
+        assert "Conv2D" in {node.op for node in found}, name
+        assert not [node.op for node in found if "Assign" in node.op], name
+
+
+def test_a_training_request_leaves_everybodys_vectors_alone(exported, images):
+    loaded = tf.saved_model.load(exported)
+    before = loaded.signatures["serving_default"](images=tf.constant(images))["embedding"]
+    loaded.signatures["serve_training"](images=tf.zeros_like(images))
+    after = loaded.signatures["serving_default"](images=tf.constant(images))["embedding"]
+    np.testing.assert_array_equal(before, after)
+
+
+def test_assignments_that_keras_does_not_see_are_refused(make_encoder, tmp_path):
+    class Counter(keras.layers.Layer):
+        def build(self, shape):
+            self.calls = tf.Variable(0.0)
+
+        def call(self, x):
+            self.calls.assign_add(1.0)
+            return x
+
+    images = keras.Input((16, 16, 3))
+    with pytest.raises(InputError, match=r"state in Keras variables.*AssignAddVariableOp"):
+        save_model(keras.Model(images, Counter()(make_encoder()(images))), tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "features", "serve_training"])
+def test_xla_compiles(exported, images, signature):
+    loaded = tf.saved_model.load(exported)
+    serve = loaded.signatures[signature]
+    compiled = tf.function(serve, jit_compile=True)(images=tf.constant(images))
+    for name, expected in serve(images=tf.constant(images)).items():
+        np.testing.assert_allclose(compiled[name], expected, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def inference_graph(path, images):
+    """The nodes that run for one request, after TensorFlow's optimisations."""
+    metadata = tf.compat.v1.RunMetadata()
+    options = tf.compat.v1.RunOptions(output_partition_graphs=True)
+    signature = meta_graph(path).signature_def["serving_default"]
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        tf.compat.v1.saved_model.loader.load(session, ["serve"], path)
+        session.run(signature.outputs["embedding"].name, {signature.inputs["images"].name: images}, options, metadata)
+    graphs = metadata.partition_graphs
+    return [node for g in graphs for node in [*g.node, *(n for f in g.library.function for n in f.node_def)]]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_one_image_meets_no_convolution_fused_with_a_normalisation(make_encoder, exported, images, tmp_path, ours):
+    """oneDNN runs that op at batch size 1, without AVX-512, as reference code."""
+    path = save_model(ResNet(18, 0.0625, input_shape=(16, 16, 3)), tmp_path) if ours else exported
+    nodes = inference_graph(path, images[:1])
+    assert any("Conv2D" in node.op for node in nodes)
+    assert not [node.name for node in nodes if b"FusedBatchNorm" in node.attr["fused_ops"].list.s]
+
+
 def test_no_python_op_in_the_graph(exported):
     assert not PYTHON_OPS & graph_ops(exported)
 
@@ -162,6 +238,44 @@ def test_versions_count_up_and_are_never_overwritten(encoder, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["1", "7", "8"]
 
 
+def test_a_version_taken_in_the_meantime_is_left_alone(encoder, tmp_path, monkeypatch):
+    write = tf.saved_model.save
+
+    def slow(*args, **kwargs):
+        (tmp_path / "1" / "variables").mkdir(parents=True)  # another export's
+        write(*args, **kwargs)
+
+    monkeypatch.setattr(tf.saved_model, "save", slow)
+    assert save_model(encoder, tmp_path) == str(tmp_path / "2")
+    (tmp_path / "1" / "variables").rmdir()
+    (tmp_path / "1").rmdir()
+    with pytest.raises(InputError, match=r"`version` must be new. Received: version=1, but"):
+        save_model(encoder, tmp_path, version=1)
+    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+    assert os.listdir(tmp_path / "1") == ["variables"]
+
+
+def test_exports_at_one_time_get_versions_of_their_own(make_encoder, tmp_path):
+    with futures.ThreadPoolExecutor(2) as pool:
+        paths = list(pool.map(lambda encoder: save_model(encoder, tmp_path), [make_encoder(), make_encoder()]))
+    assert sorted(paths) == [str(tmp_path / "1"), str(tmp_path / "2")]
+    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+    assert model_digest(paths[0]) == model_digest(paths[1])
+
+
+def test_only_directories_of_64_bit_numbers_are_versions(encoder, tmp_path):
+    (tmp_path / "20240101").write_text("a note")
+    (tmp_path / str(2**63)).mkdir()
+    (tmp_path / "\u0663").mkdir()  # a digit elsewhere
+    assert save_model(encoder, tmp_path) == str(tmp_path / "1")
+    assert latest_version(tmp_path) == str(tmp_path / "1")
+    (tmp_path / "2").write_text("a file where the next version would be")
+    assert save_model(encoder, tmp_path) == str(tmp_path / "3")
+    (tmp_path / str(2**63 - 1)).mkdir()
+    with pytest.raises(InputError, match=r"no number is left after the highest"):
+        save_model(encoder, tmp_path)
+
+
 def test_a_failed_save_leaves_nothing(encoder, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("disk full")
@@ -193,7 +307,7 @@ def test_the_card_says_what_the_model_takes_and_gives(encoder, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"version": -1}, "version"), ({"version": "1"}, "version"),
+    ({"version": -1}, "version"), ({"version": "1"}, "version"), ({"version": 2**63}, "version"),
     ({"image_size": 0}, "image_size"), ({"image_size": 2.5}, "image_size"),
 ])
 def test_bad_arguments(encoder, tmp_path, arguments, message):

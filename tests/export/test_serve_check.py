@@ -1,13 +1,14 @@
 """The check of an export passes on a good one and finds what is wrong with a bad one."""
 
 import os
+import re
 import shutil
 
 import pytest
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
-from tfcontrastive.export import check_export
+from tfcontrastive.export import check_export, save_model, serve_check
 from tfcontrastive.export.serve_check import Check
 
 
@@ -17,6 +18,8 @@ def test_a_good_export_passes(exported):
     assert checks["C++ session"].passed
     assert "image_bytes" in checks["C++ session"].detail
     assert checks["no Python in the graph"].passed
+    assert checks["no side effects"].passed
+    assert "too unstable" not in checks["C++ session"].detail
     assert "changed 8 of 8 variables" in checks["hub.KerasLayer, trainable"].detail
     assert "saved and loaded again" in checks["hub.KerasLayer, trainable"].detail
     assert "changed 0 of 8" in checks["hub.KerasLayer, frozen"].detail
@@ -38,6 +41,43 @@ def test_a_model_that_calls_python_is_found(tmp_path):
     assert not checks["C++ session"].passed
     assert "missing: features, serve_training" in checks["signatures"].detail
     assert "looks for a number" in checks["version directory"].detail
+
+
+def only(monkeypatch, *names):
+    chosen = {name: serve_check._CHECKS[name] for name in names}
+    monkeypatch.setattr(serve_check, "_CHECKS", chosen)
+
+
+def test_a_signature_with_a_side_effect_is_found(make_encoder, tmp_path, monkeypatch):
+    encoder, module = make_encoder(), tf.Module()
+    module.encoder, module.values = encoder, [variable.value for variable in encoder.variables]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 16, 16, 3], name="images")])
+    def serve(images):
+        return {"embedding": encoder(images, training=True)}
+
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": serve})
+    only(monkeypatch, "no side effects")
+    check, = check_export(tmp_path)
+    assert not check.passed
+    assert "serving_default (AssignVariableOp)" in check.detail
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_the_tolerance_is_that_of_the_precision(make_encoder, tmp_path, monkeypatch, policy):
+    save_model(make_encoder(dtype=policy), tmp_path, image_size=16, optimize=True)
+    only(monkeypatch, "hub.load", "C++ session")
+    for check in check_export(tmp_path):
+        assert check.passed, check
+        assert {"mixed_bfloat16": "within 0.05", "mixed_float16": "within 0.01"}[policy] in check.detail
+
+
+def test_unstable_training_is_named_and_not_compared(exported, monkeypatch):
+    monkeypatch.setattr(serve_check, "_NUDGE", 0.1)  # what a network does whose layers multiply rounding errors
+    only(monkeypatch, "keras.layers.TFSMLayer", "C++ session")
+    for check in check_export(exported):
+        assert check.passed, check
+        assert re.search(r"serve_training is too unstable.*2 images of 32 x 32 pixels, noise of 0.1 moves", check.detail)
 
 
 def test_damage_fails_every_loader(exported, tmp_path):

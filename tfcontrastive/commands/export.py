@@ -121,7 +121,6 @@ def convert(loaded: Any, options: dict[str, Any]) -> None:
 
     images, compared = samples(loaded, options)
     kind, quantize, size = options["format"], options["quantize"], loaded.config.data.image_size
-    os.makedirs(options["export_dir"], exist_ok=True)
     suffix = "" if quantize == "none" else f"-{quantize}"
     path = os.path.join(options["export_dir"], f"encoder{suffix}.{kind}")
     with tempfile.TemporaryDirectory() as aside:
