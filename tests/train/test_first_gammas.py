@@ -62,7 +62,7 @@ def run_of(path, steps, **encoder):
 
 
 def test_a_run_that_goes_on_keeps_its_own(tmp_path):
-    source = data.ArraySource({"train": np.zeros([1000, 2, 2, 3], np.uint8)})
+    source = data.ArraySource({"train": (np.zeros([1000, 2, 2, 3], np.uint8), None)})
     short, long = run_of(tmp_path / "run", 100), run_of(tmp_path / "run", 10_000)
     directory, how = ModelDir(short.loop.model_dir), {"source": source, "strategy": tf.distribute.get_strategy()}
     first = settled(short, **how, stored=None)
