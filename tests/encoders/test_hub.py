@@ -156,11 +156,13 @@ def test_a_model_of_transformers_is_its_weights_its_normalisation_and_its_class_
 
 def test_a_preset_can_be_fine_tuned_and_saved(folder, tmp_path):
     encoder = encoder_from_name(f"keras_hub/{folder}", (16, 16, 3))
-    np.testing.assert_array_equal(rebuild(encoder, image_size=16)(IMAGES), encoder(IMAGES))
+    copy = rebuild(encoder, image_size=16)
+    np.testing.assert_array_equal(copy(IMAGES), encoder(IMAGES))
     with pytest.raises(InputError, match="one that dinov2_backbone takes"):
         rebuild(encoder, image_size=32)
-    encoder.save(tmp_path / "encoder.keras")
-    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "encoder.keras")(IMAGES), encoder(IMAGES))
+    for number, saved in enumerate((encoder, copy)):
+        saved.save(tmp_path / f"{number}.keras")
+        np.testing.assert_array_equal(keras.models.load_model(tmp_path / f"{number}.keras")(IMAGES), encoder(IMAGES))
 
 
 @pytest.mark.parametrize(

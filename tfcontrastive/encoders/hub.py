@@ -37,6 +37,9 @@ class FirstToken(layers.Layer):
     def compute_output_shape(self, input_shape):
         return (input_shape[0], input_shape[2])
 
+    def get_config(self):  # or Keras would not save one that was made from a config
+        return super().get_config()
+
 
 def hub_encoder(
     preset: str, input_shape: tuple = (None, None, 3), *, load_weights: bool = True, **options: Any
