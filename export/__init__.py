@@ -22,6 +22,7 @@ _HOMES = {
     "folder_items": "items",
     "latest_version": "tfcontrastive.trained",
     "load_run": "tfcontrastive.run",
+    "model_digest": "digest",
     "model_facts": "embed",
     "near_duplicates": "search",
     "nearest": "search",

@@ -15,6 +15,7 @@ from tfcontrastive import storage
 from tfcontrastive.config import InputError
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.checks import checked_images
+from tfcontrastive.export.digest import digest_of_files
 from tfcontrastive.export.fold import fold_batch_norm
 from tfcontrastive.export.image_bytes import decode_images
 from tfcontrastive.export.model_card import model_card, read_card, readme
@@ -104,13 +105,14 @@ def save_model(
         tf.saved_model.save(servable, aside, signatures=signatures)
         more = {"optimized": optimize, **(card or {})}
         facts = model_card(model_or_encoder, encoder, aside, size, more, rule)
+        facts["digest"] = digest_of_files(aside, facts["preprocessing"]["hash"])
         write_warmup_requests(aside, size, channels, tuple(signatures))
         _write_architecture(encoder, os.path.join(aside, ARCHITECTURE))
         storage.write(os.path.join(aside, CARD), json.dumps(facts, indent=2, default=str) + "\n")
         storage.write(os.path.join(aside, "README.md"), readme(facts))
         storage.move(aside, path)
     except BaseException:
-        tf.io.gfile.rmtree(aside)
+        storage.remove_tree(aside)
         raise
     return path
 

@@ -52,12 +52,24 @@ def move(source: str, target: str) -> None:
         new = target + path[len(source) :]
         make_dirs(os.path.dirname(new))
         tf.io.gfile.rename(path, new)
-    tf.io.gfile.rmtree(source)
+    remove_tree(source)
+
+
+def remove_tree(directory: str) -> None:
+    """Removes a directory and all it holds, if it exists."""
+    for path in _files_in(directory):
+        tf.io.gfile.remove(path)
+    # Not found: a bucket's directory goes with its last file, and TensorFlow's memory lists names that are not there.
+    with contextlib.suppress(tf.errors.NotFoundError):
+        tf.io.gfile.rmtree(directory)
 
 
 def _files_in(directory: str) -> Iterator[str]:
     for path in (os.path.join(directory, name) for name in names_in(directory)):
-        yield from _files_in(path) if is_dir(path) else [path]
+        if is_dir(path):
+            yield from _files_in(path)
+        elif exists(path):
+            yield path
 
 
 def move_aside(argument: str, path: str) -> None:
