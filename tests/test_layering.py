@@ -10,6 +10,7 @@ FLOORS = {
     "config": 0,
     "cluster": 0,
     "storage": 0,
+    "names": 0,
     "distribute": 0,
     "losses": 1,
     "augment": 1,

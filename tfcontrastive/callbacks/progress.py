@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from tfcontrastive import distribute
+from tfcontrastive.names import plain_console
 
 
 class Progress(keras.callbacks.Callback):
@@ -40,8 +40,8 @@ class Progress(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if not sys.stderr.isatty() or self._bar is not None:
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Bar(*columns, TextColumn("{task.fields[values]}"), console=Console(stderr=True))
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Bar(*columns, TextColumn("{task.fields[values]}", markup=False), console=plain_console(stderr=True))
         self._task = self._bar.add_task(self.title, total=self.last_step, completed=self.step, values="")
         self._bar.start()
 
