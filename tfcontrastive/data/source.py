@@ -20,6 +20,7 @@ class Source(abc.ABC):
         num_classes: number of classes, None where there are no labels.
         class_names: names of the classes by label, None where not known.
         channels: channels of an image.
+        files: what the images are read from, where that is known.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Source(abc.ABC):
     num_classes: int | None = None
     class_names: tuple[str, ...] | None = None
     channels: int = 3
+    files: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def num_examples(self, split: str) -> int:
