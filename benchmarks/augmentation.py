@@ -30,6 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
+from machine import machine
 
 from tfcontrastive import augment
 
@@ -63,6 +64,7 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    print(machine())
     for source, size, batch, strength in SETTINGS:
         images = smooth_images(batch, source)
         print(f"\n{source} -> {size} pixels, batches of {batch}, one core, with blur")

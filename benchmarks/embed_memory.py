@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+from machine import machine
+
 
 def embed(args):
     """Embeds `count` images and prints the figures of this process as JSON."""
@@ -52,6 +54,7 @@ def main():
         import_tensorflow()  # without its messages
         embed(args)
         return
+    print(machine())
     print(f"{'images':>10s}{'vectors':>10s}{'left out':>10s}{'peak MB':>10s}{'images/s':>10s}")
     for count in args.counts:
         with tempfile.TemporaryDirectory() as folder:

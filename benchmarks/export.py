@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+from machine import machine
+
 ROWS = ("keras", "serving", "bytes", "serving-opt", "bytes-opt", "onnx")
 NAMES = {
     "keras": "Keras predict",
@@ -181,6 +183,7 @@ def main():
     if args.serve:
         serve(args)
         return
+    print(machine())
     if args.rows is None:
         args.rows = [row for row in ROWS if row != "onnx" or has_onnx()]
     with tempfile.TemporaryDirectory() as args.folder:

@@ -16,6 +16,7 @@ import time
 from unittest import mock
 
 import numpy as np
+from machine import machine
 from PIL import Image
 
 
@@ -105,6 +106,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.sched_setaffinity(0, set(list(os.sched_getaffinity(0))[: options.cores]))  # before TensorFlow counts them
+    print(machine())
     measure(options)
 
 

@@ -4,7 +4,7 @@
 
 ResNet-18 on 32x32 images, two views each. Every row is one step in a process of its own; what a process takes before its
 model is made (TensorFlow itself) is not subtracted. The plain step runs at batches that fit, and its memory at `--batch`
-is that of the line through them. Beside each measured figure: what `tfcontrastive plan` reckons for it, which leaves out
+is that of the line through them. Beside each measured figure: what `tfcontrastive plan` estimates for it, which leaves out
 the libraries.
 """
 
@@ -14,6 +14,8 @@ import os
 import subprocess
 import sys
 import time
+
+from machine import machine
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -40,7 +42,7 @@ def measure(batch, micro_batch_size, width):
         method_config=SimCLRConfig(),
         data=DataConfig(image_size=32),
         encoder=EncoderConfig(resnet_depth=18, width_multiplier=width),
-        loop=LoopConfig(train_batch_size=batch, micro_batch_size=micro_batch_size),
+        loop=LoopConfig(train_batch_size=batch, micro_batch_size=micro_batch_size, mixed_precision="float32"),
     )
     tf.function(lambda x: tf.nn.conv2d(x, tf.zeros([3, 3, 3, 8]), 1, "SAME"))(tf.zeros([8, 32, 32, 3]))
     before = status("VmRSS")
@@ -81,8 +83,11 @@ def main():
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
+        import tfcontrastive  # noqa: F401  before TensorFlow, as it turns oneDNN on
+
         print(json.dumps(measure(options.batch, options.micro_batch_size, options.width)))
         return
+    print(machine())
     print(f"{'images':>6} {'step':22} {'peak':>12} {'it adds':>12} {'planned':>12} {'time':>10}")
     plain = {batch: row(batch, 0, options.width)["peak"] for batch in options.plain}
     (small, low), (large, high) = min(plain.items()), max(plain.items())

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+from machine import machine
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 COMPARED = (2048, 8192)
 
@@ -105,6 +107,7 @@ def main():
     options = parser.parse_args()
     if options.measure:
         return measure(options.measure, options.rows, options.width)
+    print(machine())
     compare(options.width, options.rounds)
     dense = options.rows**2 * 4 / 1e6
     print(f"\nAbove the limit, tiled (one matrix of the dense form alone: {dense:.0f} MB):")

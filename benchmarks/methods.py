@@ -3,6 +3,7 @@
     python benchmarks/methods.py                                  # every method, three seeds: about 40 minutes of 2 cores
     python benchmarks/methods.py --methods=byol,moco_v2 --seeds=0
     python benchmarks/methods.py --table                          # only print what was measured so far
+    python benchmarks/methods.py --methods=simclr --flags=--zero_init_residual=true    # the recipe, with other flags
 
 Trains the recipe `embedded_NAME` of each method for four epochs and measures the encoder of the final one on the 2,000
 test images, beside the same network untrained (with the data's batch-norm statistics). A line of JSON is appended to
@@ -20,6 +21,8 @@ import tempfile
 import time
 import zlib
 
+from machine import machine
+
 METHODS = ("simclr", "simclr_v2", "moco_v1", "moco_v2", "moco_v3", "relic", "relic_t", "byol", "supcon", "barlow_twins",
            "instdisc")  # fmt: skip
 WITHOUT_NEGATIVES = ("byol", "barlow_twins")
@@ -27,18 +30,18 @@ EPOCHS = 4  # of every recipe, and of `embedded_simclr`, which goes on to ten in
 GAIN, RANK_FLOOR = 0.03, 4.0
 
 
-def recipe_words(name: str) -> list[str]:
-    """The flags of a recipe, without its comments, for as many epochs as the others."""
+def recipe_words(name: str, more: tuple[str, ...] = ()) -> list[str]:
+    """The flags of a recipe, without its comments, for as many epochs as the others, and more flags."""
     from tfcontrastive import flags
 
-    return [*flags.expand([f"--recipe=embedded_{name}"]), f"--train_epochs={EPOCHS}"]
+    return [*flags.expand([f"--recipe=embedded_{name}"]), f"--train_epochs={EPOCHS}", *more]
 
 
-def fingerprint(name: str) -> int:
-    return zlib.crc32("\n".join(recipe_words(name)).encode())
+def fingerprint(name: str, more: tuple[str, ...] = ()) -> int:
+    return zlib.crc32("\n".join(recipe_words(name, more)).encode())
 
 
-def config_of(name: str, seed: int, model_dir: str):
+def config_of(name: str, seed: int, model_dir: str, more: tuple[str, ...] = ()):
     """The recipe's config, as `tfcontrastive train` reads it."""
     from absl import flags as absl_flags
 
@@ -46,7 +49,7 @@ def config_of(name: str, seed: int, model_dir: str):
     from tfcontrastive.config import TrainConfig
     from tfcontrastive.methods import method_class
 
-    words = [*recipe_words(name), f"--seed={seed}", f"--model_dir={model_dir}", "--knn_epochs=0"]
+    words = [*recipe_words(name, more), f"--seed={seed}", f"--model_dir={model_dir}", "--knn_epochs=0"]
     method = flags.peek(words, "method", "simclr")
     base = TrainConfig(method=method, method_config=method_class(method).Config())
     values = absl_flags.FlagValues()
@@ -55,7 +58,7 @@ def config_of(name: str, seed: int, model_dir: str):
     return flags.from_flags(base, values)
 
 
-def run(name: str, seed: int) -> dict:
+def run(name: str, seed: int, more: tuple[str, ...] = ()) -> dict:
     """Trains one recipe with one seed and measures it."""
     import keras
 
@@ -63,20 +66,21 @@ def run(name: str, seed: int) -> dict:
     from tfcontrastive.train import train
 
     keras.backend.clear_session()
-    recipe = fingerprint(name)
+    recipe = fingerprint(name, more)
     with tempfile.TemporaryDirectory() as directory:
-        config = config_of(name, seed, directory)
+        config = config_of(name, seed, directory, more)
         processor = time.process_time()
         result = train(config, title=f"{name} seed {seed}")
         processor = time.process_time() - processor
         trained = measure("trained", result.model.encoder, config, result.source, result.seconds)
-        random = fresh_encoder(config, result.source)
+        random = fresh_encoder(result.config, result.source)
         settle_statistics(random, result)
         untrained = measure("random", random, config, result.source, 0.0)
     return {
         "method": name,
         "seed": seed,
         "recipe": recipe,
+        "flags": list(more),
         "epochs": config.loop.train_epochs,
         "random_knn_top1": untrained.metrics["knn_top1"],
         "knn_top1": trained.metrics["knn_top1"],
@@ -87,11 +91,11 @@ def run(name: str, seed: int) -> dict:
     }
 
 
-def read(output: pathlib.Path) -> dict[tuple[str, int], dict]:
-    """What was measured with the recipes as they are now: {(method, seed): record}."""
+def read(output: pathlib.Path, more: tuple[str, ...] = ()) -> dict[tuple[str, int], dict]:
+    """What was measured with the recipes as they are now, and these flags: {(method, seed): record}."""
     lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
     records = [json.loads(line) for line in lines if line.strip()]
-    now = {name: fingerprint(name) for name in METHODS}
+    now = {name: fingerprint(name, more) for name in METHODS}
     return {(one["method"], one["seed"]): one for one in records if one["recipe"] == now.get(one["method"])}
 
 
@@ -137,19 +141,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default=",".join(METHODS), help="names of recipes, without `embedded_`")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--flags", default="", help="more flags of `tfcontrastive train`, with spaces between them")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("methods.jsonl"))
     parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args()
+    print(machine())
     names, seeds = options.methods.split(","), [int(seed) for seed in options.seeds.split(",")]
+    more = tuple(options.flags.split())
     unknown = set(names) - set(METHODS)
     if unknown:
         parser.error(f"--methods must be of {', '.join(METHODS)}. Received: {', '.join(sorted(unknown))}.")
     for name, seed in [] if options.table else [(name, seed) for seed in seeds for name in names]:
-        if (name, seed) not in read(options.output):
-            record = run(name, seed)
+        if (name, seed) not in read(options.output, more):
+            record = run(name, seed, more)
             with open(options.output, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
-    print(table(read(options.output), names))
+    print(table(read(options.output, more), names))
 
 
 if __name__ == "__main__":

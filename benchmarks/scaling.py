@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 
+from machine import machine
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -86,7 +88,7 @@ def main():
         seconds = measure(options.measure, options.replicas, options.batch, options.steps, options.width)
         print(json.dumps(seconds))
         return
-    print(f"{os.cpu_count()} cores; load of the machine before: {os.getloadavg()[0]:.1f}")
+    print(f"{machine()}; load of the machine before: {os.getloadavg()[0]:.1f}")
     row("1 replica", "none", 1, 1, options)
     row("2 replicas, 1 process", "mirrored", 1, 2, options)
     row("1 worker", "multi_worker", 1, 1, options)

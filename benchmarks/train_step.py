@@ -22,6 +22,8 @@ import subprocess
 import sys
 import time
 
+from machine import machine
+
 IMAGE_SIZE = 32
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -191,26 +193,35 @@ def measure(names, width, precision, args):
         )
 
 
+def precisions():
+    """What is worth measuring here: bfloat16 only where the device multiplies it natively."""
+    program = "from tfcontrastive.precision import fastest; print(fastest().name)"
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    return ["float32", *(["bfloat16"] if "bfloat16" in found else [])]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="a Python with torch; without it there is no row `torch`")
     parser.add_argument("--rows", nargs="+", choices=[*ROWS, "torch"], help="the rows to run; all but xla by default")
     parser.add_argument("--depth", type=int, default=18)
     parser.add_argument("--width", type=float, nargs="+", default=[1.0, 0.25])
-    parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--precision", nargs="+", choices=["float32", "bfloat16"], help="float32, and bfloat16 if native")
     parser.add_argument("--batch", type=int, default=128, help="images per step; each gives two views")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3.0, help="of a row in a round, about")
     parser.add_argument("--serve", choices=ROWS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
+        import tfcontrastive  # noqa: F401  before TensorFlow, as it turns oneDNN on
+
         args.width, args.precision = args.width[0], args.precision[0]
         serve(ROWS[args.serve](args))
         return
-    print(f"{os.cpu_count()} cores; load of the machine before: {os.getloadavg()[0]:.1f}")
+    print(f"{machine()}; load of the machine before: {os.getloadavg()[0]:.1f}")
     names = args.rows or ["bare", "loop", "per-image", *(["torch"] if args.torch_python else [])]
     for width in args.width:
-        for precision in args.precision:
+        for precision in args.precision or precisions():
             measure(names, width, precision, args)
 
 

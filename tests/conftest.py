@@ -4,9 +4,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import tfcontrastive  # noqa: F401, I001  (first, as it turns oneDNN on before TensorFlow is imported)
 import hypothesis
 import pytest
 import tensorflow as tf
+
+from tfcontrastive import precision
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # no test asserts a time
 hypothesis.settings.load_profile("untimed")
@@ -14,6 +17,12 @@ hypothesis.settings.load_profile("untimed")
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+@pytest.fixture(autouse=True)
+def float32_by_default(monkeypatch):
+    """`--mixed_precision=auto` is float32 on every machine: tests are the same everywhere, and fast without bfloat16."""
+    monkeypatch.setattr(precision, "fastest", lambda: precision.Precision("float32", "in tests"))
 
 
 @pytest.fixture(scope="session")

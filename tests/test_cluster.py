@@ -5,6 +5,8 @@ import socket
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tfcontrastive import distribute
 from tfcontrastive.cluster import Cluster
@@ -28,6 +30,20 @@ def config(cluster, kind="worker", index=0):
         (config(TWO, index=2), "worker 0, worker 1. Received: worker 2"),
         (config(TWO, "chief"), "Received: chief 0"),
         (config({**TWO, "ps": ["10.0.0.3:2222"]}, "ps"), "Received: ps 0"),
+        (config({"worker": ["10.0.0.1:2222", "10.0.0.1:2222"]}), "10.0.0.1:2222 twice"),
+        (config({"chief": ["HOST:2222"], "worker": ["host:2222"]}), "host:2222 twice"),
+        (config({"worker": ["10.0.0.1:99999"]}), "'10.0.0.1:99999'"),
+        (config({"worker": ["10.0.0.1:0"]}), "from 1 to 65535"),
+        (config({"worker": ["a..b:2222"]}), "'a..b:2222'"),
+        (config({"worker": ["grpc://a:2222"]}), "'grpc://a:2222'"),
+        (config({"worker": ["[::g]:2222"]}), "'[::g]:2222'"),
+        (config({"worker": ["a:²"]}), "'a:²'"),
+        (config(TWO, index="0"), 'whole number as "index"'),
+        (config(TWO, index=True), 'whole number as "index"'),
+        (config(TWO, index=-1), "Received: worker -1"),
+        (config({"chief": ["a:1", "b:1"]}, "chief"), "one chief at most"),
+        ("[" * 100_000, "must be JSON"),
+        (json.dumps({"task": {"type": "worker", "index": 0}}), "must be JSON"),
     ],
 )
 def test_a_bad_tf_config_is_refused(monkeypatch, text, part):
@@ -36,6 +52,49 @@ def test_a_bad_tf_config_is_refused(monkeypatch, text, part):
         with pytest.raises(InputError, match="TF_CONFIG") as error:
             distribute.make_strategy(name)
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("place", ["localhost:1", "a-b.c_d.example.:65535", "10.0.0.1:2222", "[::1]:2222"])
+def test_addresses_as_people_write_them(monkeypatch, place):
+    monkeypatch.setenv("TF_CONFIG", config({"worker": [place]}))
+    assert Cluster.from_environment().addresses == {"worker": [place]}
+
+
+WILD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+PLACES = st.lists(st.sampled_from(["a:1", "b:2", "a..b:1", "a:0", "a:70000", "", ":1", "a"]) | WILD, max_size=3)
+
+
+KINDS, INDICES = st.sampled_from(["chief", "worker"]), st.integers(-1, 3)
+
+
+@given(
+    cluster=WILD | st.dictionaries(st.sampled_from(["chief", "worker", "ps"]), PLACES | WILD, max_size=3),
+    task=WILD | st.fixed_dictionaries({"type": KINDS | WILD, "index": INDICES | WILD}),
+)
+def test_any_tf_config_is_a_cluster_or_one_line(cluster, task):
+    text = json.dumps({"cluster": cluster, "task": task})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_CONFIG", text)
+        try:
+            found = Cluster.from_environment()
+        except InputError:
+            return
+    assert (found.kind, found.index) in found.tasks
+    assert found.is_chief == (found.tasks[0] == (found.kind, found.index))
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "{}", '"a"', "\udc80"])
+def test_what_is_no_json_object(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    if not text:
+        assert Cluster.from_environment() is None
+        return
+    with pytest.raises(InputError, match="must be JSON"):
+        Cluster.from_environment()
 
 
 def test_multi_worker_without_tf_config_is_refused(monkeypatch):

@@ -2,10 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tfcontrastive.config import InputError, LoopConfig, OptimizerConfig, TrainConfig
+from tfcontrastive.config import InputError, LoopConfig, OptimizerConfig, TrainConfig, differences
 from tfcontrastive.model_dir import ModelDir
 
 
@@ -44,6 +48,46 @@ def test_a_directory_whose_claim_was_cut_short_is_claimed_again(tmp_path):
     (tmp_path / "config.json.tmp").write_text("{")
     ModelDir(str(tmp_path)).claim(TrainConfig())
     assert os.listdir(tmp_path) == ["config.json"]
+
+
+def test_what_killed_processes_left_is_swept_and_what_live_ones_write_is_not(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    directory = ModelDir(str(tmp_path))
+    left = ["config.json.tmp", "metrics.jsonl.tmp", ".probe.tmp"]
+    for name in (*left, "thesis.tmp"):
+        (tmp_path / name).write_text("half")
+    for name in (f".1.{dead.pid}.tmp", f".2.{os.getpid()}.tmp", ".3.mine.tmp", "1"):
+        (tmp_path / "saved_model" / name / "variables").mkdir(parents=True)
+    directory.sweep()
+    assert set(os.listdir(tmp_path / "saved_model")) == {f".2.{os.getpid()}.tmp", ".3.mine.tmp", "1"}
+    assert sorted(os.listdir(tmp_path)) == ["saved_model", "thesis.tmp"]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 10**6), bit=st.none() | st.integers(0, 7))
+def test_a_config_with_any_bit_flipped_or_cut_anywhere_is_told_of_or_the_same(tmp_path, place, bit):
+    directory = ModelDir(str(tmp_path))
+    directory.record(TrainConfig())
+    content = bytearray((tmp_path / "config.json").read_bytes())
+    place %= len(content)
+    if bit is None:
+        content = content[:place]
+    else:
+        content[place] ^= 1 << bit
+    (tmp_path / "config.json").write_bytes(content)
+    try:
+        directory.claim(TrainConfig())
+    except InputError:
+        return
+    assert not differences(directory.read_config(), TrainConfig())
+
+
+@pytest.mark.parametrize("content", ["[1]", "3", "", "{", '"a"'])
+def test_a_config_that_is_none_is_told_of(content, tmp_path):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match=r"must hold a run's config\.json"):
+        ModelDir(str(tmp_path)).claim(TrainConfig())
 
 
 def test_overwrite_moves_the_old_run_aside(tmp_path):

@@ -8,6 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from tfcontrastive import onednn
+
+onednn.turn_on()
+onednn.warn_where_off()
+
 __version__ = "0.1.0"
 
 _NAMES = {
@@ -43,8 +48,8 @@ _NAMES = {
     "OptimizerConfig": "config",
     "RunConfig": "config",
     "Classifier": "classifier",
-    "FinetuneConfig": "finetune",
-    "DistillConfig": "distill",
+    "FinetuneConfig": "finetune_config",
+    "DistillConfig": "finetune_config",
     "Teacher": "teacher",
     "TrainConfig": "config",
 }

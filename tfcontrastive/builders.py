@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 from absl import logging
@@ -12,6 +13,11 @@ from absl import logging
 from tfcontrastive import augment, data, encoders, methods, optimizers
 from tfcontrastive.config import EncoderConfig, OptimizerConfig, RunConfig, TrainConfig
 from tfcontrastive.plan import Plan
+from tfcontrastive.precision import resolve
+
+SHORT_RUN = 5_000
+"""Steps below which a ResNet's residual branches start open: AdamW moves a gamma by the learning rate a step at most, so
+at a peak of 1e-3 that many steps, with their decay, take it from 0 to 2.5, and a tenth of them no farther than .25."""
 
 
 def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:
@@ -63,6 +69,26 @@ def compile_model(model: keras.Model, config: OptimizerConfig, loop: RunConfig, 
     )
 
 
+def with_first_gammas(config: Any, plan: Plan | None = None, stored: Mapping[str, Any] | None = None) -> Any:
+    """The config of a run with `zero_init_residual` decided, where it was left open.
+
+    Args:
+        config: a `TrainConfig`, or one with its fields.
+        plan: of the run; its length decides where there is no earlier run.
+        stored: the config of the run that goes on: it stays as it is.
+    """
+    encoder = config.encoder
+    if encoder is None or encoder.encoder != "resnet" or encoder.zero_init_residual is not None:
+        return config
+    if stored is not None:
+        zero = stored.get("zero_init_residual")
+    else:
+        zero = plan.steps >= SHORT_RUN
+        how = "start shut, as in SimCLR's code" if zero else f"start open, as it has fewer than {SHORT_RUN:,} steps"
+        logging.info("The residual branches of this run %s: zero_init_residual=%s.", how, str(zero).lower())
+    return dataclasses.replace(config, encoder=dataclasses.replace(encoder, zero_init_residual=zero))
+
+
 def encoder_and_size(config: TrainConfig) -> tuple[EncoderConfig, int | None]:
     """The config of a run's encoder and the size of its images; None, any size, where views have several."""
     size = config.data.image_size
@@ -103,6 +129,7 @@ def build_network(config: EncoderConfig, *, image_size: int | None, channels: in
         stem=config.stem,
         pool_padding=config.pool_padding,
         first_shortcut=config.first_shortcut,
+        zero_init_residual=config.zero_init_residual is not False,
         norm=config.norm,
         global_bn=config.global_bn,
         batch_norm_decay=config.batch_norm_decay,
@@ -110,9 +137,10 @@ def build_network(config: EncoderConfig, *, image_size: int | None, channels: in
 
 
 @contextlib.contextmanager
-def precision(name: str) -> Iterator[None]:
+def precision(mixed_precision: str) -> Iterator[None]:
     """Layers made inside get this precision; Keras' own setting is put back afterwards."""
     before = keras.config.dtype_policy()
+    name = resolve(mixed_precision).name
     keras.config.set_dtype_policy(name if name == "float32" else f"mixed_{name}")
     try:
         yield

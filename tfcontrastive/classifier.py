@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tfcontrastive import augment, distribute
 from tfcontrastive.config import InputError
+from tfcontrastive.finetune_config import BLOCKS
 from tfcontrastive.methods.replicated_model import ReplicatedModel
 
-BLOCKS = (-1, 0, 1, 2, 3, 4)
 _LAST = 4
 
 
@@ -97,9 +97,9 @@ class Classifier(ReplicatedModel):
                 total += tf.add_n([tf.cast(term, total.dtype) for term in self.losses])
             # Gradients are summed over replicas, and each loss is a mean over its own rows.
             total = self.optimizer.scale_loss(total / distribute.replica_count())
-        self.update_weights(tape.gradient(total, self.trainable_variables))
+        finite = self.update_weights(tape.gradient(total, self.trainable_variables))
         self._follow()
-        return self.track({"loss": loss, **metrics})
+        return self.track({"loss": loss, **metrics}, finite)
 
     def _average_of(self, variable: keras.Variable) -> keras.Variable:
         first = keras.ops.convert_to_numpy(variable)

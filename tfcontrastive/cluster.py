@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import ipaddress
 import json
 import os
 import re
@@ -46,21 +47,36 @@ class Cluster:
             return None
         try:
             config = json.loads(text)
-            addresses, task = config["cluster"], config["task"]
-            cluster = cls(dict(addresses), task["type"], task["index"])
-            places = [place.rpartition(":") for places in addresses.values() for place in places]
-            well_formed = all(host and port.isdigit() for host, _, port in places)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            addresses, task = dict(config["cluster"]), config["task"]
+            kind, index = task["type"], task["index"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{_FORM}. Received: {text!r}.") from error
-        if not well_formed:
-            raise InputError(f"{_FORM}. Received: {text!r}.")
-        members = [(kind, index) for kind in ("chief", "worker") for index in range(len(addresses.get(kind, [])))]
-        if (cluster.kind, cluster.index) not in members:
-            names = ", ".join(f"{kind} {index}" for kind, index in members)
+        for places in addresses.values():
+            if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+                raise InputError(f"{_FORM}. Received: {text!r}.")
+            for place in places:
+                _check_address(place)
+        places = [place.lower() for group in addresses.values() for place in group]
+        twice = sorted({place for place in places if places.count(place) > 1})
+        if twice:
+            raise InputError(f"TF_CONFIG must give each task an address of its own. Received: {', '.join(twice)} twice.")
+        if type(index) is not int or not isinstance(kind, str):
             raise InputError(
-                f"TF_CONFIG's `task` must be one of its `cluster`: {names}. Received: {cluster.kind} {cluster.index}."
+                'TF_CONFIG\'s `task` must have a text as "type" and a whole number as "index", without quotation marks. '
+                f"Received: {json.dumps(task)}."
             )
+        cluster = cls(addresses, kind, index)
+        if len(addresses.get("chief", [])) > 1:
+            raise InputError(f"TF_CONFIG must name one chief at most. Received: {', '.join(addresses['chief'])}.")
+        if (kind, index) not in cluster.tasks:
+            names = ", ".join(f"{kind} {index}" for kind, index in cluster.tasks) or "it names no worker"
+            raise InputError(f"TF_CONFIG's `task` must be one of its `cluster`: {names}. Received: {kind} {index}.")
         return cluster
+
+    @property
+    def tasks(self) -> list[tuple[str, int]]:
+        """Those that train together, as (kind, index), in the order of their replicas."""
+        return [(kind, index) for kind in ("chief", "worker") for index in range(len(self.addresses.get(kind, [])))]
 
     @property
     def is_chief(self) -> bool:
@@ -87,7 +103,7 @@ class Cluster:
         end = time.monotonic() + seconds
         with self._listening():
             while waiting:
-                waiting = {name: place for name, place in waiting.items() if not _reachable(*place)}
+                waiting = {name: place for name, place in waiting.items() if not _reachable(*place, end)}
                 if waiting and time.monotonic() > end:
                     raise InputError(
                         f"every task of TF_CONFIG must be reached within {seconds:g} s (--cluster_timeout). "
@@ -137,9 +153,30 @@ class Cluster:
         )
 
 
-def _reachable(host: str, port: str) -> bool:
+def _reachable(host: str, port: str, end: float) -> bool:
     try:
-        with socket.create_connection((host, int(port)), timeout=2):
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=min(2, max(0.1, end - time.monotonic()))):
             return True
     except OSError:
         return False
+
+
+def _check_address(place: str) -> None:
+    host, _, port = place.rpartition(":")
+    known = _is_host(host)
+    if not known or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise InputError(
+            'TF_CONFIG\'s addresses must be such as "host0:port": a host name or an IP address, and a port from 1 to 65535. '
+            f"Received: {place!r}."
+        )
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            ipaddress.IPv6Address(host[1:-1])
+        except ValueError:
+            return False
+        return True
+    label = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+    return len(host) <= 253 and all(re.fullmatch(label, part) for part in host.removesuffix(".").split("."))

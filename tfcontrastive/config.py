@@ -116,11 +116,18 @@ class DataConfig(Checked):
     )
 
 
+POLICY_NAMES = (
+    "simclr", "simclr_v1", "moco_v1", "moco_v2", "moco_v3", "byol", "relic", "barlow_twins", "supcon", "instdisc", "crop",
+    "none",
+)  # fmt: skip
+OPTIMIZERS = ("lars", "momentum", "adam", "adamw", "lamb")
+
+
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig(Checked):
     """How an image becomes a random view."""
 
-    augmentation: str = option("simclr", "Name of the augmentation policy.")
+    augmentation: str = option("simclr", "Name of the augmentation policy.", choices=POLICY_NAMES)
     color_jitter_strength: float = option(1.0, "Strength of the color jitter; 0 turns it off.", at_least=0)
     use_blur: bool = option(True, "Blur as the policy says; false: never.")
     color_ops: str = option(
@@ -160,6 +167,11 @@ class EncoderConfig(Checked):
         "Of the first group; identity: where shapes allow it, as torchvision's networks.",
         choices=("projection", "identity"),
     )
+    zero_init_residual: bool | None = option(
+        None,
+        "Start the ResNet's residual branches shut, their last gammas at zero; default: in runs of 5,000 steps or more, as "
+        "shorter ones hardly open them.",
+    )
     preprocessing: str = option(
         "simclr",
         "Crop, resize and normalisation of the images, by the family that has them; part of the encoder and its exports.",
@@ -176,7 +188,7 @@ class EncoderConfig(Checked):
 class OptimizerConfig(Checked):
     """How weights follow gradients."""
 
-    optimizer: str = option("lars", "The optimizer.", choices=("lars", "momentum", "adam", "adamw", "lamb"))
+    optimizer: str = option("lars", "The optimizer.", choices=OPTIMIZERS)
     learning_rate: float = option(0.3, "Learning rate for a batch of 256, before scaling.", above=0)
     learning_rate_scaling: str = option(
         "linear",
@@ -232,6 +244,12 @@ class RunConfig(DeviceConfig):
         0, "Steps between checkpoints; overrides checkpoint_epochs where > 0.", at_least=0, may_change=True
     )
     keep_checkpoint_max: int = option(5, "Checkpoints to keep.", at_least=1, may_change=True)
+    restore_step: int | None = option(
+        None,
+        "Go on from the checkpoint of this step, not the newest; newer ones are moved aside.",
+        at_least=1,
+        may_change=True,
+    )
     train_summary_steps: int = option(
         100, "Steps between TensorBoard summaries of training; 0: none.", at_least=0, may_change=True
     )
@@ -242,7 +260,10 @@ class RunConfig(DeviceConfig):
     )
     deterministic: bool = option(False, "Bit-equal runs: only deterministic kernels.", may_change=True)
     mixed_precision: str = option(
-        "float32", "Precision of activations; weights stay float32.", choices=("float32", "bfloat16", "float16")
+        "auto",
+        "Precision of activations; weights stay float32. auto: bfloat16 where this device multiplies it natively, which is "
+        "measured when the run begins, else float32.",
+        choices=("auto", "float32", "bfloat16", "float16"),
     )
     jit_compile: str = option(
         "auto", "XLA: auto is off on the CPU, where its convolutions are slower.", choices=("auto", "on", "off")

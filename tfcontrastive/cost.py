@@ -18,40 +18,13 @@ import keras
 import numpy as np
 
 from tfcontrastive import methods, optimizers
-from tfcontrastive.config import InputError, TrainConfig, unknown
+from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.hardware import Hardware
 from tfcontrastive.losses import row_softmax
+from tfcontrastive.precision import resolve
 
 FLOAT = 4
 
-
-@dataclasses.dataclass(frozen=True)
-class Hardware:
-    """One replica's device, in its maker's figures.
-
-    Args:
-        float32, half: peak FLOP/s of products of float32 tensors (TPUs round them to bfloat16, A100 and H100 to TF32,
-            as TensorFlow sets them) and of bfloat16 or float16 ones.
-        memory: bytes.
-        bandwidth: bytes/s of that memory.
-        link: bytes/s that a replica receives from others, inside one machine or pod.
-    """
-
-    float32: float
-    half: float
-    memory: float
-    bandwidth: float
-    link: float
-
-
-HARDWARE = {
-    "tpu_v3": Hardware(61.5e12, 61.5e12, 16e9, 450e9, 41e9),  # one core of two on a chip
-    "tpu_v4": Hardware(275e12, 275e12, 32e9, 1228e9, 150e9),
-    "tpu_v5e": Hardware(197e12, 197e12, 16e9, 819e9, 100e9),
-    "v100": Hardware(15.7e12, 125e12, 32e9, 900e9, 150e9),
-    "a100": Hardware(156e12, 312e12, 80e9, 2039e9, 300e9),
-    "h100": Hardware(494e12, 989e12, 80e9, 3350e9, 450e9),
-    "cpu": Hardware(0.46e12, 0.76e12, 16e9, 20e9, 1.25e9),  # two cores, measured; 10 Gbit/s between machines
-}
 
 # Copies of each weight that an optimizer keeps.
 SLOTS = {"lars": 1, "momentum": 1, "adam": 2, "adamw": 2, "lamb": 2}
@@ -141,7 +114,7 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
     rows = Rows(images, views, replicas, config.method_config)
     encoded = images * ENCODED.get(config.method, views)
     shape = (config.data.image_size, config.data.image_size, model.encoder.input_shape[-1])
-    width = FLOAT if loop.mixed_precision == "float32" else 2
+    width = FLOAT if resolve(loop.mixed_precision).name == "float32" else 2
 
     layers = list(_layers(model.encoder, shape))
     kept = sum(layer.kept for layer in layers)
@@ -190,17 +163,6 @@ def shapes_only(build: Callable[[], methods.ContrastiveModel]) -> methods.Contra
     """A model whose weights have shapes but no values: what a plan of a network larger than this machine needs."""
     with keras.StatelessScope(initialize_variables=False):
         return build()
-
-
-def hardware_of(name: str) -> Hardware:
-    """An entry of `HARDWARE`.
-
-    Raises:
-        InputError: no such name.
-    """
-    if name not in HARDWARE:
-        raise InputError(f"`hardware` {unknown(name, HARDWARE)}")
-    return HARDWARE[name]
 
 
 @dataclasses.dataclass(frozen=True)

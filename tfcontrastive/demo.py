@@ -5,18 +5,28 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
-from tfcontrastive import data, evaluate, export, report
+from tfcontrastive import data, evaluate, export, report, storage
 from tfcontrastive.builders import build_encoder, precision
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.model_dir import ModelDir, write_json
-from tfcontrastive.run import card_of
+from tfcontrastive.pace import measure_pace
+from tfcontrastive.run import card_of, read_config
+from tfcontrastive.stages import Stages
 from tfcontrastive.supervised import train_supervised
-from tfcontrastive.train import TrainResult, batches, train
+from tfcontrastive.train import TrainResult, batches, load_source, train
+
+# What else takes time, for the length of a run of given minutes: in steps of pre-training for each such step, in views
+# that are trained on, and in seconds.
+SUPERVISED_STEP, KNN_STEP = 0.65, 0.1
+MEASURED_VIEWS = 15_000
+OTHER_SECONDS = 40.0
+MARGIN = 0.95
 
 MAP_POINTS = 1000
 PROJECTOR_POINTS = 1000
@@ -33,12 +43,27 @@ class Measured:
     seconds: float
 
 
-def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[str, float]]:
+def run_demo(
+    config: TrainConfig,
+    *,
+    minutes: float | None = None,
+    overwrite: bool = False,
+    stages: Stages,
+    start: float | None = None,
+) -> dict[str, dict[str, float]]:
     """Trains, measures, exports and reports, into `config.loop.model_dir`.
 
     Raw pixels and three encoders of one architecture and the same first weights are measured by kNN and a linear probe:
     untrained (but with batch-norm statistics of the data), trained by the config's method without labels, and trained
     with labels on as many images.
+
+    Args:
+        config: the run.
+        minutes: that everything may take: the rate of the first steps on this machine sets how many steps there are. They
+            are recorded with the run, so that a demo that was stopped goes on to the same end. None: the config's length.
+        overwrite: as `train`.
+        stages: told as each of the five begins: training, measuring, the supervised training, measuring, writing.
+        start: when the command began, by `time.monotonic`; default: now.
 
     Returns:
         what metrics.json holds: `{"random": {"knn_top1", "linear_top1", ...}, "trained": {...}, "supervised": {...},
@@ -47,11 +72,14 @@ def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[
     Raises:
         InputError: as `train`.
     """
-    start = time.monotonic()
+    start = time.monotonic() if start is None else start
     directory = ModelDir(config.loop.model_dir)
-    result = train(config, overwrite=overwrite, title="SimCLR")
-    seconds = result.seconds
-    source = result.source
+    stages.next()
+    if minutes is not None:
+        config = fit_into(minutes, config, directory, start, overwrite=overwrite, say=stages.say)
+    result = train(config, overwrite=overwrite, title="SimCLR", say=stages.say)
+    config, seconds, source = result.config, result.seconds, result.source
+    stages.next()
     random = fresh_encoder(config, source)
     settle_statistics(random, result)
     measured = [
@@ -65,6 +93,7 @@ def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[
         measure("random", random, config, source, 0.0),
     ]
     measured.append(measure("trained", result.model.encoder, config, source, seconds))
+    stages.next()
     supervised_start = time.monotonic()
     supervised = fresh_encoder(config, source)
     train_supervised(
@@ -75,9 +104,13 @@ def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[
         image_size=config.data.image_size,
         steps=result.plan.steps,
         seed=config.loop.seed,
+        say=stages.say,
     )
-    measured.append(measure("supervised", supervised, config, source, time.monotonic() - supervised_start))
+    supervised_seconds = time.monotonic() - supervised_start
+    stages.next()
+    measured.append(measure("supervised", supervised, config, source, supervised_seconds))
 
+    stages.next()
     card = card_of(config, directory, result.plan.steps)
     saved = export.save_once(result.model, directory.saved_model, image_size=config.data.image_size, card=card)
     write_projector(directory, source, measured[2])
@@ -88,6 +121,42 @@ def run_demo(config: TrainConfig, *, overwrite: bool = False) -> dict[str, dict[
     return metrics
 
 
+def fit_into(
+    minutes: float,
+    config: TrainConfig,
+    directory: ModelDir,
+    start: float,
+    *,
+    overwrite: bool,
+    say: Callable[[str], None],
+) -> TrainConfig:
+    """The config with as many steps as the minutes allow on this machine, or as its run began with."""
+    if storage.exists(directory.config) and not overwrite:
+        stored = read_config(directory.read_config())
+        say(f"Going on with the run of {stored.loop.train_steps:,} steps in {directory.path}.")
+        return with_length(config, stored.loop.train_steps, stored.optimizer.warmup_epochs)
+    say("Measuring how fast this machine trains.")
+    config, pace = measure_pace(config)
+    source = load_source(config)
+    batch = config.loop.train_batch_size
+    views = 2 * batch / pace.step_seconds
+    elapsed = time.monotonic() - start
+    seconds = MARGIN * 60 * minutes - elapsed - OTHER_SECONDS - MEASURED_VIEWS / views - pace.compile_seconds
+    steps = pace.steps_in(seconds, step_cost=1 + SUPERVISED_STEP + KNN_STEP)
+    epochs = steps * batch / source.num_examples(config.data.train_split)
+    say(f"{views:,.0f} views/s: {steps:,} steps, {epochs:.1f} epochs, fit into {minutes:g} minutes.")
+    return with_length(config, steps, min(config.optimizer.warmup_epochs, round(epochs / 10, 2)))
+
+
+def with_length(config: TrainConfig, steps: int, warmup_epochs: float) -> TrainConfig:
+    """The config of a run of so many steps."""
+    return dataclasses.replace(
+        config,
+        optimizer=dataclasses.replace(config.optimizer, warmup_epochs=warmup_epochs),
+        loop=dataclasses.replace(config.loop, train_steps=steps),
+    )
+
+
 def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
     """The config's encoder with the first weights that its seed gives."""
     keras.utils.set_random_seed(config.loop.seed)
@@ -96,7 +165,7 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
 
 
 def settle_statistics(encoder: keras.Model, result: TrainResult, batches_seen: int = 20) -> None:
-    """Gives a network that was never trained the batch-norm statistics of the data, without which it is no fair rival."""
+    """Gives a network that was never trained the batch-norm statistics of the data: without them the comparison would not be fair."""
     seen = batches(result.config, result.model, result.source, 0).take(batches_seen)
     for batch in seen:
         encoder(batch["views"][0], training=True)

@@ -11,7 +11,7 @@ from tfcontrastive.builders import build_model
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.cost import estimate
 from tfcontrastive.plan import Plan
-from tfcontrastive.train import load_source, make_plan, make_strategy
+from tfcontrastive.train import load_source, make_plan, make_strategy, settled
 
 
 def describe(config: TrainConfig) -> str:
@@ -19,6 +19,7 @@ def describe(config: TrainConfig) -> str:
     strategy = make_strategy(config)
     source = load_source(config)
     plan = make_plan(config, source)
+    config = settled(config, strategy, plan, first_gammas=not config.loop.checkpoint)
     with strategy.scope():
         model = build_model(config, source, plan)
     replicas = strategy.num_replicas_in_sync

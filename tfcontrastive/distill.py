@@ -13,44 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive import data, distribute, evaluate, losses, storage
-from tfcontrastive.config import EncoderConfig, InputError, OptimizerConfig, RunConfig, option
+from tfcontrastive.config import InputError
 from tfcontrastive.encoders.rebuild import rebuild
-from tfcontrastive.finetune import FinetuneConfig, Finetuned, Job
+from tfcontrastive.finetune import Finetuned, Job
+from tfcontrastive.finetune_config import DistillConfig
 from tfcontrastive.objectives import CrossEntropy
 from tfcontrastive.teacher import Teacher
 from tfcontrastive.trained import Trained
 
 CACHE = "teacher_logits.npy"
-
-_PUBLISHED = OptimizerConfig(learning_rate=0.1, learning_rate_scaling="sqrt", warmup_epochs=20.0, weight_decay=1e-4)
-"""Of SimCLRv2's pre-training, which its distillation shares; 400 epochs with a batch of 4,096."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DistillConfig(FinetuneConfig):
-    """One distillation. The defaults are SimCLRv2's for ImageNet (arXiv 2006.10029, section 4.1)."""
-
-    train_mode: str = option("distill", "The kind of run.", choices=("distill",))
-    checkpoint: str | None = option(None, "model_dir of the run that the student starts from; without: from scratch.")
-    saved_model: str | None = option(None, "An export that the student starts from, instead of a checkpoint.")
-    label_fraction: float | None = option(
-        None, "With alpha < 1, the labels of this part of the images alone are known.", above=0, at_most=1
-    )
-    teacher: str | None = option(None, "model_dir of a fine-tuned run, or a SavedModel with logits.")
-    temperature: float = option(
-        1.0, "Softens the teacher's and the student's answers (the paper: 1; 0.1 for self-distillation).", above=0
-    )
-    alpha: float = option(1.0, "(1 - alpha) * cross entropy with labels + alpha * distillation.", at_least=0, at_most=1)
-    teacher_logits: str = option(
-        "live",
-        "live: of the very view that the student sees; cached: once, of the whole image (images held in memory).",
-        choices=("live", "cached"),
-    )
-    encoder: EncoderConfig | None = option(
-        None, "The student; None: the checkpoint's or export's own, else the teacher's architecture, from scratch."
-    )
-    optimizer: OptimizerConfig = option(_PUBLISHED, "How weights follow gradients.")
-    loop: RunConfig = option(RunConfig(train_batch_size=4096, train_epochs=400), "How long, where to, which devices.")
 
 
 def distill(

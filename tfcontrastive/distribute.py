@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -108,6 +111,35 @@ def takes_sums(optimizer: keras.optimizers.Optimizer) -> None:
             part._all_reduce_sum_gradients = list
 
 
+def apply_if(condition: tf.Tensor, update: Callable[[list[tf.Tensor]], Any], tensors: Sequence[tf.Tensor]) -> None:
+    """Calls `update(tensors)`, which assigns to variables as optimizers do, where a condition holds; else nothing moves.
+
+    Args:
+        condition: a boolean scalar, the same on every replica.
+        update: called in a replica context; may enter a cross-replica context, which no branch of a replica's own can.
+        tensors: what it takes, each replica's own.
+    """
+
+    def branch(call: Callable[[], Any]) -> tf.Tensor:
+        call()
+        return tf.constant(True)
+
+    if replica_count() == 1:
+        tf.cond(condition, lambda: branch(lambda: update(list(tensors))), lambda: tf.constant(False))
+        return
+
+    def everywhere(strategy, condition, tensors):
+        def call():
+            strategy.extended.call_for_each_replica(lambda *own: branch(lambda: update(list(own))), args=tuple(tensors))
+
+        first = strategy.experimental_local_results(condition)[0]
+        tf.cond(first, lambda: branch(call), lambda: tf.constant(False))
+
+    tf.__internal__.distribute.interim.maybe_merge_call(
+        everywhere, tf.distribute.get_strategy(), condition, list(tensors)
+    )
+
+
 def as_log(value: tf.Tensor) -> tf.Tensor:
     """A scalar in the form that `fit` can reduce over replicas.
 
@@ -186,16 +218,60 @@ def loops(strategy: tf.distribute.Strategy) -> bool:
     return strategy.num_replicas_in_sync == 1 or isinstance(strategy, tf.distribute.TPUStrategy)
 
 
+def gather_from_processes(strategy: tf.distribute.Strategy) -> Callable[[Sequence[int]], np.ndarray]:
+    """A function that waits for every process of a strategy, and gives what each of them brought.
+
+    Returns:
+        n whole numbers of this process -> `[P, n]`, those of P processes, in the order of their tasks.
+    """
+    cluster = Cluster.from_environment()
+    if cluster is None or strategy.num_replicas_in_sync == 1:
+        return lambda values: np.array([values])
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int32)])
+    def gather(row):
+        return strategy.experimental_local_results(strategy.run(all_gather, (row,)))[0]
+
+    def gathered(values):
+        rows = gather(tf.constant([list(values)], tf.int32)).numpy()
+        return rows[:: max(1, len(rows) // len(cluster.tasks))]  # each replica of a process brings its row
+
+    return gathered
+
+
 def agree(strategy: tf.distribute.Strategy, value: int) -> bool:
     """Waits for every process of a strategy; whether all of them came with the same value."""
-    if Cluster.from_environment() is None or strategy.num_replicas_in_sync == 1:
-        return True
+    return bool((gather_from_processes(strategy)([value]) == value).all())
 
-    @tf.function
-    def gather():
-        return strategy.run(lambda: all_gather(tf.constant([value])))
 
-    return bool(tf.reduce_all(strategy.experimental_local_results(gather())[0] == value))
+def check_alike(strategy: tf.distribute.Strategy, facts: dict[str, Any], what: str, timeout: float) -> None:
+    """Waits for every process of a strategy; all must have come with the same facts.
+
+    Args:
+        facts: JSON values, by name.
+        what: where they come from, for the error's sake.
+        timeout: seconds after which a process that is still waiting ends itself.
+
+    Raises:
+        InputError: on every process, with the names and values that differ.
+    """
+    cluster = Cluster.from_environment()
+    if cluster is None:
+        return
+    text = json.dumps(facts).encode()
+    gather = gather_from_processes(strategy)
+    with cluster.ends_unless_done(timeout), names_lost_workers():
+        longest = gather([len(text)]).max()
+        rows = gather(text.ljust(longest))
+    first, *others = [json.loads(bytes(row.tolist())) for row in rows]
+    for task, other in zip(cluster.tasks[1:], others, strict=False):
+        differing = [name for name in {**first, **other} if first.get(name) != other.get(name)]
+        if differing:
+            mine, theirs = (", ".join(f"{name}={held.get(name)!r}" for name in differing) for held in (first, other))
+            raise InputError(
+                f"every task of TF_CONFIG must have the same {what}. Received: {mine} on {cluster.name(*cluster.tasks[0])}; "
+                f"{theirs} on {cluster.name(*task)}."
+            )
 
 
 def strategy_of(devices: DeviceConfig) -> tf.distribute.Strategy:

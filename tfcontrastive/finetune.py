@@ -15,65 +15,30 @@ from absl import logging
 from tfcontrastive import augment, data, distribute, evaluate
 from tfcontrastive.builders import build_encoder, compile_model, precision
 from tfcontrastive.callbacks import Accuracy, Checkpoints
-from tfcontrastive.classifier import BLOCKS, Classifier, Objective
-from tfcontrastive.config import (
-    AugmentConfig,
-    Checked,
-    DataConfig,
-    EncoderConfig,
-    InputError,
-    OptimizerConfig,
-    RunConfig,
-    differences,
-    option,
-)
+from tfcontrastive.classifier import Classifier, Objective
+from tfcontrastive.config import Checked, InputError, differences
 from tfcontrastive.encoders.rebuild import copy_weights, head_start, rebuild
 from tfcontrastive.evaluate.checks import check_classes, checked_labels
+from tfcontrastive.finetune_config import FinetuneConfig
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.objectives import CrossEntropy
-from tfcontrastive.train import HOLD_OUT, claim, eval_split, fit, load_source, make_plan, make_strategy
+from tfcontrastive.train import (
+    HOLD_OUT,
+    check_same_data,
+    claim,
+    eval_split,
+    fit,
+    load_source,
+    make_plan,
+    make_strategy,
+    settled,
+)
 from tfcontrastive.trained import Trained, load_trained
 
 SUBSET = "label_subset.json"
 """Where a run keeps which images it took with labels."""
 
 _WITH_HEAD = "_with_head"  # ends the name of a trunk of an encoder and layers of its projection head
-_DATA = DataConfig()
-_CROPS = AugmentConfig(augmentation="crop")
-_PUBLISHED = OptimizerConfig(learning_rate=0.005, learning_rate_scaling="sqrt", warmup_epochs=0.0, weight_decay=0.0)
-"""Of SimCLRv2: LARS, 0.16 at a batch of 1,024, no warm-up, no decay; 60 epochs with 1% of the labels, 30 with more."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FinetuneConfig(Checked):
-    """One fine-tuning. The defaults are SimCLRv2's for 1% of ImageNet's labels (arXiv 2006.10029, section 4.1)."""
-
-    train_mode: str = option("finetune", "The kind of run.", choices=("finetune",))
-    checkpoint: str | None = option(None, "model_dir of the run whose encoder is fine-tuned; without: from scratch.")
-    saved_model: str | None = option(None, "An export whose encoder is fine-tuned, instead of a checkpoint.")
-    fine_tune_after_block: int = option(
-        -1, "Train what follows this group of blocks: -1 all, 0 after the stem, 4 the linear head alone.", choices=BLOCKS
-    )
-    ft_proj_selector: int | None = option(
-        None,
-        "Start from this layer of the projection head: 0 none of it, -1 its end; default: as pre-trained for.",
-        at_least=-1,
-    )
-    zero_init_logits_layer: bool = option(False, "Start the linear head at zero.")
-    label_smoothing: float = option(0.0, "Share of each label that is spread over all classes.", at_least=0, below=1)
-    label_fraction: float | None = option(
-        None, "Use the labels of this part of the images, equally many of each class.", above=0, at_most=1
-    )
-    ema_decay: float = option(0.0, "Where > 0, weights are averaged with this decay, for the result.", at_least=0, below=1)
-    eval_epochs: int = option(
-        0, "Epochs between evaluations; 0: only at the end. The end is what is reported.", at_least=0, may_change=True
-    )
-    data: DataConfig = option(_DATA, "Where the images come from.")
-    augmentation: AugmentConfig = option(_CROPS, "How an image becomes a view.")
-    encoder: EncoderConfig | None = option(EncoderConfig(), "The network; None: the checkpoint's or export's own.")
-    optimizer: OptimizerConfig = option(_PUBLISHED, "How weights follow gradients.")
-    loop: RunConfig = option(RunConfig(train_batch_size=1024, train_epochs=60), "How long, where to, which devices.")
-
 
 @dataclasses.dataclass(frozen=True)
 class Finetuned:
@@ -184,8 +149,8 @@ class Job:
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> Finetuned:
         """Trains to the end, measures, and writes metrics.json."""
+        self.prepare(anew=overwrite)
         config, directory = self.config, self.directory
-        self.prepare()
         claim(directory, config, self.strategy, overwrite=overwrite, allow_config_change=allow_config_change)
         if self.whole.check(directory.bad_files):
             self.prepare()
@@ -207,28 +172,36 @@ class Job:
 
     def evaluate(self) -> dict[str, float]:
         """Measures the newest checkpoint, and writes metrics.json."""
+        self.config = settled(self.config, self.strategy)
         changed = differences(self.directory.read_config(), self.config)
         if changed:
             raise InputError(f"`output_dir` {self.directory.path!r} has another configuration: {sorted(changed)}.")
         self.prepare()
         checkpoints = Checkpoints(self.directory.checkpoints, every_steps=self.plan.steps, last_step=self.plan.steps)
-        step = checkpoints.restore(self.model)
+        step = checkpoints.restore(self.model, self.config.loop.restore_step)
         if not step:
             raise InputError(f"`output_dir` must hold a checkpoint. Received: {self.directory.path!r}.")
         metrics = self.measure()
         self.write_result(step, metrics)
         return metrics
 
-    def prepare(self) -> None:
-        """Everything that can fail before a file is written: data, plan and network."""
+    def prepare(self, *, anew: bool = False) -> None:
+        """Everything that can fail before a file is written: data, plan and network.
+
+        Args:
+            anew: what lies in the directory is moved aside afterwards.
+        """
         config = self.config
         self.source = self.labelled_source()
         self.plan = make_plan(config, self.source)
+        check_same_data(config, self.source, self.plan, self.strategy)
         self.split = eval_split(config, self.source)
         self.check_labels()
         self._extract = None
         keras.utils.set_random_seed(config.loop.seed)
         start = self.starting_point()
+        # The gammas of a run that starts from other weights are theirs.
+        self.config = config = settled(config, self.strategy, self.plan, anew=anew, first_gammas=start is None)
         self.preprocessing = self.preprocessing_from(start)
         with self.strategy.scope(), precision(config.loop.mixed_precision):
             trunk = self.build_trunk(start)

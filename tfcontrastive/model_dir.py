@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from typing import Any
 
 import tensorflow as tf
@@ -84,6 +85,18 @@ class ModelDir:
             )
         self.record(config)
 
+    def sweep(self) -> None:
+        """Removes what killed processes of this machine left half written: files aside, and exports."""
+        own = (self.config, self.history, self.result, self.metrics, self.network, self.bad_files)
+        left = [path + ".tmp" for path in (*own, os.path.join(self.path, ".probe"))]
+        for name in storage.names_in(self.saved_model):
+            match = re.fullmatch(r"\.\d+\.(\d+)\.tmp", name)  # .VERSION.PROCESS.tmp, see export.save_model
+            if match and not storage.is_running(int(match[1])):
+                left.append(os.path.join(self.saved_model, name))
+        for path in left:
+            if storage.exists(path):
+                storage.remove_left(path)
+
     def record(self, config: TrainConfig) -> None:
         """Writes the config. Of a directory that is a run's own already: once its checkpoint turned out to fit."""
         values = {name: value for name, (_, value) in leaves(config).items()}
@@ -92,9 +105,12 @@ class ModelDir:
     def read_config(self) -> dict[str, Any]:
         """The stored run's settings, by name."""
         try:
-            return json.loads(storage.read_text(self.config))
-        except (tf.errors.OpError, ValueError) as error:
+            values = json.loads(storage.read_text(self.config))
+        except (tf.errors.OpError, ValueError, RecursionError) as error:
             raise InputError(f"`model_dir` must hold a run's config.json. Received: {self.path!r}: {error}.") from error
+        if not isinstance(values, dict):
+            raise InputError(f"`model_dir` must hold a run's config.json. Received: {self.path!r}, without settings in it.")
+        return values
 
     def _compare(self, config: TrainConfig, allow_config_change: bool) -> None:
         changed = differences(self.read_config(), config)

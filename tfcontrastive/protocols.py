@@ -1,36 +1,33 @@
-"""The protocols of `tfcontrastive evaluate` by name: a new one is an evaluator and one line here."""
+"""The protocols of `tfcontrastive evaluate` by name: a new one is its settings, an evaluator and one line here."""
 
 from __future__ import annotations
 
-from tfcontrastive import tuning
-from tfcontrastive.config import InputError, unknown
-from tfcontrastive.evaluate import (
-    KNN,
-    ContentStyle,
-    Evaluator,
-    Geometry,
-    Invariances,
-    Linear,
-    OutOfDistribution,
-    Robustness,
-)
+import importlib
+from typing import TYPE_CHECKING
 
-PROTOCOLS: dict[str, type[Evaluator]] = {
-    "knn": KNN,
-    "linear": Linear,
-    "robustness": Robustness,
-    "ood": OutOfDistribution,
-    "invariances": Invariances,
-    "content_style": ContentStyle,
-    "geometry": Geometry,
-    "semi": tuning.Semi,
-    "curve": tuning.Curve,
-    "transfer": tuning.Transfer,
+from tfcontrastive import protocol_settings as settings
+from tfcontrastive.config import Checked, InputError, unknown
+
+if TYPE_CHECKING:
+    from tfcontrastive.evaluate import Evaluator
+
+PROTOCOLS: dict[str, type[Checked]] = {
+    "knn": settings.KNNSettings,
+    "linear": settings.LinearSettings,
+    "robustness": settings.RobustnessSettings,
+    "ood": settings.OutOfDistributionSettings,
+    "invariances": settings.InvariancesSettings,
+    "content_style": settings.ContentStyleSettings,
+    "geometry": settings.GeometrySettings,
+    "semi": settings.SemiSettings,
+    "curve": settings.CurveSettings,
+    "transfer": settings.TransferSettings,
 }
+"""The settings of each, which need no TensorFlow; its evaluator is the class of the same name without `Settings`."""
 
 
-def protocol_class(name: str) -> type[Evaluator]:
-    """The evaluator of a protocol; made without arguments it has the protocol's default settings.
+def settings_class(name: str) -> type[Checked]:
+    """The settings of a protocol; made without arguments they are its defaults.
 
     Raises:
         InputError: there is no such protocol.
@@ -38,3 +35,14 @@ def protocol_class(name: str) -> type[Evaluator]:
     if name not in PROTOCOLS:
         raise InputError(f"`protocol` {unknown(name, PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def protocol_class(name: str) -> type[Evaluator]:
+    """The evaluator of a protocol: its settings, and what is measured.
+
+    Raises:
+        InputError: there is no such protocol.
+    """
+    kind = settings_class(name)
+    room = "tuning" if issubclass(kind, settings.TuningSettings) else "evaluate"
+    return getattr(importlib.import_module(f"tfcontrastive.{room}"), kind.__name__.removesuffix("Settings"))

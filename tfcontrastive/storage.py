@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import glob
+import itertools
 import os
 from collections.abc import Iterator
 
 import tensorflow as tf
+from absl import logging
 
 from tfcontrastive.config import InputError
 
@@ -22,14 +25,24 @@ def names_in(directory: str) -> list[str]:
     return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(directory))
 
 
-def read_text(path: str) -> str:
+def read_bytes(path: str) -> bytes:
     """A whole file.
 
     Raises:
         tf.errors.NotFoundError: there is none.
     """
     with tf.io.gfile.GFile(path, "rb") as file:
-        return file.read().decode("utf-8")
+        return file.read()
+
+
+def read_text(path: str) -> str:
+    """A whole file of text.
+
+    Raises:
+        tf.errors.NotFoundError: there is none.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return read_bytes(path).decode("utf-8")
 
 
 def stamp(path: str) -> str:
@@ -91,11 +104,43 @@ def move_aside(argument: str, path: str) -> None:
         InputError: naming the argument and the reason.
     """
     path = path.rstrip("/")
-    number = 1
-    while exists(f"{path}.{number}"):
-        number += 1
     with _told(argument, path):
-        move(path, f"{path}.{number}")
+        move(path, free_name(path))
+
+
+def free_name(path: str) -> str:
+    """The first of `<path>.1`, `<path>.2`, ... that does not exist."""
+    return next(name for name in (f"{path}.{number}" for number in itertools.count(1)) if not exists(name))
+
+
+def remove_left(path: str) -> None:
+    """Removes a file or directory that a killed process left half written, unless a live one is writing it."""
+    if _is_open(path):
+        return
+    logging.info("Removing %s, which a run that was killed has left.", path)
+    tf.io.gfile.rmtree(path) if is_dir(path) else tf.io.gfile.remove(path)
+
+
+def is_running(pid: int) -> bool:
+    """Whether this machine has a process of that number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _is_open(path: str) -> bool:
+    """Whether a process of this machine, of those that we may look at, has a file under a path open (Linux alone tells)."""
+    own = os.path.realpath(path)
+    for link in glob.iglob("/proc/[0-9]*/fd/*") if "://" not in path else ():
+        with contextlib.suppress(OSError):  # another user's, or closed since
+            target = os.readlink(link)
+            if target == own or target.startswith(own + os.sep):
+                return True
+    return False
 
 
 def make_writable(argument: str, path: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
 from tfcontrastive import augment, data, optimizers
 from tfcontrastive.callbacks import NanGuard, Progress
 from tfcontrastive.config import AugmentConfig, InputError
+from tfcontrastive.terminal import say
 
 
 def train_supervised(
@@ -22,6 +25,7 @@ def train_supervised(
     weight_decay: float = 5e-4,
     augmentation: AugmentConfig | None = None,
     seed: int = 0,
+    say: Callable[[str], None] = say,
 ) -> keras.Model:
     """Trains encoder and linear classifier on labels: SGD with Nesterov momentum and a cosine decay.
 
@@ -32,6 +36,7 @@ def train_supervised(
         learning_rate: at the start, for this batch size.
         weight_decay: on all weights, as a multiple of each weight added to its gradient.
         augmentation: of the one view of each image; default: the policy's crop and flip alone.
+        say: takes the lines of progress where the output is not a terminal; default: they go to stderr.
 
     Returns:
         the classifier, images -> logits `[B, num_classes]`.
@@ -65,7 +70,7 @@ def train_supervised(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    progress = Progress("supervised", first_step=0, last_step=steps, batch_size=batch_size)
+    progress = Progress("supervised", first_step=0, last_step=steps, batch_size=batch_size, say=say)
     try:
         classifier.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[NanGuard(), progress])
     finally:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import data, distribute, methods
-from tfcontrastive.builders import build_model
-from tfcontrastive.callbacks import Checkpoints, Monitor, NanGuard, Progress, Summaries
+import tfcontrastive
+from tfcontrastive import data, distribute, methods, storage
+from tfcontrastive.builders import build_model, with_first_gammas
+from tfcontrastive.callbacks import Checkpoints, Interruption, Monitor, NanGuard, Progress, Summaries
+from tfcontrastive.callbacks.checkpoint_files import move_newer_aside, sweep
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.config import InputError, TrainConfig, differences
+from tfcontrastive.config import Checked, InputError, RunConfig, TrainConfig, differences
 from tfcontrastive.encoders.rebuild import copy_weights, differing
 from tfcontrastive.model_dir import ModelDir, write_json
 from tfcontrastive.plan import Plan
+from tfcontrastive.precision import resolved
+from tfcontrastive.terminal import say
 
-HOLD_OUT = "--train_split=train[:90%%] --eval_split=train[90%%:]"  # of both, lest the held-out images are learned from
+HOLD_OUT = "--train_split=train[:90%%] --eval_split=train[90%%:]"  # both: else the held-out images are learned from
 
 
 class Start(Protocol):
@@ -52,6 +56,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     title: str | None = None,
     start: Start | None = None,
+    say: Callable[[str], None] = say,
 ) -> TrainResult:
     """Trains an encoder, or goes on where a run in the same `model_dir` stopped.
 
@@ -64,6 +69,7 @@ def train(
         title: shown beside the progress; default: the method.
         start: an encoder whose weights the run starts from, as `load_trained` gives it, and its projection head where it
             fits; `config.encoder` must be the same network. None starts at random.
+        say: takes the lines of progress where the output is not a terminal; default: they go to stderr.
 
     Raises:
         InputError: anything in the config, the data or the directory that cannot work, and a loss that is not finite.
@@ -83,6 +89,8 @@ def train(
     strategy = make_strategy(config)
     source = load_source(config)
     plan = make_plan(config, source)
+    config = settled(config, strategy, plan, anew=overwrite, first_gammas=start is None)
+    check_same_data(config, source, plan, strategy)
     model = first_model(config, source, plan, strategy, start)  # what cannot work fails here, before anything is written
     claim(directory, config, strategy, overwrite=overwrite, allow_config_change=allow_config_change)
     if source.check(directory.bad_files):  # fewer images, hence other steps
@@ -100,6 +108,7 @@ def train(
         title=title or config.method,
         views=views,
         measure=[monitor, *callbacks],
+        say=say,
     )
     metrics = monitor.latest or (monitor.measure() if distribute.is_chief() else {})
     if distribute.is_chief():
@@ -107,6 +116,7 @@ def train(
     return TrainResult(config, model, metrics, source, plan, views, seconds)
 
 
+@distribute.names_lost_workers()
 def fit(
     model: keras.Model,
     batches: Callable[[int], tf.data.Dataset],
@@ -117,6 +127,7 @@ def fit(
     views: Sequence[tf.Tensor] = (),
     measure: Sequence[keras.callbacks.Callback] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    say: Callable[[str], None] = say,
 ) -> float:
     """Trains a compiled model to the end of its plan, from the newest checkpoint of its directory if there is one.
 
@@ -128,19 +139,25 @@ def fit(
         views: pictures of what the network sees, for TensorBoard.
         measure: callbacks that add to the logs of an epoch, called before the logs are written.
         callbacks: more callbacks, called last.
+        say: as in `train`.
 
     Returns:
         the seconds of training, in this process and those before it.
 
     Raises:
-        InputError: the newest checkpoint is of another network or past the end, or a loss is not finite.
+        InputError: the newest checkpoint is of another network or past the end, or a loss or an update is not finite.
+        Stopped: SIGTERM or SIGHUP came; the run is saved.
     """
     loop = config.loop
     directory = ModelDir(loop.model_dir)
     checkpoints = Checkpoints(
-        directory.checkpoints, every_steps=plan.checkpoint_steps, last_step=plan.steps, keep=loop.keep_checkpoint_max
+        directory.checkpoints,
+        every_steps=plan.checkpoint_steps,
+        last_step=plan.steps,
+        keep=loop.keep_checkpoint_max,
+        epoch_steps=plan.epoch_steps,
     )
-    first_step = checkpoints.restore(model)
+    first_step = checkpoints.restore(model, loop.restore_step)
     if not distribute.agree(model.distribute_strategy, first_step):
         raise InputError(
             "`model_dir` must be a directory that all workers share, as on network storage. "
@@ -153,6 +170,8 @@ def fit(
         )
     if distribute.is_chief():
         directory.record(config)
+        if loop.restore_step is not None:
+            move_newer_aside(directory.checkpoints, first_step, directory.history)
     if first_step:
         logging.info("Going on from step %d of %d.", first_step, plan.steps)
     summaries = Summaries(
@@ -164,26 +183,36 @@ def fit(
     )
     if views:
         summaries.write_views(views, step=0)
-    progress = Progress(title, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size)
+    progress = Progress(
+        title, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size, say=say
+    )
+    interruption = Interruption(checkpoints, _how_to_go_on(loop))
+    guard = NanGuard(directory.checkpoints)
     try:
-        for first, last, steps in plan.segments(first_step):
-            together = plan.execution_steps if steps % plan.execution_steps == 0 else 1
-            if model.steps_per_execution != together:  # Keras would run whole executions, past the end
-                model.steps_per_execution = together
-                model.make_train_function(force=True)
-            model.fit(
-                batches(distribute.step_of(model)),
-                initial_epoch=first,
-                epochs=last,
-                steps_per_epoch=steps,
-                shuffle=False,
-                verbose=0,
-                callbacks=[NanGuard(), *measure, summaries, checkpoints, progress, *callbacks],
-            )
+        with interruption.listening(model):
+            for first, last, steps in plan.segments(first_step):
+                together = plan.execution_steps if steps % plan.execution_steps == 0 else 1
+                if model.steps_per_execution != together:  # Keras would run whole executions, past the end
+                    model.steps_per_execution = together
+                    model.make_train_function(force=True)
+                model.fit(
+                    batches(distribute.step_of(model)),
+                    initial_epoch=first,
+                    epochs=last,
+                    steps_per_epoch=steps,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[guard, *measure, summaries, checkpoints, progress, *callbacks, interruption],
+                )
     finally:
         progress.close()
     history = read_history(directory.history) if distribute.is_chief() else []
     return history[-1]["seconds"] if history else summaries.seconds()
+
+
+def _how_to_go_on(loop: RunConfig) -> str:
+    without = "" if loop.restore_step is None else ", without --restore_step,"
+    return f"Start the same command again{without} to go on."
 
 
 def evaluate_run(config: TrainConfig) -> dict[str, float]:
@@ -193,15 +222,17 @@ def evaluate_run(config: TrainConfig) -> dict[str, float]:
         InputError: where `model_dir` holds no run of this config, or no checkpoint.
     """
     directory = ModelDir(config.loop.model_dir or "")
+    strategy = make_strategy(config)
+    config = settled(config, strategy)
     changed = differences(directory.read_config(), config)
     if changed:
         raise InputError(f"`model_dir` {directory.path!r} was written with another configuration: {sorted(changed)}.")
-    strategy = make_strategy(config)
     source = load_source(config)
     plan = make_plan(config, source)
     with strategy.scope():
         model = build_model(config, source, plan)
-    step = Checkpoints(directory.checkpoints, every_steps=plan.steps, last_step=plan.steps).restore(model)
+    checkpoints = Checkpoints(directory.checkpoints, every_steps=plan.steps, last_step=plan.steps)
+    step = checkpoints.restore(model, config.loop.restore_step)
     if not step:
         raise InputError(f"`model_dir` must hold a checkpoint. Received: {directory.path!r}.")
     monitor = make_monitor(config, source, plan)
@@ -229,6 +260,7 @@ def batches(
 def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     """The strategy of a run; the global batch must divide over its replicas."""
     loop, strategy = config.loop, distribute.strategy_of(config.loop)
+    distribute.check_alike(strategy, _shared_settings(config), "flags and version", loop.cluster_timeout)
     check_batch(config, strategy.num_replicas_in_sync)
     if loop.steps_per_execution > 1 and not distribute.loops(strategy):
         raise InputError(
@@ -239,10 +271,41 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     return strategy
 
 
+_ALIKE = ("checkpoint_epochs", "checkpoint_steps", "restore_step", "steps_per_execution", "deterministic", "checkpoint",
+          "num_virtual_replicas")  # fmt: skip
+"""What a resumed run may change, but not one worker alone: when all save together, from what, and how they compute."""
+
+
+def _shared_settings(config: Checked) -> dict[str, Any]:
+    """What all workers of a run must have alike: the settings that decide what is learned and when, and the versions."""
+
+    def settings(part: Checked) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name)
+            if dataclasses.is_dataclass(value):
+                inner = settings(value)
+                found |= {f"{field.name}.{name}" if name in found else name: setting for name, setting in inner.items()}
+            elif not field.metadata.get("may_change") or field.name in _ALIKE:
+                found[field.name] = value
+        return found
+
+    versions = {"tfcontrastive": tfcontrastive.__version__, "tensorflow": tf.__version__, "keras": keras.__version__}
+    return {**settings(config), **{f"version of {name}": version for name, version in versions.items()}}
+
+
+def check_same_data(config: TrainConfig, source: data.Source, plan: Plan, strategy: tf.distribute.Strategy) -> None:
+    """All workers of a run must have found the same images, by their numbers."""
+    facts = {"images": plan.num_examples, "classes": source.num_classes, "channels": source.channels, "steps": plan.steps}
+    distribute.check_alike(strategy, facts, "data", config.loop.cluster_timeout)
+
+
 def claim(directory: ModelDir, config: TrainConfig, strategy: tf.distribute.Strategy, **how: bool) -> None:
     """The chief claims a run's directory; no worker looks for checkpoints there before."""
     if distribute.is_chief():
         directory.claim(config, **how)
+        directory.sweep()
+        sweep(directory.checkpoints)
     distribute.agree(strategy, 0)
 
 
@@ -281,6 +344,29 @@ def make_plan(config: TrainConfig, source: data.Source) -> Plan:
             f"Received: train_batch_size={config.loop.train_batch_size}."
         )
     return Plan.make(config, num_examples)
+
+
+def settled(
+    config: Any,
+    strategy: tf.distribute.Strategy,
+    plan: Plan | None = None,
+    *,
+    anew: bool = False,
+    first_gammas: bool = True,
+) -> Any:
+    """The config with what it leaves open decided: as in the run that `model_dir` holds, unless it begins anew.
+
+    Args:
+        config: a `TrainConfig`, or one with its fields.
+        strategy, plan: of the run; without a plan `model_dir` must hold a run.
+        anew: what `model_dir` holds is moved aside.
+        first_gammas: decide `zero_init_residual` too; False where the first weights are another encoder's.
+    """
+    directory = ModelDir(config.loop.model_dir or "")
+    goes_on = plan is None or (config.loop.model_dir is not None and not anew and storage.exists(directory.config))
+    stored = directory.read_config() if goes_on else None
+    config = resolved(config, strategy, None if stored is None else stored["mixed_precision"])
+    return with_first_gammas(config, plan, stored) if first_gammas else config
 
 
 def first_model(

@@ -134,8 +134,9 @@ def test_other_channels_keep_to_brightness_and_contrast_and_say_so_once(form, ch
     draws = jitter._draw(seeds(4), limits, 1.0, 0.0, False)
     expected = ops.contrast(ops.brightness(images, draws.brightness), draws.contrast)
     np.testing.assert_allclose(out, expected, atol=1e-5)
+    count = {1: "1 channel", 5: "5 channels"}[channels]
     assert [record.getMessage() for record in caplog.records] == [
-        f"Images have {channels} channels, not 3: saturation, hue and grayscale are skipped."
+        f"The images have {count}: saturation, hue and grayscale, which need 3, are skipped."
     ]
 
 

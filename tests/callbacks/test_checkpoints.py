@@ -1,4 +1,4 @@
-"""When checkpoints are written, by whom, and what is in them."""
+"""When checkpoints are written, by whom, what is in them, and what is said of those that are not whole."""
 
 import json
 import os
@@ -7,8 +7,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tfcontrastive.callbacks import Checkpoints
+from tfcontrastive.callbacks import Checkpoints, checkpoints
+from tfcontrastive.callbacks.checkpoint_files import move_newer_aside, steps_in, sweep
 from tfcontrastive.callbacks.checkpoints import checkpoint_of, newest_step, restore
 from tfcontrastive.config import InputError
 
@@ -43,6 +46,30 @@ def test_every_so_many_steps_and_the_last(every_steps, steps_per_execution, expe
     assert fit(tmp_path, every_steps=every_steps, steps_per_execution=steps_per_execution) == expected
 
 
+def test_an_epoch_that_is_resumed_ends_with_the_metrics_of_all_its_steps(tmp_path):
+    def trained(directory, stop=None):
+        class Stop(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                if int(self.model.optimizer.iterations) == stop:
+                    raise Killed
+
+        made = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")])
+        made.compile("sgd", "mse")
+        checkpoints = Checkpoints(str(directory), every_steps=2, last_step=2 * STEPS, epoch_steps=STEPS)
+        step = checkpoints.restore(made)
+        rows = np.arange(2.0 * STEPS).reshape(STEPS, 2) / 8, np.ones((STEPS, 1))
+        epoch, inside = divmod(step, STEPS)
+        data = tf.data.Dataset.from_tensor_slices(rows).batch(1).repeat().skip(inside)
+        found = made.fit(data, initial_epoch=epoch, epochs=2 if not inside else epoch + 1, verbose=0, shuffle=False,
+                         steps_per_epoch=STEPS - inside, callbacks=[checkpoints, Stop()])  # fmt: skip
+        return found.history["loss"]
+
+    expected = trained(tmp_path / "straight")
+    with pytest.raises(Killed):
+        trained(tmp_path / "killed", stop=7)
+    assert trained(tmp_path / "killed") == expected[1:]
+
+
 def test_the_newest_ones_are_kept(tmp_path):
     assert fit(tmp_path, keep=2) == [6, 8]
 
@@ -58,12 +85,14 @@ def test_only_the_chief_leaves_checkpoints(tmp_path, monkeypatch):
     assert fit(tmp_path) == []
 
 
-def test_metrics_are_no_part_of_a_checkpoint_and_the_optimizer_is(tmp_path):
+def test_a_checkpoint_holds_the_model_its_optimizer_and_sums_of_metrics(tmp_path):
     trained = model()
     trained.fit(np.ones((STEPS, 2)), np.ones((STEPS, 1)), verbose=0)
     names = [name for name, _ in tf.train.list_variables(checkpoint_of(trained).save(str(tmp_path / "step")))]
     saved = [name for name in names if name.startswith(("model", "optimizer"))]
     assert len(saved) == len(trained.weights) + len(trained.optimizer.variables)
+    sums = [name for name in names if name.startswith("epoch_sum_loss")]
+    assert len(sums) == len(trained.metrics[0].variables)
 
 
 @pytest.mark.parametrize(("saved", "restored"), [(1, 2), (2, 1)])
@@ -104,9 +133,126 @@ def test_checkpoints_are_found_without_their_list(tmp_path):
     assert go_on(str(tmp_path)) == 12
 
 
+def damage(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
 @pytest.mark.parametrize("file", ["step-8.index", "step-8.data-00000-of-00001"])
-def test_a_damaged_checkpoint_is_refused_with_what_to_do(file, tmp_path):
+def test_a_damaged_checkpoint_is_refused_and_the_newest_whole_one_named(file, tmp_path):
     fit(tmp_path)
-    os.truncate(tmp_path / file, (tmp_path / file).stat().st_size // 2)
-    with pytest.raises(InputError, match=r"must be whole.*step-8.*Delete its files"):
+    damage(tmp_path / file)
+    damage(tmp_path / "step-6.data-00000-of-00001")
+    with pytest.raises(InputError, match=r"must be whole.*step-8.*newest whole one is of step 4.*--restore_step=4") as error:
         go_on(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_where_none_is_whole_a_new_start_is_advised(tmp_path):
+    fit(tmp_path, every_steps=100)
+    damage(tmp_path / "step-8.index")
+    with pytest.raises(InputError, match=r"No earlier one is.*--overwrite"):
+        go_on(str(tmp_path))
+
+
+def test_a_run_goes_on_from_an_older_checkpoint_and_keeps_newer_ones_aside(tmp_path):
+    directory, history = tmp_path / "checkpoints", tmp_path / "metrics.jsonl"
+    directory.mkdir()
+    fit(directory)
+    history.write_text("{}")
+    trained = model()
+    assert Checkpoints(str(directory), every_steps=1, last_step=9).restore(trained, 4) == 4
+    assert int(trained.optimizer.iterations) == 4
+    move_newer_aside(str(directory), 4, str(history))
+    assert (steps_in(str(directory)), steps_in(f"{directory}.1")) == ([2, 4], [6, 8])
+    assert (newest_step(str(directory)), go_on(str(directory)), go_on(f"{directory}.1")) == (4, 4, 8)
+    assert (tmp_path / "checkpoints.1" / "metrics.jsonl").read_text() == history.read_text()
+
+
+def test_a_step_without_a_checkpoint_cannot_be_gone_back_to(tmp_path):
+    fit(tmp_path)
+    with pytest.raises(InputError, match=r"`restore_step` must be the step of a checkpoint: 2, 4, 6, 8. Received: .*=5"):
+        Checkpoints(str(tmp_path), every_steps=1, last_step=9).restore(model(), 5)
+
+
+def test_what_is_not_finite_is_not_saved(tmp_path):
+    class Ruin(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 6:
+                self.model.weights[0].assign([[np.inf], [0]])
+
+    with pytest.raises(InputError, match=r"must be finite.*at step 6.*not saved.*--restore_step=4"):
+        fit(tmp_path, Ruin())
+    assert newest_step(str(tmp_path)) == 4
+
+
+def test_a_checkpoint_that_is_not_finite_is_refused_and_the_last_good_one_named(tmp_path):
+    fit(tmp_path)
+    ruined = model()
+    ruined.weights[0].assign([[np.nan], [0]])
+    ruined.optimizer.iterations.assign(8)
+    manager = tf.train.CheckpointManager(checkpoint_of(ruined), str(tmp_path), max_to_keep=9, checkpoint_name="step")
+    for step in (6, 8):
+        manager.save(checkpoint_number=step)
+    with pytest.raises(InputError, match=r"must hold finite numbers.*step-8.*--restore_step=4"):
+        go_on(str(tmp_path))
+
+
+def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path):
+    fit(tmp_path, every_steps=4)
+    kept = sorted(os.listdir(tmp_path))
+    (tmp_path / "step-10_temp").mkdir()
+    (tmp_path / "step-10_temp" / "part-00000-of-00001.data-00000-of-00001").write_text("half")
+    (tmp_path / "checkpoint.tmp0b7e").write_text("half")
+    (tmp_path / "step-3.data-00000-of-00001").write_text("its index is gone")
+    (tmp_path / "step-12_temp").mkdir()
+    (tmp_path / "notes_temp").mkdir()
+    with open(tmp_path / "step-12_temp" / "part", "w"):  # a live process writes here
+        sweep(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, "step-12_temp", "notes_temp"])
+    assert go_on(str(tmp_path)) == 8
+
+
+def test_a_checkpoint_without_sums_of_metrics_or_with_others_is_restored(tmp_path):
+    saved = model()
+    named = {name: variable.value for name, variable in checkpoints._kept(saved).items()}
+    for number, others in enumerate(({}, {"epoch_sum_gone_0": tf.Variable(3.0)})):
+        path = tf.train.Checkpoint(**named, **others).save(str(tmp_path / f"{number}"))
+        assert set(restore(path, model())) == set(others)
+
+
+FILES = ("step-8.index", "step-8.data-00000-of-00001", "checkpoint")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The files of a run's checkpoints, and the weights of each step."""
+    directory = tmp_path_factory.mktemp("whole")
+    weights = {0: None}
+
+    class Keep(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            weights[int(self.model.optimizer.iterations)] = [np.array(value) for value in self.model.weights]
+
+    fit(directory, Keep())
+    return {path.name: path.read_bytes() for path in directory.iterdir()}, weights
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(FILES), place=st.integers(0, 10**6), bit=st.none() | st.integers(0, 7))
+def test_a_bit_that_flips_or_a_file_cut_short_is_told_of_or_does_not_matter(whole, tmp_path, name, place, bit):
+    files, weights = whole
+    content = bytearray(files[name])
+    place %= len(content)
+    if bit is None:
+        content = content[:place]
+    else:
+        content[place] ^= 1 << bit
+    for path, held in {**files, name: bytes(content)}.items():
+        (tmp_path / path).write_bytes(held)
+    restored = model()
+    try:
+        step = Checkpoints(str(tmp_path), every_steps=1, last_step=9).restore(restored)
+    except InputError:
+        return
+    for value, expected in zip(restored.weights, weights[step], strict=True):
+        np.testing.assert_array_equal(value, expected)

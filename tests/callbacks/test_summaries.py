@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tensorboard.compat.proto import event_pb2
 
 from tfcontrastive.callbacks import Summaries
@@ -65,3 +67,34 @@ def test_a_resumed_run_keeps_the_lines_up_to_its_step_and_the_seconds_before(tmp
 def test_a_line_that_a_kill_cut_short_is_left_out(cut, tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 4}\n' + cut)
     assert read_history(str(tmp_path / "metrics.jsonl")) == [{"step": 4}]
+
+
+BAD = [b"", b"\0\0\0\0", b'{"step": 6, "sec', b"[1]", b"7", b'{"step": "8"}', b"\xff\xfe", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_is_no_record_is_left_out_told_of_and_kept_aside(bad, tmp_path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    lines = [b'{"step": 4, "seconds": 2.0}', bad, b'{"step": 8}']
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    assert [line["step"] for line in read_history(str(path))] == [4, 8]
+    assert "1 of its lines are no records and are left out: 2." in caplog.text
+    _, history = fit(tmp_path, first_step=8)
+    assert [line["step"] for line in history] == [4, 8, 12]
+    assert (tmp_path / "metrics.jsonl.1").read_bytes().split(b"\n")[:3] == lines
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 10**6), bit=st.none() | st.integers(0, 7))
+def test_a_history_with_any_bit_flipped_or_cut_anywhere_is_read(tmp_path, place, bit):
+    content = bytearray(b"".join(b'{"step": %d, "epoch": 1, "seconds": %d.5}\n' % (step, step) for step in (4, 8, 12)))
+    place %= len(content)
+    if bit is None:
+        content = content[:place]
+    else:
+        content[place] ^= 1 << bit
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    history = str(tmp_path / "metrics.jsonl")
+    summaries = Summaries(str(tmp_path / "logs"), history, batch_size=1, every_steps=0, first_step=12)
+    assert np.isfinite(summaries.seconds())
+    assert len(read_history(history)) >= (1 if bit is not None else 0)  # a line break that is lost joins two lines

@@ -31,6 +31,7 @@ def words(dataset: str, model_dir: pathlib.Path, **flags: object) -> list[str]:
         "train_steps": 4,
         "warmup_epochs": 1,
         "proj_out_dim": 8,
+        "mixed_precision": "float32",
         **flags,
     }
     return ["train", *(f"--{name}={value}" for name, value in chosen.items())]

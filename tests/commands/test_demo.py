@@ -1,6 +1,7 @@
 """The demo, end to end, on fewer images and for fewer epochs: one run that all tests here look at."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -72,3 +73,23 @@ def test_started_again_it_only_measures(demo, metrics):
     assert (demo / "checkpoints" / "checkpoint").read_bytes() == before
     again = json.loads((demo / "metrics.json").read_text())
     assert again["trained"]["knn_top1"] == metrics["trained"]["knn_top1"]
+
+
+def test_the_minutes_set_the_length_which_a_second_start_keeps(tmp_path, monkeypatch):
+    from tfcontrastive import demo as module
+    from tfcontrastive.commands.demo import demo_config
+    from tfcontrastive.model_dir import ModelDir
+    from tfcontrastive.pace import Pace
+
+    config, said = demo_config(str(tmp_path / "run")), []
+    directory = ModelDir(config.loop.model_dir)
+    monkeypatch.setattr(module, "measure_pace", lambda config: (config, Pace(10.0, 0.2)))
+    start = time.monotonic()
+    fast = module.fit_into(6, config, directory, start, overwrite=False, say=said.append)
+    assert 400 < fast.loop.train_steps < 800  # of 0.2 s, beside 0.75 of that for the rest, in what is left of 360 s
+    assert fast.optimizer.warmup_epochs <= fast.loop.train_steps * 128 / 10_000 / 10 + 0.01
+    directory.claim(fast)
+    monkeypatch.setattr(module, "measure_pace", lambda config: (config, Pace(10.0, 0.01)))
+    again = module.fit_into(12, config, directory, start, overwrite=False, say=said.append)
+    assert again == fast
+    assert module.fit_into(6, config, directory, start, overwrite=True, say=said.append).loop.train_steps > 5000

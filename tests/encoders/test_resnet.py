@@ -64,10 +64,23 @@ def test_first_kernels_have_the_variance_of_their_inputs():
         assert kernel.std() == pytest.approx(np.prod(kernel.shape[:3]) ** -0.5, rel=0.02)
 
 
-def test_blocks_begin_as_their_shortcuts():
-    encoder = ResNet(**TINY)
-    zeros = [name for name in encoder.layer_order if not np.any(getattr(encoder.get_layer(name), "gamma", 1))]
-    assert zeros == [f"block_group{group}_block{block}_norm2" for group in range(1, 5) for block in (1, 2)]
+def zero_gammas(encoder):
+    return [name for name in encoder.layer_order if not np.any(getattr(encoder.get_layer(name), "gamma", 1))]
+
+
+@pytest.mark.parametrize(("options", "last"), [({}, "norm2"), ({"norm": "group"}, "norm2"), ({"depth": 50}, "norm3")])
+def test_blocks_begin_as_their_shortcuts(options, last):
+    encoder = ResNet(**TINY | options)
+    sizes = (3, 4, 6, 3) if last == "norm3" else (2, 2, 2, 2)
+    blocks = [(group + 1, block + 1) for group, size in enumerate(sizes) for block in range(size)]
+    assert zero_gammas(encoder) == [f"block_group{group}_block{block}_{last}" for group, block in blocks]
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "group"}, {"depth": 50}])
+def test_blocks_may_begin_with_open_branches(options):
+    encoder = ResNet(**TINY | options, zero_init_residual=False)
+    assert zero_gammas(encoder) == []
+    assert zero_gammas(type(encoder).from_config(encoder.get_config())) == []
 
 
 @pytest.mark.parametrize("channels", [1, 5])
@@ -172,6 +185,7 @@ def test_replicas_share_statistics(two_replicas):
         ({"sk_ratio": -0.1}, r"`sk_ratio` must be in \[0, 1\]. Received: sk_ratio=-0.1"),
         ({"stem": "tiny"}, "`stem` must be one of"),
         ({"norm": "layer"}, "`norm` must be one of"),
+        ({"zero_init_residual": None}, "`zero_init_residual` must be one of"),
         ({"input_shape": (32, 32, None)}, "`input_shape` must be"),
     ],
 )

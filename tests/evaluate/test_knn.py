@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfcontrastive.config import InputError
-from tfcontrastive.evaluate import accuracies, knn, knn_scores, nearest_neighbours
+from tfcontrastive.evaluate import KNN, LabelledFeatures, accuracies, knn, knn_scores, nearest_neighbours
 
 
 def slow_similarities(queries, memory):
@@ -79,6 +79,24 @@ def test_k_is_clipped_to_the_memory(toy):
     train, train_labels, features, labels = toy
     few = knn(train, train_labels, features, labels, num_classes=4, k=90)
     assert knn(train, train_labels, features, labels, num_classes=4, k=100_000) == few
+
+
+def test_no_class_is_outvoted_by_number_alone(caplog):
+    """A class of few images: with all of the larger one voting it could never win."""
+    train = np.concatenate([np.tile([[1.0, 0.1]], [40, 1]), np.tile([[1.0, 0.0]], [5, 1])])
+    labels = np.repeat([0, 1], [40, 5])
+    features = LabelledFeatures(train, labels, np.array([[1.0, 0.0]]), np.array([1]), num_classes=2)
+    with caplog.at_level("INFO"):
+        values = KNN(k=200).measure(features)
+    assert (values["knn_top1"], values["knn_k"]) == (1.0, 5)
+    assert "k=5 in place of 200, as the smallest class has no more training images" in caplog.text
+    assert knn(*features.arrays(), num_classes=2, k=200)["knn_top1"] == 0.0
+
+
+def test_k_stays_where_the_classes_are_large_enough(toy, caplog):
+    values = KNN(k=7).measure(LabelledFeatures(*toy, num_classes=4))
+    assert values == {**knn(*toy, num_classes=4, k=7), "knn_k": 7.0}
+    assert not caplog.text
 
 
 def test_a_class_without_a_vote_is_not_among_the_top_5():

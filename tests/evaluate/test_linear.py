@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from tfcontrastive.config import InputError
 from tfcontrastive.evaluate import linear, linear_scores
-from tfcontrastive.evaluate.linear import _held_out
+from tfcontrastive.evaluate.linear import PENALTIES, _held_out
 
 
 def clusters(count, seed, noise=0.1, classes=3):
@@ -44,6 +45,20 @@ def test_the_fit_is_the_minimum_of_the_documented_objective():
     p = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     gradient = x.T @ (p - np.eye(3)[labels]) / 60 + penalty * weights[:3]
     np.testing.assert_allclose(gradient, 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("penalty", [PENALTIES[0], PENALTIES[-1], 1e-5])
+def test_the_logits_are_those_of_newtons_method(penalty):
+    rng = np.random.default_rng(0)
+    labels = np.arange(400) % 5
+    train = np.eye(5)[labels] @ rng.normal(size=(5, 12)) + 2 * rng.normal(size=(400, 12))
+    features = rng.normal(size=(50, 12))
+    scores, _ = linear_scores(train, labels, features, num_classes=5, penalties=[penalty], max_iter=5000)
+    mean, std = train.mean(0), train.std(0)
+    exact = LogisticRegression(C=1 / (penalty * 400), solver="newton-cholesky", tol=1e-10)
+    expected = exact.fit((train - mean) / std, labels).decision_function((features - mean) / std)
+    centered = scores - scores.mean(1, keepdims=True)
+    np.testing.assert_allclose(centered, expected - expected.mean(1, keepdims=True), atol=1e-3 * np.abs(expected).max())
 
 
 def test_two_classes_have_logits_as_more_have():

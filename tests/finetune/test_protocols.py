@@ -9,9 +9,10 @@ from PIL import Image
 from tests.finetune.test_finetune import fails
 from tfcontrastive import data
 from tfcontrastive.commands.main import main
+from tfcontrastive.protocol_settings import FINETUNE
 from tfcontrastive.trained import load_trained
 from tfcontrastive.tuning import Curve, Semi, Transfer
-from tfcontrastive.tuning.tasks import FINETUNE, TASKS
+from tfcontrastive.tuning.tasks import TASKS
 
 
 def words(protocol, **flags):

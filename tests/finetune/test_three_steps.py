@@ -31,7 +31,7 @@ def test_a_student_half_as_wide_learns_more_from_its_teacher_than_from_the_label
 
     def loop(name, steps, batch, kind=RunConfig, **options):
         return kind(
-            model_dir=str(tmp_path / name), train_batch_size=batch, train_steps=steps, mixed_precision="bfloat16",
+            model_dir=str(tmp_path / name), train_batch_size=batch, train_steps=steps,
             checkpoint_steps=1000, eval_batch_size=500, **options,
         )  # fmt: skip
 

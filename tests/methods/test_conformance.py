@@ -98,10 +98,11 @@ def test_bfloat16_learns_as_float32_does(case, alone):
     losses = []
     for model in (full, half):
         model.optimizer.learning_rate = 0.01
-        losses.append(fit(model, batches(20)))
+        losses.append(fit(model, batches(10)))
     assert np.all(np.isfinite(losses))
-    # Their mean: a single step's loss, on 16 images, is more the batch's than the run's.
-    np.testing.assert_allclose(np.mean(losses[1]), np.mean(losses[0]), rtol=0.02)
+    # Their mean: a single step's loss, on 16 images, is more the batch's than the run's. Ten steps: after more of them
+    # runs that differ by rounding have parted for reasons of their own.
+    np.testing.assert_allclose(np.mean(losses[1]), np.mean(losses[0]), rtol=0.01)
 
 
 @pytest.mark.parametrize("case", ONE_EACH)

@@ -25,7 +25,8 @@ def run_config(seed=7, **changes):
         "method_config": BYOLConfig(hidden_dim=6, proj_out_dim=4),
         "data": DataConfig(image_size=8),
         "augmentation": AugmentConfig(augmentation="moco_v2", color_jitter_strength=0.5),
-        "encoder": EncoderConfig(resnet_depth=18, width_multiplier=0.0625, global_bn=False, batch_norm_decay=0.8),
+        "encoder": EncoderConfig(resnet_depth=18, width_multiplier=0.0625, global_bn=False, batch_norm_decay=0.8,
+                                 zero_init_residual=False),
         "optimizer": OptimizerConfig(
             optimizer="momentum", learning_rate=0.7, momentum=0.6, weight_decay=0.01, clip_norm=2.5, nesterov=False,
             decay_all_weights=True, warmup_epochs=1.0,
@@ -49,7 +50,8 @@ def test_the_method_gets_its_settings(model):
     assert (model.micro_batch_size, model.gradient_accumulation_steps) == (4, 2)
     assert (model.config, model.augmentation) == (config.method_config, config.augmentation)
     assert model.head_options == {"global_bn": False, "batch_norm_decay": 0.8, "dtype": "float32"}
-    expected = {"depth": 18, "width_multiplier": 0.0625, "global_bn": False, "batch_norm_decay": 0.8}
+    expected = {"depth": 18, "width_multiplier": 0.0625, "global_bn": False, "batch_norm_decay": 0.8,
+                "zero_init_residual": False}  # fmt: skip
     assert expected.items() <= model.encoder.get_config().items()
 
 

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from tfcontrastive import data
 from tfcontrastive.tuning.multilabel import SigmoidCrossEntropy, linear_scores, map11, voc_labels
@@ -16,6 +19,23 @@ def slow_average_precision(scores, labels):
         found = np.sum(labels[chosen] == 1)
         points.append((found / np.sum(labels == 1), found / max(np.sum(chosen), 1)))
     return np.mean([max([p for r, p in points if r >= level - 1e-9], default=0.0) for level in np.arange(11) / 10])
+
+
+@pytest.mark.parametrize("negatives", [1, 2, 10])
+def test_a_positive_below_all_negatives_has_its_own_precision_at_every_recall(negatives):
+    scores = np.linspace(0.9, 0.1, negatives + 1)[:, None]
+    labels = np.array([[0]] * negatives + [[1]])
+    assert map11(scores, labels) == pytest.approx(1 / (negatives + 1))
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), count=st.integers(1, 30), classes=st.integers(1, 3))
+def test_map_is_that_of_a_loop_over_thresholds(data, count, classes):
+    labels = data.draw(arrays(np.int8, (count, classes), elements=st.integers(-1, 1)))
+    labels[0] = 1
+    scores = data.draw(arrays(np.float64, (count, classes), elements=st.integers(-5, 5)))  # with ties
+    expected = np.mean([slow_average_precision(scores[:, c], labels[:, c]) for c in range(classes)])
+    assert map11(scores, labels) == pytest.approx(expected)
 
 
 def test_map_is_the_11_point_one_and_difficult_images_count_neither_way():

@@ -16,6 +16,7 @@ import pytest
 
 from tests.commands.runs import words, write_images
 from tests.workers.command import run
+from tfcontrastive.callbacks.checkpoints import newest_step
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.model_dir import ModelDir
 
@@ -95,6 +96,35 @@ def test_two_workers_learn_what_one_process_does(case, runs):
     alone, workers = runs(case)
     for worker in workers:
         assert_same(worker, alone)
+
+
+def test_workers_with_other_flags_all_end_with_one_line_that_names_them(dataset, tmp_path):
+    commands = [train(dataset, tmp_path / "run", "simclr", strategy="multi_worker", temperature=t) for t in (0.1, 0.2)]
+    processes, addresses = start([["tfcontrastive.commands.main", *command] for command in commands])
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 2, errors
+        (line,) = (line for line in errors.splitlines() if line.startswith("tfcontrastive: "))
+        assert f"temperature=0.1 on worker 0 ({addresses[0]}); temperature=0.2 on worker 1 ({addresses[1]})" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_to_one_worker_ends_all_at_one_step_and_all_resume(dataset, runs, tmp_path):
+    directory = tmp_path / "run"
+    command = train(dataset, directory, "simclr", strategy="multi_worker")
+    processes, _ = start([["tfcontrastive.commands.main", *command]] * 2)
+    while not list((directory / "checkpoints").glob("step-4.index")):
+        assert [process.poll() for process in processes] == [None, None]
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGTERM)
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 143, errors
+        assert f"stopped by SIGTERM: step {newest_step(str(directory / 'checkpoints'))} is saved" in errors
+    outputs = [tmp_path / f"{index}.npz" for index in range(2)]
+    finish(start([["tests.workers.command", output, *command] for output in outputs])[0])
+    for output in outputs:
+        assert_same((dict(np.load(output)), losses(directory)), runs("simclr")[0])
 
 
 def test_the_queue_is_the_same_on_every_worker(runs):

@@ -15,7 +15,8 @@ def gaussian_blur(images: tf.Tensor, sigma: tf.Tensor, kernel_size: int) -> tf.T
 
     `out = K(sigma_b) * image`, `K(d) = exp(-d^2 / (2 sigma^2)) / sum`, for `|d| <= kernel_size // 2` along each axis.
     An even kernel size is taken one larger. Beyond the border the image counts as zero, as in google-research/simclr
-    (a SAME convolution), so the border darkens. `sigma = 0` leaves an image exactly as it is.
+    (a SAME convolution), so the border darkens; Pillow repeats its last pixels. `sigma = 0` leaves an image exactly as
+    it is.
 
     Args:
         images: float `[B, H, W, C]`, static H, W and C.

@@ -47,6 +47,8 @@ def contrast(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 def saturation(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """Multiplies the S of HSV and clips it to [0, 1], as `tf.image.adjust_saturation` with one factor per image.
 
+    (torchvision blends the image with its gray one instead.)
+
     Args:
         images: float `[B, H, W, 3]` in [0, 1].
         factor: float `[B]`, >= 0; 1 changes nothing, 0 leaves V.

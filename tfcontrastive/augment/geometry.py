@@ -87,7 +87,7 @@ def crop_and_resize(
     `out_b = R_b @ image_b @ C_b^T` with a sparse `R_b` `[size, H]` and `C_b` `[size, W]` per image, whose rows hold the
     four weights of the Keys kernel (a = -1/2, half-pixel centers, no antialiasing, taps outside the box dropped and the
     rest renormalised). Equal to `tf.image.resize(crop, size, "bicubic")` up to rounding, then clipped to [0, 1], as the
-    kernel overshoots at edges.
+    kernel overshoots at edges. Pillow, and torchvision on its images, antialias where a crop shrinks.
 
     Args:
         images: `[B, H, W, C]`, uint8 or float in [0, 1], static H, W and C.

@@ -197,4 +197,5 @@ def _affine(images: tf.Tensor, matrix: tf.Tensor, shift: tf.Tensor) -> tf.Tensor
 
 @functools.cache
 def _say_skipped(channels: int) -> None:  # once for each number of channels
-    logging.info("Images have %d channels, not 3: saturation, hue and grayscale are skipped.", channels)
+    count = "1 channel" if channels == 1 else f"{channels} channels"
+    logging.info("The images have %s: saturation, hue and grayscale, which need 3, are skipped.", count)

@@ -78,8 +78,17 @@ def policy(
 ) -> Policy:
     """The augmentation policy of that name.
 
-    MoCo's own crops draw the area uniformly, resize bilinearly and blur without a limit on the kernel; all policies
-    here crop, resize and blur as SimCLR's. "crop" crops and flips only; "none" shows the whole image as it is.
+    The ranges and probabilities are each paper's, the ops those of google-research/simclr (TensorFlow's) for all. The code
+    of MoCo, Barlow Twins, SupCon and instance discrimination has torchvision's on Pillow's images, which differ:
+
+    - crops: the area is drawn uniformly and resized with antialiasing (bilinearly, but for Barlow Twins), here without it
+      and bicubically;
+    - contrast: about the mean of the gray image, here about each channel's own;
+    - saturation: a blend with the gray image, here a factor on the S of HSV (with "fused" on the color axes of YIQ);
+    - blur: pixels beyond the border repeat the last one, here they are zero and the border darkens; the kernel is as
+      long as sigma asks for, here a tenth of the image.
+
+    "crop" crops and flips only; "none" shows the whole image as it is.
 
     Args:
         name: one of `POLICIES`.

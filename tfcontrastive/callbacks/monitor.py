@@ -25,7 +25,7 @@ class Monitor(keras.callbacks.Callback):
         num_classes: None for unlabelled data.
         every_epochs: 0: only after the last one.
         last_step: the step at which the run ends.
-        k, temperature: of the kNN.
+        k, temperature: of the kNN; at most as many neighbours vote as the memory holds images of its smallest class.
         smallest_rank: an effective rank of the features below this is warned of.
     """
 
@@ -49,6 +49,7 @@ class Monitor(keras.callbacks.Callback):
         self.smallest_rank = smallest_rank
         self.latest: dict[str, float] = {}
         self._extract: evaluate.FeatureExtractor | None = None
+        self._fair_k: int | None = None  # the memory is always the same
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -80,8 +81,10 @@ class Monitor(keras.callbacks.Callback):
                 held_out.shape[1],
             )
         if self.num_classes is not None and self.queries is not None:
+            if self._fair_k is None:
+                self._fair_k = evaluate.fair_k(self.k, memory_labels)
             scores = evaluate.knn_scores(
-                memory, memory_labels, held_out, num_classes=self.num_classes, k=self.k, temperature=self.temperature
+                memory, memory_labels, held_out, num_classes=self.num_classes, k=self._fair_k, temperature=self.temperature
             )
             values["knn_top1"] = evaluate.top_k_accuracy(scores, labels, 1)
             values["knn_top5"] = evaluate.top_k_accuracy(scores, labels, 5)

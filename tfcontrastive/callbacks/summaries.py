@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from tfcontrastive import distribute, storage
 from tfcontrastive.callbacks.checkpoints import passes
@@ -38,8 +40,8 @@ class Summaries(keras.callbacks.Callback):
         self._step = first_step
         if self.chief:
             self.writer = tf.summary.create_file_writer(directory)
-            _drop_after(history, first_step)
-            self._seconds_before = max((line["seconds"] for line in read_history(history)), default=0.0)
+            kept = _drop_after(history, first_step)
+            self._seconds_before = max((line["seconds"] for line in kept if _is_number(line.get("seconds"))), default=0.0)
 
     def seconds(self) -> float:
         """How long the run has trained, in this process and those before it."""
@@ -90,15 +92,39 @@ class Summaries(keras.callbacks.Callback):
 
 
 def read_history(path: str) -> list[dict[str, float]]:
-    """The lines of `metrics.jsonl`, oldest first; a line that a kill cut short is left out."""
+    """The lines of `metrics.jsonl`, oldest first; a last line that a kill cut short is left out, and so are lines that are
+    no records, with a warning."""
     if not storage.exists(path):
         return []
-    return [json.loads(line) for line in storage.read_text(path).splitlines(keepends=True) if line.endswith("\n")]
+    *whole, _ = storage.read_bytes(path).split(b"\n")
+    records = [_record(line) for line in whole]
+    bad = [str(number) for number, record in enumerate(records, 1) if record is None]
+    if bad:
+        shown = ", ".join(bad[:10]) + (", ..." if len(bad) > 10 else "")
+        logging.warning("%s: %d of its lines are no records and are left out: %s.", path, len(bad), shown)
+    return [record for record in records if record is not None]
 
 
-def _drop_after(path: str, step: int) -> None:
-    kept = [line for line in read_history(path) if line["step"] <= step]
+def _record(line: bytes) -> dict[str, float] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and type(record.get("step")) is int else None
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _drop_after(path: str, step: int) -> list[dict[str, float]]:
+    """Drops the lines after a step, and what is no record; a file that held such things is kept aside."""
+    history = read_history(path)
+    kept = [line for line in history if line["step"] <= step]
+    if storage.exists(path) and storage.read_bytes(path).count(b"\n") != len(history):
+        tf.io.gfile.copy(path, storage.free_name(path))
     storage.write(path, "".join(json.dumps(line) + "\n" for line in kept))
+    return kept
 
 
 def _floats(logs: dict[str, Any] | None) -> dict[str, float]:

@@ -46,8 +46,8 @@ def run_classifier(
         print(help_text(title, base, values))
         return 0
     command_line.parse(command_line.expand(words), values)
-    config = with_encoder(base, values)
     show_own_messages()
+    config = with_encoder(base, values)
     idle = [name for name in ("variable_schema", *others) if name not in leaves(base) and values[name].present]
     if idle:
         logging.info("Without effect in a fine-tuning: %s.", ", ".join(f"--{name}" for name in idle))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 from absl import flags
@@ -12,8 +13,16 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError, TrainConfig
 from tfcontrastive.names import escaped, plain_console
+from tfcontrastive.stages import Stages
 
 RECIPE = "embedded_simclr"
+STAGES = (
+    "pre-training without labels",
+    "measuring raw pixels, the untrained encoder and the trained one",
+    "supervised training, for comparison",
+    "measuring the supervised encoder",
+    "SavedModel and report",
+)
 
 
 def run(words: Sequence[str]) -> int:
@@ -30,11 +39,16 @@ def run(words: Sequence[str]) -> int:
     if values["output_dir"].value is None:
         raise InputError("`output_dir` must be given: tfcontrastive demo --output_dir=demo_run.")
     given = {name: values[name].value for name in ("train_epochs", "train_split") if values[name].value is not None}
+    minutes = None if "train_epochs" in given else values["minutes"].value
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"`minutes` must be > 0. Received: minutes={minutes}.")
     config = demo_config(values["output_dir"].value, values["seed"].value, **given)
-    show_own_messages()
-    from tfcontrastive.demo import run_demo
+    start = time.monotonic()
+    with Stages(STAGES) as stages:
+        show_own_messages()
+        from tfcontrastive.demo import run_demo
 
-    metrics = run_demo(config, overwrite=values["overwrite"].value)
+        metrics = run_demo(config, minutes=minutes, overwrite=values["overwrite"].value, stages=stages, start=start)
     show(metrics, config.loop.model_dir)
     return 0
 
@@ -43,7 +57,8 @@ def demo_flags() -> flags.FlagValues:
     """The demo's own flags."""
     values = flags.FlagValues()
     flags.DEFINE_string("output_dir", None, "Where everything goes; a demo that was stopped goes on there.", values)
-    flags.DEFINE_integer("train_epochs", None, "Epochs of training; default: the recipe's.", flag_values=values)
+    flags.DEFINE_float("minutes", 6.0, "Time for everything; sets the length of the training.", flag_values=values)
+    flags.DEFINE_integer("train_epochs", None, "Epochs of training, whatever they take.", flag_values=values)
     flags.DEFINE_string("train_split", None, "Part of the images, such as train[:20%]; default: all.", values)
     flags.DEFINE_integer("seed", 0, "Seed of everything.", flag_values=values)
     flags.DEFINE_boolean("overwrite", False, "Move what is in output_dir aside and start anew.", values)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tfcontrastive.commands.classifier import run_classifier
+from tfcontrastive.finetune_config import DistillConfig
 
 TITLE = """tfcontrastive distill: train a student on what a teacher says of images without labels.
 
@@ -14,6 +16,18 @@ Without flags of an encoder the student has the teacher's architecture (self-dis
 
 def run(words: Sequence[str]) -> int:
     """Parses the words and distils."""
-    from tfcontrastive.distill import DistillConfig, distill, evaluate_distilled_run
+    return run_classifier(words, DistillConfig(), title=TITLE, train=train, evaluate=evaluate)
 
-    return run_classifier(words, DistillConfig(), title=TITLE, train=distill, evaluate=evaluate_distilled_run)
+
+def train(config: DistillConfig, **how: bool) -> Any:
+    """`distill`, which is imported only now."""
+    from tfcontrastive.distill import distill
+
+    return distill(config, **how)
+
+
+def evaluate(config: DistillConfig) -> dict[str, float]:
+    """`evaluate_distilled_run`, which is imported only now."""
+    from tfcontrastive.distill import evaluate_distilled_run
+
+    return evaluate_distilled_run(config)

@@ -44,7 +44,7 @@ def run(words: Sequence[str]) -> int:
     name = command_line.peek([word for word in words if word not in ("--help", "-h", "-help")], "protocol", "knn")
     from tfcontrastive import protocols
 
-    base = EvaluateConfig(protocol=name, evaluator=protocols.protocol_class(name)())
+    base = EvaluateConfig(protocol=name, evaluator=protocols.settings_class(name)())
     values = flags.FlagValues()
     flags.DEFINE_string("flagfile", None, "A file of flags, one a line.", values)
     flags.DEFINE_boolean("overwrite", False, "Move another encoder's output_dir aside and start anew.", values)
@@ -60,23 +60,25 @@ def run(words: Sequence[str]) -> int:
 
 def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
     """Loads the encoder and the images, runs the protocol, prints and writes its values."""
-    subject, evaluator = config.subject, config.evaluator
+    subject, settings = config.subject, config.evaluator
     if subject.output_dir is None:
         raise InputError("`output_dir` must be given: --output_dir=results.")
-    needs_dataset = getattr(evaluator, "needs_dataset", True)
+    needs_dataset = getattr(settings, "needs_dataset", True)
     if needs_dataset and subject.dataset is None:
         raise InputError("`dataset` must be given: --dataset=folder:photos, or a name of tensorflow-datasets.")
-    if hasattr(evaluator, "work_dir") and evaluator.work_dir is None:
-        evaluator = dataclasses.replace(evaluator, work_dir=f"{subject.output_dir.rstrip('/')}.runs")
+    if hasattr(settings, "work_dir") and settings.work_dir is None:
+        settings = dataclasses.replace(settings, work_dir=f"{subject.output_dir.rstrip('/')}.runs")
     seeds = parsed_seeds(subject.seeds)
     show_own_messages()
     import keras
 
-    from tfcontrastive import data, distribute
+    from tfcontrastive import data, distribute, protocols
     from tfcontrastive.evaluate import evaluate_seeds, mean_and_deviation
     from tfcontrastive.results import Result, Results, settings_of
     from tfcontrastive.trained import load_trained
 
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    evaluator = protocols.protocol_class(config.protocol)(**values)
     strategy = distribute.strategy_of(config.devices)
     source = None
     if subject.dataset is not None:
@@ -101,13 +103,13 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
             metrics = evaluator.run(trained, source)
     if not distribute.is_chief():
         return
-    settings = settings_of(evaluator)
+    told = settings_of(evaluator)
     if seeds:
-        settings.pop("seed")
+        told.pop("seed")
     result = Result(
         config.protocol,
         subject.dataset if needs_dataset else None,
-        settings,
+        told,
         metrics,
         deviations,
         {str(seed): values for seed, values in runs.items()},

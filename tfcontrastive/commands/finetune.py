@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tfcontrastive.commands.classifier import run_classifier
 from tfcontrastive.config import RunConfig, TrainConfig
+from tfcontrastive.finetune_config import FinetuneConfig
 
 TITLE = """tfcontrastive finetune: train a classifier from an encoder and labels.
 
@@ -15,16 +17,24 @@ Without --checkpoint and --saved_model it trains from scratch: the supervised ba
 
 def run(words: Sequence[str]) -> int:
     """Parses the words and fine-tunes."""
-    from tfcontrastive.finetune import FinetuneConfig, evaluate_classifier_run, finetune
-
-    return run_classifier(words, FinetuneConfig(), title=TITLE, train=finetune, evaluate=evaluate_classifier_run)
+    return run_classifier(words, FinetuneConfig(), title=TITLE, train=train, evaluate=evaluate)
 
 
 def run_as_train(words: Sequence[str], pretraining: TrainConfig) -> int:
     """`tfcontrastive train --train_mode=finetune`, with google-research/simclr's defaults and all of its flags."""
-    from tfcontrastive.finetune import FinetuneConfig, evaluate_classifier_run, finetune
-
     base = FinetuneConfig(ft_proj_selector=0, optimizer=pretraining.optimizer, loop=RunConfig())
-    return run_classifier(
-        words, base, title=TITLE, train=finetune, evaluate=evaluate_classifier_run, ignored=pretraining
-    )
+    return run_classifier(words, base, title=TITLE, train=train, evaluate=evaluate, ignored=pretraining)
+
+
+def train(config: FinetuneConfig, **how: bool) -> Any:
+    """`finetune`, which is imported only now."""
+    from tfcontrastive.finetune import finetune
+
+    return finetune(config, **how)
+
+
+def evaluate(config: FinetuneConfig) -> dict[str, float]:
+    """`evaluate_classifier_run`, which is imported only now."""
+    from tfcontrastive.finetune import evaluate_classifier_run
+
+    return evaluate_classifier_run(config)

@@ -16,8 +16,14 @@ import tfcontrastive
 
 
 def show_own_messages() -> None:
-    """absl's log goes to stderr as plain lines; information from other libraries is left out."""
+    """absl's log goes to stderr as plain lines; information from other libraries is left out.
+
+    The work begins here: TensorFlow is imported.
+    """
     from tfcontrastive import export, flags
+    from tfcontrastive.commands.main import import_tensorflow
+
+    import_tensorflow()
 
     homes = tuple(os.path.dirname(module.__file__) + os.sep for module in (tfcontrastive, flags, export))
     absl_flags.FLAGS.mark_as_parsed()  # else absl warns that its own flags were never looked at
@@ -32,12 +38,15 @@ def show_own_messages() -> None:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Holds back what is written to stderr inside, C++ included; shows it if the inside fails.
+    """Holds back what libraries write to stderr inside; shows it if the inside fails. Python's own words are not held.
 
     TensorFlow's libraries print while they are loaded, before any setting of theirs can keep them from it.
     """
     sys.stderr.flush()
     kept, inside = os.dup(2), tempfile.TemporaryFile()  # noqa: SIM115
+    before = sys.stderr
+    if getattr(before, "rich_proxied_file", before) is sys.__stderr__:  # else it does not end in descriptor 2
+        sys.stderr = os.fdopen(os.dup(kept), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     os.dup2(inside.fileno(), 2)
     try:
         yield
@@ -49,3 +58,6 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         inside.close()
+        if sys.stderr is not before:
+            sys.stderr.close()
+            sys.stderr = before

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from tfcontrastive import onednn, signals
 from tfcontrastive.config import ClusterError, InputError, unknown
 
 COMMANDS = {
@@ -26,6 +27,8 @@ COMMANDS = {
     "serve-check": "load an export in each of its consumers, and compare",
 }
 
+SERVING = ("embed", "search", "serve-check")  # run as a server would: with TensorFlow's own choice of kernels
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -34,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; default: the process's.
 
     Returns:
-        the exit code: 0; 2 for a mistake in what was given, 1 for a lost worker, both told in one line on stderr.
+        the exit code: 0; 2 for a mistake in what was given, 1 for a lost worker, 128 + its number for a signal to end, all
+        told in one line on stderr.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -50,12 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[0] not in COMMANDS:
             raise InputError(f"the command {unknown(words[0], COMMANDS)}")
-        import_tensorflow()
-        return importlib.import_module(_module(words[0])).run(words[1:]) or 0
+        if words[0] in SERVING:
+            onednn.leave_to_tensorflow()
+        with signals.handled(_stop, signals.STOP), signals.handled(lambda _: None, signals.SAVE if _trains(words) else ()):
+            return importlib.import_module(_module(words[0])).run(words[1:]) or 0
     except InputError as error:
         return _fail(str(error))
     except ClusterError as error:
         return _fail(str(error), code=1)
+    except signals.Stopped as stopped:
+        return _fail(str(stopped), code=stopped.code)
     except KeyboardInterrupt:
         return _fail("stopped. Start the same command again to go on from the last checkpoint.", code=130)
     except Exception as error:
@@ -93,7 +101,10 @@ def usage() -> str:
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without its start-up messages, unless the environment asks for them."""
+    """Imports TensorFlow without its start-up messages, unless the environment asks for them.
+
+    A command calls it once its flags are understood, so that help and mistakes do not wait for it.
+    """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
@@ -103,6 +114,15 @@ def import_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+
+
+def _trains(words: Sequence[str]) -> bool:
+    """Whether a command saves checkpoints: a signal to save, before or after its training, is then none to end."""
+    return words[0] in ("demo", "train", "finetune", "distill")
+
+
+def _stop(number: int) -> None:
+    raise signals.Stopped(number, f"stopped by {signals.name_of(number)}. Start the same command again to go on.")
 
 
 def _fail(message: str, code: int = 2) -> int:

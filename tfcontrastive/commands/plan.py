@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from absl import flags
 
 from tfcontrastive import flags as command_line
+from tfcontrastive.commands.main import import_tensorflow
+from tfcontrastive.commands.train import config_of, foreign_flags
 from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.hardware import HARDWARE, hardware_of
 
 TITLE = """tfcontrastive plan: what a run would take of memory, network and time, on any number of replicas.
 
@@ -18,16 +21,13 @@ Every flag of `tfcontrastive train` may be given too. Nothing is allocated or wr
 
 def run(words: Sequence[str]) -> int:
     """Parses the words and prints the plan."""
-    from tfcontrastive import methods
-    from tfcontrastive.commands.train import foreign_flags
-
     words = command_line.expand(words)
     values = plan_flags()
     if any(word in ("--help", "-h", "-help") for word in words):
         print(command_line.help_text(TITLE, {"Flags": values}))
         return 0
     name = command_line.peek(words, "method", "simclr")
-    base = TrainConfig(method=name, method_config=methods.method_class(name).Config())
+    base = TrainConfig(method=name, method_config=config_of(name))
     command_line.define(base, values)
     command_line.parse(words, values, foreign=foreign_flags(name))
     config = command_line.from_flags(base, values)
@@ -37,8 +37,6 @@ def run(words: Sequence[str]) -> int:
 
 def plan_flags() -> flags.FlagValues:
     """The command's own flags."""
-    from tfcontrastive.cost import HARDWARE
-
     values = flags.FlagValues()
     flags.DEFINE_string("recipe", None, "A packaged flag file; flags on the command line override it.", values)
     flags.DEFINE_string("flagfile", None, "A file of flags, one a line.", values)
@@ -50,16 +48,21 @@ def plan_flags() -> flags.FlagValues:
 
 def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -> str:
     """The plan as text."""
-    from tfcontrastive import cost
-    from tfcontrastive.builders import build_method
-    from tfcontrastive.plan import Plan
-    from tfcontrastive.train import check_batch
-
     for name, value in {"replicas": replicas, "channels": channels}.items():
         if value < 1:
             raise InputError(f"`{name}` must be >= 1. Received: {name}={value}.")
-    device = cost.hardware_of(hardware)
+    device = hardware_of(hardware)
+    import_tensorflow()
+    from tfcontrastive import cost
+    from tfcontrastive.builders import build_method
+    from tfcontrastive.plan import Plan
+    from tfcontrastive.precision import fastest, with_precision
+    from tfcontrastive.train import check_batch
+
     check_batch(config, replicas)
+    if config.loop.mixed_precision == "auto":
+        chosen = fastest().name if hardware == "cpu" else device.auto_precision  # `cpu` is this machine's
+        config = with_precision(config, chosen)
     loop = config.loop
     plan = Plan.make(config, num_examples=loop.train_batch_size)
     source = types.SimpleNamespace(num_classes=None, channels=channels)

@@ -11,8 +11,9 @@ from absl import flags
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.commands.main import import_tensorflow
 from tfcontrastive.commands.run_flags import run_flags
-from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.config import Checked, InputError, TrainConfig
 
 
 def run(words: Sequence[str]) -> int:
@@ -20,9 +21,7 @@ def run(words: Sequence[str]) -> int:
     words = command_line.expand(words)
     wants_help = any(word in ("--help", "-h", "-help") for word in words)
     name = command_line.peek([word for word in words if word not in ("--help", "-h", "-help")], "method", "simclr")
-    from tfcontrastive import methods
-
-    base = TrainConfig(method=name, method_config=methods.method_class(name).Config())
+    base = TrainConfig(method=name, method_config=config_of(name))
     if command_line.peek(words, "train_mode", "pretrain") == "finetune":
         from tfcontrastive.commands.finetune import run_as_train
 
@@ -67,11 +66,20 @@ def run(words: Sequence[str]) -> int:
             directory.saved_model,
             image_size=config.data.image_size,
             preprocessing=Preprocessing.named(config.encoder.preprocessing),
-            card=card_of(config, directory, result.plan.steps),
+            card=card_of(result.config, directory, result.plan.steps),
         )
         show(result.metrics)
         print(f"SavedModel: {path}")
     return 0
+
+
+def config_of(method: str) -> Checked:
+    """The method's own config, at its defaults. A method of your own brings TensorFlow with it."""
+    from tfcontrastive import methods
+
+    if ":" in method:
+        import_tensorflow()
+    return methods.config_class(method)()
 
 
 def start_of(config: TrainConfig, values: flags.FlagValues) -> tuple[TrainConfig, Any]:
@@ -81,7 +89,8 @@ def start_of(config: TrainConfig, values: flags.FlagValues) -> tuple[TrainConfig
     start = load_trained(checkpoint=config.loop.checkpoint, image_size=config.data.image_size)
     if start.config is None:
         raise InputError(f"`checkpoint` must be a pre-training run or published weights. Received: {start.name}.")
-    training = {"global_bn": config.encoder.global_bn, "batch_norm_decay": config.encoder.batch_norm_decay}
+    free = ("global_bn", "batch_norm_decay", "zero_init_residual")  # the last one is of first weights, which are not used
+    training = {name: getattr(config.encoder, name) for name in free}
     encoder = dataclasses.replace(start.config, **training)
     for field in dataclasses.fields(encoder):
         asked, held = getattr(config.encoder, field.name), getattr(encoder, field.name)
@@ -108,10 +117,10 @@ def foreign_flags(method: str) -> dict[str, list[str]]:
     """Flags of the other methods that this one does not take: {flag: methods that take it}."""
     from tfcontrastive import methods
 
-    own = methods.method_class(method).Config.__dataclass_fields__
+    own = methods.config_class(method).__dataclass_fields__
     found: dict[str, list[str]] = {}
-    for name, kind in methods.METHODS.items():
-        for field in kind.Config.__dataclass_fields__:
+    for name, kind in methods.CONFIGS.items():
+        for field in kind.__dataclass_fields__:
             if field not in own:
                 found.setdefault(field, []).append(name)
     return found
@@ -122,7 +131,7 @@ def help_text(name: str, base: TrainConfig, values: flags.FlagValues) -> str:
     from tfcontrastive import methods
 
     groups = {
-        f"Method ({', '.join(methods.METHODS)}, or file.py:Class), --method": base.method_config,
+        f"Method ({', '.join(methods.CONFIGS)}, or file.py:Class), --method": base.method_config,
         "Data": base.data,
         "Augmentation": base.augmentation,
         "Encoder": base.encoder,

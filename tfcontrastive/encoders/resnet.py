@@ -27,8 +27,7 @@ SMALL_IMAGE = 32
 class ResNet(keras.Model):
     """Residual network `[B, H, W, C]` -> `[B, F]`: the encoder of SimCLR, and of most contrastive methods.
 
-    Post-activation blocks with the stride in the 3x3 convolution, a projection shortcut at the head of every group,
-    gamma of each block's last normalisation zero at the start, so that every block begins as its shortcut.
+    Post-activation blocks with the stride in the 3x3 convolution, a projection shortcut at the head of every group.
     F is 512 (depth 18 and 34) or 2048 times `width_multiplier`.
 
     The layers `initial_conv`, `initial_max_pool`, `block_group1` to `block_group4` and `final_avg_pool` are the salient
@@ -50,6 +49,9 @@ class ResNet(keras.Model):
         pool_padding: "same", or "symmetric" as in torchvision's networks, whose weights need it.
         first_shortcut: "projection" at the head of every group, or "identity" in the first one where the shapes allow
             it, as in torchvision's networks of depth 18 and 34.
+        zero_init_residual: start gamma of each block's last normalisation at zero, so that every block begins as its
+            shortcut (SimCLR, BYOL, MoCo v3, Barlow Twins), or at one (MoCo v1 and v2, SupCon). A gamma moves by about the
+            learning rate a step: where there are few, or small, start at one, or the branches stay almost shut.
         dtype: a Keras dtype policy, the global one if None. Features are at least float32 under each.
         name: of the model.
 
@@ -65,7 +67,7 @@ class ResNet(keras.Model):
         TensorShape([2, 128])
 
     Source: He et al., arXiv 1512.03385; SimCLR v1 and v2, arXiv 2002.05709 and 2006.10029; selective kernels, arXiv
-    1903.06586; ResNet-D, arXiv 1812.01187; squeeze and excitation, arXiv 1709.01507.
+    1903.06586; ResNet-D, arXiv 1812.01187; squeeze and excitation, arXiv 1709.01507; gammas of zero, arXiv 1706.02677.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class ResNet(keras.Model):
         batch_norm_decay: float = 0.9,
         pool_padding: str = "same",
         first_shortcut: str = "projection",
+        zero_init_residual: bool = True,
         dtype=None,
         name: str = "resnet",
     ):
@@ -96,6 +99,7 @@ class ResNet(keras.Model):
             "batch_norm_decay": batch_norm_decay,
             "pool_padding": pool_padding,
             "first_shortcut": first_shortcut,
+            "zero_init_residual": zero_init_residual,
             "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
             "name": name,
         }
@@ -181,7 +185,8 @@ class _Builder:
         else:
             x = self.norm_relu(self.conv(x, filters, 3, stride, f"{name}_conv1"), name, 1)
             x = self.conv(x, out_filters, 3, 1, f"{name}_conv2")
-        x = self.norm(x, f"{name}_norm{3 if self.bottleneck else 2}", gamma="zeros")
+        gamma = "zeros" if self.config["zero_init_residual"] else "ones"
+        x = self.norm(x, f"{name}_norm{3 if self.bottleneck else 2}", gamma)
         if self.config["se_ratio"] > 0:
             x = self.squeeze_excite(x, out_filters, f"{name}_se")
         x = layers.Add(name=f"{name}_add", dtype=self.config["dtype"])([x, shortcut])
@@ -257,6 +262,7 @@ def _check(config):
         "norm": ("batch", "group"),
         "pool_padding": ("same", "symmetric"),
         "first_shortcut": ("projection", "identity"),
+        "zero_init_residual": (True, False),
     }
     for key, known in choices.items():
         if config[key] not in known:

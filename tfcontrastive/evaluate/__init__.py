@@ -9,7 +9,7 @@ from tfcontrastive.evaluate.features import FeatureExtractor, extract_features
 from tfcontrastive.evaluate.geometry import class_separation, effective_rank
 from tfcontrastive.evaluate.geometry_evaluator import Geometry
 from tfcontrastive.evaluate.invariances import Invariances
-from tfcontrastive.evaluate.knn import KNN, knn, knn_scores
+from tfcontrastive.evaluate.knn import KNN, fair_k, knn, knn_scores
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.linear import PENALTIES, LinearClassifier, fit_linear, linear, linear_scores
 from tfcontrastive.evaluate.linear_evaluator import Linear
@@ -56,6 +56,7 @@ __all__ = [
     "evaluate",
     "evaluate_seeds",
     "extract_features",
+    "fair_k",
     "fit_linear",
     "knn",
     "knn_scores",

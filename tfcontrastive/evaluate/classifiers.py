@@ -10,10 +10,8 @@ import tensorflow as tf
 from tfcontrastive import data
 from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.features import extract_features
-from tfcontrastive.evaluate.knn import knn_scores
+from tfcontrastive.evaluate.knn import fair_k, knn_scores
 from tfcontrastive.evaluate.linear import fit_linear
-
-CLASSIFIERS = ("linear", "knn", "head")
 
 
 def classifier_of(
@@ -31,7 +29,8 @@ def classifier_of(
 
     Args:
         kind: "linear": logistic regression on the features of `train_split` (see `fit_linear`); "knn": their weighted
-            neighbours, k=200, T=0.1; "head": the classifier that the encoder came with, as `supervised_head`.
+            neighbours, k=200 (at most the smallest class), T=0.1; "head": the classifier that the encoder came with, as
+            `supervised_head`.
         encoder: `[B, H, W, C]` -> `[B, F]`.
         source: labelled images.
         train_split, batch_size, image_size, preprocessing: of the images that the first two learn from.
@@ -49,7 +48,8 @@ def classifier_of(
     )
     features, labels = extract_features(encoder, batches)
     if kind == "knn":
-        return lambda queries: knn_scores(features, labels, queries, num_classes=source.num_classes)
+        k = fair_k(200, labels)
+        return lambda queries: knn_scores(features, labels, queries, num_classes=source.num_classes, k=k)
     return fit_linear(features, labels, num_classes=source.num_classes, seed=seed).scores
 
 

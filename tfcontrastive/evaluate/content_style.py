@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from tfcontrastive import data
-from tfcontrastive.config import Checked, InputError, option
+from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.features import FeatureExtractor, input_shape
 from tfcontrastive.evaluate.linear import fit_linear
 from tfcontrastive.evaluate.metrics import top_k_accuracy
 from tfcontrastive.evaluate.shapes import CONTENT, STYLE, draw_factors, draw_shapes
+from tfcontrastive.protocol_settings import ContentStyleSettings
 
 _TRAIN, _TEST, _CONTENTS = 0, 1, 2  # what is drawn, as a part of its seed
 
 
 @dataclasses.dataclass(frozen=True)
-class ContentStyle(Checked):
+class ContentStyle(ContentStyleSettings):
     """ReLIC's premise on generated images: linear probes of content and of style, divergence of p(Y|f(x)) across styles.
 
     Each image shows one shape. Content is its shape, size and position; style is its color, texture and background. The
@@ -41,16 +41,6 @@ class ContentStyle(Checked):
     Source: the invariance p^do(s)(Y|f(X)) that ReLIC asks for, Mitrovic et al., https://arxiv.org/abs/2010.07922,
     section 2. The images and this measure are ours.
     """
-
-    needs_dataset: ClassVar[bool] = False
-
-    image_size: int | None = option(None, "Height and width; default: the encoder's own, else 64.", at_least=8)
-    train_images: int = option(3000, "Generated images that the probes learn from.", at_least=100)
-    eval_images: int = option(1500, "Generated images that the probes are tested on.", at_least=1)
-    contents: int = option(150, "Contents whose styles are compared.", at_least=2)
-    styles: int = option(8, "Styles that each content is shown in.", at_least=2)
-    eval_batch_size: int = option(256, "Images that the encoder takes at a time.", at_least=1, may_change=True)
-    seed: int = option(0, "Seed of the images and the probes' validation split.", at_least=0)
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source | None = None) -> dict[str, float]:
         shape = input_shape(encoder) or (None, None, None, 3)

@@ -9,9 +9,10 @@ from typing import Protocol, runtime_checkable
 import tensorflow as tf
 
 from tfcontrastive import data
-from tfcontrastive.config import Checked, InputError, option
+from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.features import extract_features, input_shape
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
+from tfcontrastive.protocol_settings import FeatureSettings
 
 PARTS = ("top1", "top5", "class", "map", "low", "high", "accuracy", "error", "ce", "mce")
 """Names of values that are parts of one, by their last word."""
@@ -35,7 +36,7 @@ class Evaluator(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class FeatureEvaluator(Checked):
+class FeatureEvaluator(FeatureSettings):
     """Base of the evaluators that need the features only: a subclass writes `measure`.
 
     Where several share an encoder, extract once and measure often:
@@ -45,12 +46,6 @@ class FeatureEvaluator(Checked):
     results = KNN().measure(features) | Linear().measure(features)
     ```
     """
-
-    train_split: str = option("train", "Split whose features and labels the probe learns from.")
-    eval_split: str | None = option(None, "Split that is tested on; default: test, else validation, if labelled.")
-    data_dir: str | None = option(None, "Directory where prepared tensorflow-datasets are stored.", may_change=True)
-    eval_batch_size: int = option(256, "Images that the encoder takes at a time.", at_least=1, may_change=True)
-    image_size: int | None = option(None, "Height and width; else the encoder's or the data's own.", at_least=1)
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
         """Extracts the features of both splits and measures them: `{name: value}`."""

@@ -9,15 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive import augment, data, losses
-from tfcontrastive.augment.policies import POLICIES
-from tfcontrastive.config import option
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor, projected
 from tfcontrastive.evaluate.geometry import class_separation, effective_rank
+from tfcontrastive.protocol_settings import GeometrySettings
 
 
 @dataclasses.dataclass(frozen=True)
-class Geometry(FeatureEvaluator):
+class Geometry(GeometrySettings, FeatureEvaluator):
     """How features and projections lie on the sphere: alignment, uniformity, rank, InfoNCE bound, class separation.
 
     Measured on the held-out split, of the features and, where the encoder came with a projection head, of what it makes
@@ -39,11 +38,6 @@ class Geometry(FeatureEvaluator):
     Sources: Wang and Isola, https://arxiv.org/abs/2005.10242; Garrido et al., https://arxiv.org/abs/2210.02885;
     Kornblith et al., https://arxiv.org/abs/2010.16402, section 3.3.
     """
-
-    eval_batch_size: int = option(256, "Images that the encoder takes at a time, and B of the InfoNCE bound.", at_least=1)
-    augmentation: str = option("simclr", "Policy that the two views are made by.", choices=tuple(POLICIES))
-    temperature: float = option(0.1, "Temperature of the loss in the InfoNCE bound.", above=0)
-    seed: int = option(0, "Seed of the views.", at_least=0)
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
         split = self.eval_split or held_out_split(source) if source.num_classes else self._only_split(source)

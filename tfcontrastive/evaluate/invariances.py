@@ -11,10 +11,11 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import augment, data
-from tfcontrastive.config import InputError, option
+from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.checks import checked_features
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor, projected
+from tfcontrastive.protocol_settings import InvariancesSettings
 
 _FEWEST = 10  # training images of which a tenth, shown in every way, can be held out
 
@@ -55,7 +56,7 @@ TASKS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Invariances(FeatureEvaluator):
+class Invariances(InvariancesSettings, FeatureEvaluator):
     """SimCLR's Table 3: does an MLP on h, and on g(h), tell color from gray, rotations, noise and Sobel edges?
 
     Each image is shown in every way of a task: as it is and gray, turned by 0, 90, 180 and 270 degrees, as it is and
@@ -71,13 +72,6 @@ class Invariances(FeatureEvaluator):
     Source: https://arxiv.org/abs/2002.05709, section 4.2 and Table 3. The MLP's width, its training (Adam, stopped on a
     tenth of the training part) and the noise are not published; they are ours.
     """
-
-    train_images: int = option(5000, "Training images to learn from.", at_least=_FEWEST)
-    eval_images: int = option(2000, "Held-out images to test on.", at_least=1)
-    noise: float = option(0.1, "Standard deviation of the Gaussian noise, for images in [0, 1].", above=0)
-    hidden_units: int = option(256, "Width of the MLP.", at_least=1)
-    max_epochs: int = option(100, "Epochs of the MLP at most.", at_least=1)
-    seed: int = option(0, "Seed of the noise and the MLP.", at_least=0)
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
         eval_split = self.eval_split or held_out_split(source)

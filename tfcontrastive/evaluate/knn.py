@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive.config import InputError, option
+from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.checks import checked_splits
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.metrics import accuracies
 from tfcontrastive.evaluate.neighbours import nearest_neighbours
+from tfcontrastive.protocol_settings import KNNSettings
 
 _ROWS_AT_A_TIME = 4096
 
@@ -63,6 +64,22 @@ def knn_scores(
     voted = train_labels[row].astype(np.int32)
     pieces = [slice(start, start + _ROWS_AT_A_TIME) for start in range(0, len(voted), _ROWS_AT_A_TIME)]
     return np.concatenate([_vote(similarity[at], voted[at], temperature, num_classes).numpy() for at in pieces])
+
+
+def fair_k(k: int, train_labels: np.ndarray) -> int:
+    """Neighbours that may vote: k, but at most the images of the smallest class, which more would outvote by number alone.
+
+    Args:
+        k: at least 1.
+        train_labels: `[N]` integers, of the memory.
+
+    >>> fair_k(200, np.array([0, 0, 0, 1, 1]))
+    2
+    """
+    smallest = int(np.unique(train_labels, return_counts=True)[1].min())
+    if k > smallest:
+        logging.info("kNN: k=%d in place of %d, as the smallest class has no more training images.", smallest, k)
+    return min(k, smallest)
 
 
 @tf.function(
@@ -127,16 +144,18 @@ def knn(
 
 
 @dataclasses.dataclass(frozen=True)
-class KNN(FeatureEvaluator):
+class KNN(KNNSettings, FeatureEvaluator):
     """Weighted k-nearest-neighbour classification of frozen features by cosine similarity.
 
     ```python
     KNN(k=20).run(encoder, tfcontrastive.data.load("embedded"))   # {"knn_top1": ..., "knn_top5": ..., ...}
     ```
+
+    `knn_k` tells how many neighbours voted; `knn` and `knn_scores` take k as it is.
     """
 
-    k: int = option(200, "Neighbours that vote.", at_least=1)
-    temperature: float = option(0.1, "Temperature of the votes' weights exp(similarity / T).", above=0)
-
     def measure(self, features: LabelledFeatures) -> dict[str, float]:
-        return knn(*features.arrays(), num_classes=features.num_classes, k=self.k, temperature=self.temperature)
+        _, train_labels, *_ = features.arrays()
+        k = fair_k(self.k, train_labels)
+        values = knn(*features.arrays(), num_classes=features.num_classes, k=k, temperature=self.temperature)
+        return {**values, "knn_k": float(k)}

@@ -9,39 +9,21 @@ from typing import Any
 import tensorflow as tf
 
 from tfcontrastive import data
-from tfcontrastive.config import option
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.linear import linear
 from tfcontrastive.evaluate.linear_sgd import RECIPES, SGDRecipe, linear_sgd, linear_sgd_on_images
+from tfcontrastive.protocol_settings import LinearSettings
 
 
 @dataclasses.dataclass(frozen=True)
-class Linear(FeatureEvaluator):
+class Linear(LinearSettings, FeatureEvaluator):
     """A linear classifier of frozen features: L-BFGS, or SGD as in SimCLR or MoCo.
 
     ```python
     Linear().run(encoder, tfcontrastive.data.load("embedded"))   # {"linear_top1": ..., "linear_penalty": ..., ...}
     ```
     """
-
-    linear_optimizer: str = option(
-        "lbfgs",
-        "lbfgs: to convergence, penalty swept on a part of train; simclr, moco: SGD with the published constants.",
-        choices=("lbfgs", *RECIPES),
-    )
-    linear_augmentation: bool = option(
-        True,
-        "SGD: random crops and flips, the frozen encoder running at each step; false: on features taken once, quicker.",
-    )
-    linear_epochs: int | None = option(None, "SGD: epochs; default: the published.", at_least=1)
-    linear_batch_size: int | None = option(None, "SGD: batch size; default: the published.", at_least=1)
-    linear_learning_rate: float | None = option(
-        None, "SGD: learning rate for a batch of 256, scaled linearly; default: the published.", above=0
-    )
-    max_iter: int = option(100, "L-BFGS: iterations for each fit.", at_least=1)
-    validation_fraction: float = option(0.2, "L-BFGS: part of train on which the penalty is chosen.", above=0, below=1)
-    seed: int = option(0, "Seed of the validation split; SGD: of weights, order and crops.", at_least=0)
 
     @property
     def needs_features_only(self) -> bool:

@@ -10,16 +10,17 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import data
-from tfcontrastive.config import InputError, option
+from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.class_map import mapped_classes, read_class_map
-from tfcontrastive.evaluate.classifiers import CLASSIFIERS, classifier_of
+from tfcontrastive.evaluate.classifiers import classifier_of
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor
 from tfcontrastive.evaluate.metrics import accuracies, top_k_accuracy
+from tfcontrastive.protocol_settings import OutOfDistributionSettings
 
 
 @dataclasses.dataclass(frozen=True)
-class OutOfDistribution(FeatureEvaluator):
+class OutOfDistribution(OutOfDistributionSettings, FeatureEvaluator):
     """Accuracy on another domain of the same classes, such as ImageNet-R, beside that at home.
 
     A classifier of all of the data's classes is tested on images of `ood_dataset`. Its choice is among the classes that
@@ -31,14 +32,6 @@ class OutOfDistribution(FeatureEvaluator):
 
     Source: Hendrycks et al., "The Many Faces of Robustness", https://arxiv.org/abs/2006.16241.
     """
-
-    ood_dataset: str | None = option(None, "Images of the other domain, as --dataset takes them.")
-    ood_split: str | None = option(None, "Their split; default: test, else validation, else the only one.")
-    class_map: str | None = option(
-        None, "JSON or CSV file: their class -> the data's class, by name or number; default: those of the same name."
-    )
-    classifier: str = option("linear", "What is tested: a probe, or the encoder's own head.", choices=CLASSIFIERS)
-    seed: int = option(0, "Seed of the probe's validation split.", at_least=0)
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
         if self.ood_dataset is None:

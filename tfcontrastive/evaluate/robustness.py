@@ -11,13 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive import data
-from tfcontrastive.config import InputError, option
+from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.checks import checked_labels
-from tfcontrastive.evaluate.classifiers import CLASSIFIERS, classifier_of
+from tfcontrastive.evaluate.classifiers import classifier_of
 from tfcontrastive.evaluate.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor
 from tfcontrastive.evaluate.metrics import top_k_accuracy
+from tfcontrastive.protocol_settings import RobustnessSettings
 
 # AlexNet's errors on ImageNet-C, mean over the five severities, and on clean ImageNet: github.com/hendrycks/robustness.
 ALEXNET = {
@@ -45,7 +46,7 @@ _PARALLEL_PIECE = 32  # images
 
 
 @dataclasses.dataclass(frozen=True)
-class Robustness(FeatureEvaluator):
+class Robustness(RobustnessSettings, FeatureEvaluator):
     """Error on ImageNet-C's 15 corruptions x 5 severities, and mCE against a baseline.
 
     A classifier on clean training images is tested on corrupted test images. With E[c, s] its error under corruption c
@@ -58,17 +59,6 @@ class Robustness(FeatureEvaluator):
 
     Source: Hendrycks and Dietterich, https://arxiv.org/abs/1903.12261, section 4.
     """
-
-    classifier: str = option("linear", "What is tested: a probe, or the encoder's own head.", choices=CLASSIFIERS)
-    corrupted_dataset: str | None = option(
-        None, "Corrupted images ready-made: cifar10_corrupted, imagenet2012_corrupted; default: corrupted on the fly."
-    )
-    baseline: str | None = option(
-        None, "What mCE compares with: alexnet (ImageNet's default), or the metrics.json of another encoder."
-    )
-    eval_images: int | None = option(None, "Test on the first so many images; default: on all.", at_least=1)
-    corruption_workers: int = option(1, "Processes that corrupt images.", at_least=1, may_change=True)
-    seed: int = option(0, "Seed of the corruptions' noise and the probe's validation split.", at_least=0)
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
         baseline = self._baseline(source)  # before hours of work

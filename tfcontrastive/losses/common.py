@@ -50,7 +50,7 @@ def check_width(name: str, value: tf.Tensor, like: tf.Tensor) -> None:
 
 
 def check_positive(**values: float) -> None:
-    """Numbers must be > 0; a tensor, such as a learned temperature, is taken on trust."""
+    """Numbers must be > 0; a tensor, such as a learned temperature, is not checked."""
     for name, value in values.items():
         if isinstance(value, numbers.Real) and not value > 0:
             raise InputError(f"`{name}` must be > 0. Received: {name}={value!r}.")

@@ -1,33 +1,80 @@
-"""The methods, one file each, by name."""
+"""The methods, one file each, by name.
+
+Their classes are imported on first use: their configs alone, which the command line is made from, need no TensorFlow.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-import keras
+from tfcontrastive.config import Checked, InputError, unknown
+from tfcontrastive.methods.configs import (
+    BarlowTwinsConfig,
+    BYOLConfig,
+    InstDiscConfig,
+    MoCoConfig,
+    MoCoV3Config,
+    ReLICConfig,
+    SimCLRConfig,
+    SupConConfig,
+)
 
-from tfcontrastive.config import InputError, unknown
-from tfcontrastive.methods.barlow_twins import BarlowTwins, BarlowTwinsConfig
-from tfcontrastive.methods.base import ContrastiveModel
-from tfcontrastive.methods.byol import BYOL, BYOLConfig
-from tfcontrastive.methods.instdisc import InstDisc, InstDiscConfig
-from tfcontrastive.methods.moco import MoCo, MoCoConfig
-from tfcontrastive.methods.moco_v3 import MoCoV3, MoCoV3Config
-from tfcontrastive.methods.own_method import own_method
-from tfcontrastive.methods.relic import ReLIC, ReLICConfig
-from tfcontrastive.methods.simclr import SimCLR, SimCLRConfig
-from tfcontrastive.methods.supcon import SupCon, SupConConfig
+if TYPE_CHECKING:
+    import keras
 
-METHODS: dict[str, type[ContrastiveModel]] = {
-    "simclr": SimCLR,
-    "moco": MoCo,
-    "moco_v3": MoCoV3,
-    "relic": ReLIC,
-    "byol": BYOL,
-    "supcon": SupCon,
-    "barlow_twins": BarlowTwins,
-    "instdisc": InstDisc,
+    from tfcontrastive.methods.base import ContrastiveModel
+
+    METHODS: dict[str, type[ContrastiveModel]]
+
+CONFIGS: dict[str, type[Checked]] = {
+    "simclr": SimCLRConfig,
+    "moco": MoCoConfig,
+    "moco_v3": MoCoV3Config,
+    "relic": ReLICConfig,
+    "byol": BYOLConfig,
+    "supcon": SupConConfig,
+    "barlow_twins": BarlowTwinsConfig,
+    "instdisc": InstDiscConfig,
 }
+"""The config of each method, by the method's name."""
+
+_CLASSES = {
+    "simclr": "SimCLR",
+    "moco": "MoCo",
+    "moco_v3": "MoCoV3",
+    "relic": "ReLIC",
+    "byol": "BYOL",
+    "supcon": "SupCon",
+    "barlow_twins": "BarlowTwins",
+    "instdisc": "InstDisc",
+}  # of the module of the same name
+
+
+def __getattr__(name: str) -> Any:
+    if name == "METHODS":
+        globals()[name] = {
+            method: getattr(importlib.import_module(f"{__name__}.{method}"), kind) for method, kind in _CLASSES.items()
+        }
+        return globals()[name]
+    if name == "ContrastiveModel":
+        return importlib.import_module(f"{__name__}.base").ContrastiveModel
+    for method, kind in _CLASSES.items():
+        if name == kind:
+            return __getattr__("METHODS")[method]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def config_class(name: str) -> type[Checked]:
+    """The class of a method's config. That of a method of your own is found by running its code.
+
+    Args:
+        name: of the method, as `method_class` takes it.
+
+    Raises:
+        InputError: no method has this name.
+    """
+    return method_class(name).Config if ":" in name else CONFIGS[_known(name)]
 
 
 def method_class(name: str, *, run_code: bool = True) -> type[ContrastiveModel]:
@@ -41,10 +88,16 @@ def method_class(name: str, *, run_code: bool = True) -> type[ContrastiveModel]:
         InputError: no method has this name.
     """
     if ":" in name:
+        from tfcontrastive.methods.own_method import own_method
+
         return own_method(name, run_code=run_code)
-    if name not in METHODS:
-        raise InputError(f"`method` {unknown(name, METHODS)}")
-    return METHODS[name]
+    return __getattr__("METHODS")[_known(name)]
+
+
+def _known(name: str) -> str:
+    if name not in CONFIGS:
+        raise InputError(f"`method` {unknown(name, CONFIGS)}")
+    return name
 
 
 def build(method: str, encoder: keras.Model, *, num_classes: int | None = None, **config: Any) -> ContrastiveModel:
@@ -72,6 +125,7 @@ def build(method: str, encoder: keras.Model, *, num_classes: int | None = None, 
 
 __all__ = [
     "BYOL",
+    "CONFIGS",
     "METHODS",
     "BYOLConfig",
     "BarlowTwins",
@@ -90,5 +144,6 @@ __all__ = [
     "SupCon",
     "SupConConfig",
     "build",
+    "config_class",
     "method_class",
 ]

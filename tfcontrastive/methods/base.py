@@ -186,9 +186,9 @@ class ContrastiveModel(ReplicatedModel):
         """One step on this replica's share of the batch; the same for every method."""
         views, batch = self.make_views(data)
         values, gradients = self.values_and_gradients(views, batch)
-        self.update_weights(gradients)
+        finite = self.update_weights(gradients)
         self.on_weights_updated()
-        return self.track(values)
+        return self.track(values, finite)
 
     def values_and_gradients(
         self, views: Sequence[tf.Tensor], batch: dict[str, tf.Tensor]

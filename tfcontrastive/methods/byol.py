@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tfcontrastive import losses, optimizers
-from tfcontrastive.config import Checked, option
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.configs import BYOLConfig
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
-
-
-@dataclasses.dataclass(frozen=True)
-class BYOLConfig(Checked):
-    """BYOL's own settings; the defaults are the paper's for 1,000 epochs."""
-
-    hidden_dim: int = option(4096, "Hidden width of projector and predictor.", at_least=1)
-    proj_out_dim: int = option(256, "Size of the projection.", at_least=1)
-    target_momentum: float = option(0.996, "EMA momentum of the target at the start.", at_least=0, at_most=1)
-    target_momentum_ramp: bool = option(True, "Raise the target's momentum to 1 along a cosine.")
 
 
 class BYOL(ContrastiveModel):
@@ -34,7 +23,8 @@ class BYOL(ContrastiveModel):
 
     Nothing pushes images apart; the predictor and the moving target keep the features from collapsing.
 
-    Source: Grill et al., arXiv 2006.07733. Differs: both views share their batch statistics.
+    Source: Grill et al., arXiv 2006.07733. Differs: both views share their batch statistics; the last layers of projector
+    and predictor have a bias, which the paper does not speak of and the authors' code leaves out.
     """
 
     Config = BYOLConfig

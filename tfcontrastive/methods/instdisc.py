@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tfcontrastive import distribute, losses
-from tfcontrastive.config import Checked, option
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.configs import InstDiscConfig
 from tfcontrastive.methods.memory import unit_rows
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
-
-
-@dataclasses.dataclass(frozen=True)
-class InstDiscConfig(Checked):
-    """Instance discrimination's own settings."""
-
-    bank_size: int = option(1_281_167, "Images in the memory bank: the size of the training set.", at_least=2)
-    temperature: float = option(0.07, "Temperature of the softmax over instances.", above=0)
-    num_negatives: int = option(4096, "Noise samples of the NCE; 0: the full softmax over the bank.", at_least=0)
-    bank_momentum: float = option(0.5, "Share of an entry that an update keeps.", at_least=0, below=1)
-    proj_out_dim: int = option(128, "Size of the embedding.", at_least=1)
 
 
 class InstDisc(ContrastiveModel):

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from tfcontrastive import distribute, losses
-from tfcontrastive.config import Checked, InputError, option
+from tfcontrastive.config import InputError
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.configs import MoCoConfig
 from tfcontrastive.methods.memory import Queue
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
-
-
-@dataclasses.dataclass(frozen=True)
-class MoCoConfig(Checked):
-    """MoCo's own settings; the defaults are v1's. v2: temperature 0.2, an mlp head, the augmentation moco_v2."""
-
-    temperature: float = option(0.07, "Temperature of the contrastive loss.", above=0)
-    queue_size: int = option(65_536, "Keys in the queue; a multiple of the global batch.", at_least=1)
-    target_momentum: float = option(0.999, "EMA momentum of the key encoder.", at_least=0, at_most=1)
-    moco_head: str = option("linear", "The head: linear (v1) or mlp (v2).", choices=("linear", "mlp"))
-    proj_out_dim: int = option(128, "Size of the projection.", at_least=1)
-    bn_splits: int = option(
-        1, "Batch-norm groups on one device, in place of the replicas that shuffling needs.", at_least=1
-    )
 
 
 class MoCo(ContrastiveModel):
@@ -41,7 +27,8 @@ class MoCo(ContrastiveModel):
     `bn_splits` groups on one device, images are shuffled before the key encoder and put back in order after it, so that
     a query and its key are never normalised by the statistics of the same images.
 
-    Source: He et al., arXiv 1911.05722 (v1); Chen et al., arXiv 2003.04297 (v2).
+    Source: He et al., arXiv 1911.05722 (v1); Chen et al., arXiv 2003.04297 (v2). Differs: the moving variance of batch
+    norm follows the biased variance of each batch; PyTorch's, in the authors' code, the unbiased one.
     """
 
     Config = MoCoConfig

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tfcontrastive import losses
-from tfcontrastive.config import Checked, option
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.byol import ramped_momentum
+from tfcontrastive.methods.configs import MoCoV3Config
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
-
-
-@dataclasses.dataclass(frozen=True)
-class MoCoV3Config(Checked):
-    """MoCo v3's own settings; the defaults are those of ResNet-50."""
-
-    temperature: float = option(1.0, "Temperature of the contrastive loss (ViT: 0.2).", above=0)
-    hidden_dim: int = option(4096, "Hidden width of projector and predictor.", at_least=1)
-    proj_out_dim: int = option(256, "Size of the projection.", at_least=1)
-    num_proj_layers: int = option(2, "Layers of the projector (ResNet: 2, ViT: 3).", at_least=1)
-    predictor_last_norm: bool = option(False, "Batch norm after the predictor (ResNet: no, ViT: yes).")
-    target_momentum: float = option(0.99, "EMA momentum of the key encoder at the start.", at_least=0, at_most=1)
-    target_momentum_ramp: bool = option(True, "Raise the momentum to 1 along a cosine.")
 
 
 class MoCoV3(ContrastiveModel):

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tfcontrastive import losses
-from tfcontrastive.config import Checked, option
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.byol import ramped_momentum
+from tfcontrastive.methods.configs import ReLICConfig
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
-
-
-@dataclasses.dataclass(frozen=True)
-class ReLICConfig(Checked):
-    """ReLIC's own settings. Temperature and alpha are not published: the defaults are this project's."""
-
-    temperature: float = option(0.2, "Temperature of the contrastive loss.", above=0)
-    alpha: float = option(1.0, "Weight of the invariance penalty.", at_least=0)
-    use_target: bool = option(False, "ReLIC_T: compare with a momentum network, with BYOL's heads.")
-    critic_hidden_dim: int = option(
-        4096,
-        "Width of the critic's first layer, halved from layer to layer; of both heads with use_target.",
-        at_least=8,
-    )
-    proj_out_dim: int = option(128, "Size of the critic's output (the paper with use_target: 256).", at_least=1)
-    target_momentum: float = option(0.996, "EMA momentum of the target at the start.", at_least=0, at_most=1)
-    target_momentum_ramp: bool = option(True, "Raise the target's momentum to 1 along a cosine.")
 
 
 class ReLIC(ContrastiveModel):

@@ -54,16 +54,39 @@ class ReplicatedModel(keras.Model):
             )
         return super().fit(x, y, batch_size, *args, **kwargs)
 
-    def update_weights(self, gradients: Sequence[tf.Tensor | None]) -> None:
+    def update_weights(self, gradients: Sequence[tf.Tensor | None]) -> tf.Tensor:
         """One step of the optimizer, from each replica's share of the gradient of `trainable_variables`.
 
         Shares are summed before anything looks at them: the norm of one, or an overflow in one, says nothing of the sum.
-        """
-        gradients = distribute.all_sum(gradients)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        A gradient whose norm is not a finite number moves nothing: weights that took it would be lost. (A loss scale
+        meets such gradients on its way, and skips them itself.)
 
-    def track(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Means over the epoch so far of values averaged over the replicas."""
+        Returns:
+            whether the gradient's norm is finite, for `track`; the same on every replica.
+        """
+        gradients, variables = distribute.all_sum(gradients), self.trainable_variables
+        places = [place for place, gradient in enumerate(gradients) if gradient is not None]
+        if not places or isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            return tf.constant(True)
+
+        def apply(given: list[tf.Tensor]) -> None:
+            held = dict(zip(places, given, strict=True))
+            self.optimizer.apply_gradients([(held.get(place), variable) for place, variable in enumerate(variables)])
+
+        given = [gradients[place] for place in places]
+        finite = _has_finite_norm(given)
+        distribute.apply_if(finite, apply, given)
+        return finite
+
+    def track(self, values: dict[str, tf.Tensor], finite: tf.Tensor | bool = True) -> dict[str, tf.Tensor]:
+        """Means over the epoch so far of values averaged over the replicas.
+
+        Args:
+            values: scalars, one for each of `trackers`.
+            finite: what `update_weights` returned; where it is False, the loss is NaN from this step on.
+        """
+        values = {**values, "loss": tf.where(finite, values["loss"], tf.constant(float("nan"), values["loss"].dtype))}
         means = distribute.all_mean(tf.stack([tf.cast(values[name], tf.float32) for name in self.trackers]))
         for tracker, value in zip(self.trackers.values(), tf.unstack(means), strict=True):
             tracker.update_state(value)
@@ -76,6 +99,12 @@ class ReplicatedModel(keras.Model):
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         # Every part is built in `__init__`; Keras' own symbolic build cannot reduce the views of several workers.
         return
+
+
+def _has_finite_norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Whether the norm over all gradients is finite: one pass over them, one scalar."""
+    dense = [gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients]
+    return tf.math.is_finite(tf.add_n([tf.cast(tf.nn.l2_loss(gradient), tf.float32) for gradient in dense]))
 
 
 def _batch_sizes(x: Any, batch_size: int | None) -> list[int | None]:

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tfcontrastive import losses
-from tfcontrastive.config import Checked, option
 from tfcontrastive.encoders import ProjectionHead
 from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.configs import SimCLRConfig
 from tfcontrastive.methods.memory import Queue
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
-
-
-@dataclasses.dataclass(frozen=True)
-class SimCLRConfig(Checked):
-    """SimCLR's own settings. The defaults are those of google-research/simclr's flags; v1's head has two layers."""
-
-    temperature: float = option(0.1, "Temperature of the contrastive loss.", above=0)
-    hidden_norm: bool = option(True, "Compare directions: L2-normalise the projections.")
-    proj_head_mode: str = option(
-        "nonlinear", "The projection head: none, linear, or a multi-layer one.", choices=("none", "linear", "nonlinear")
-    )
-    num_proj_layers: int = option(3, "Layers of the nonlinear projection head (v1: 2, v2: 3).", at_least=1)
-    proj_out_dim: int = option(128, "Size of the projection.", at_least=1)
-    ft_proj_selector: int = option(
-        0, "Layer of the projection head that fine-tuning starts from; 0: before the head, -1: its end.", at_least=-1
-    )
-    memory_size: int = option(
-        0, "SimCLRv2's memory: past projections as further negatives, a multiple of two batches; 0: none.", at_least=0
-    )
-    target_momentum: float = option(0.999, "EMA momentum of the network that fills the memory.", at_least=0, at_most=1)
 
 
 class SimCLR(ContrastiveModel):
@@ -46,8 +25,9 @@ class SimCLR(ContrastiveModel):
     moving average of encoder and head made of both views of earlier batches; no gradient flows to them.
 
     Source: Chen et al., arXiv 2002.05709 (v1) and 2006.10029 (v2). google-research/simclr sums the two directions: its
-    loss and gradient are twice these, which LARS sees only against the weight decay. The memory was never released: the
-    paper gives its size (64K) and momentum (0.999); that both views fill it is this project's choice.
+    loss and gradient are twice these. LARS scales each kernel's step anew, so that kernels see the factor only against
+    their weight decay; biases and batch norm, which it does not adapt, learn twice as fast there. The memory was never
+    released: the paper gives its size (64K) and momentum (0.999); that both views fill it is this project's choice.
     """
 
     Config = SimCLRConfig

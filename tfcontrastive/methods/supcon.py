@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tfcontrastive import losses
-from tfcontrastive.config import Checked, option
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
+from tfcontrastive.methods.configs import SupConConfig
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
-
-
-@dataclasses.dataclass(frozen=True)
-class SupConConfig(Checked):
-    """SupCon's own settings."""
-
-    temperature: float = option(0.1, "Temperature of the contrastive loss.", above=0)
-    hidden_dim: int = option(2048, "Hidden width of the projector.", at_least=1)
-    proj_out_dim: int = option(128, "Size of the projection.", at_least=1)
 
 
 class SupCon(ContrastiveModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfcontrastive import losses
+from tfcontrastive import distribute, losses
 
 VIEW_METRICS = ("alignment", "uniformity", "embedding_std")
 
@@ -16,15 +16,16 @@ def view_metrics(z1: tf.Tensor, z2: tf.Tensor) -> dict[str, tf.Tensor]:
         z1, z2: `[B, D]`, this replica's embeddings; scaled to length 1 here.
 
     Returns:
-        `alignment` (0: equal views), `uniformity` of the first view (0: all images equal, or one alone) and
-        `embedding_std` (near 0: all images equal; 1 / sqrt(D): spread evenly), each over this replica's rows, without
-        gradient.
+        `alignment` (0: equal views) over this replica's rows; `uniformity` of the first view (0: all images equal, or one
+        alone) and `embedding_std` (near 0: all images equal; 1 / sqrt(D): spread evenly) over the rows of all replicas. All
+        without gradient.
     """
     z1, z2 = (tf.math.l2_normalize(tf.stop_gradient(tf.cast(z, tf.float32)), axis=1) for z in (z1, z2))
+    every = distribute.all_gather(z1)  # neither is a mean over rows: those of parts do not give that of the whole
     return {
         "alignment": losses.alignment(z1, z2),
-        "uniformity": _uniformity(z1),
-        "embedding_std": losses.embedding_std(z1),
+        "uniformity": _uniformity(every),
+        "embedding_std": losses.embedding_std(every),
     }
 
 

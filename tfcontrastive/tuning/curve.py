@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from tfcontrastive import data
-from tfcontrastive.config import option
-from tfcontrastive.optimizers import NAMES
+from tfcontrastive.protocol_settings import CurveSettings
 from tfcontrastive.trained import Trained
 from tfcontrastive.tuning.semi import EPOCHS, EPOCHS_OF_FEW
 from tfcontrastive.tuning.tuning_evaluator import TuningEvaluator, fractions_of, percent
 
 
 @dataclasses.dataclass(frozen=True)
-class Curve(TuningEvaluator):
+class Curve(CurveSettings, TuningEvaluator):
     """Accuracy against the part of the labels: the encoder fine-tuned, and the same network trained from scratch.
 
     Both see the same labels. The network from scratch has an optimizer of its own and as many epochs as are given.
@@ -22,15 +21,6 @@ class Curve(TuningEvaluator):
     Curve(fractions="0.01,0.1,1").run(load_trained(checkpoint="runs/a"), tfcontrastive.data.load("embedded"))
     ```
     """
-
-    fractions: str = option("0.01,0.02,0.05,0.1,0.2,0.5,1", "Parts of the labels, with commas between them.")
-    train_epochs: int | None = option(
-        None, "Epochs of fine-tuning; default: 60 for up to 1% of the labels, else 30.", at_least=1
-    )
-    supervised_epochs: int = option(90, "Epochs of training from scratch.", at_least=1)
-    supervised_optimizer: str = option("momentum", "Optimizer from scratch.", choices=NAMES)
-    supervised_learning_rate: float = option(0.1, "Learning rate from scratch, times batch / 256.", above=0)
-    supervised_weight_decay: float = option(5e-4, "Weight decay from scratch.", at_least=0)
 
     def run(self, encoder: Trained, source: data.Source) -> dict[str, float]:
         values: dict[str, float] = {}

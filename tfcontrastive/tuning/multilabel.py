@@ -31,7 +31,8 @@ def voc_labels(source: data.TfdsSource, split: str, num_classes: int = 20) -> np
 def map11(scores: np.ndarray, labels: np.ndarray) -> float:
     """The mean over the classes of the 11-point average precision of PASCAL VOC 2007.
 
-    For each class, the mean over the recalls 0, 0.1, ..., 1 of the highest precision at that recall or a higher one.
+    For each class, the mean over the recalls 0, 0.1, ..., 1 of the highest precision at that recall or a higher one, of
+    those that the scores reach: there is no precision of 1 before the first example. Equal scores count together.
 
     Args:
         scores: `[N, C]`, higher is likelier.
@@ -50,6 +51,7 @@ def map11(scores: np.ndarray, labels: np.ndarray) -> float:
         if not (label == 1).any():
             continue
         precision, recall, _ = precision_recall_curve(label[counted] == 1, score[counted])
+        precision, recall = precision[:-1], recall[:-1]  # the last pair, 1 at recall 0, is of no threshold
         levels = np.linspace(0, 1, 11)
         precisions.append(np.mean([precision[recall >= level - 1e-9].max() for level in levels]))
     return float(np.mean(precisions))
@@ -78,17 +80,25 @@ def linear_scores(
         return map11(_fit(train[~held], train_labels[~held], train[held], penalty), train_labels[held])
 
     best = max(penalties, key=held_out_map) if len(penalties) > 1 else penalties[0]
-    return _fit(train, train_labels, features, best)
+    return _fit(train.astype(np.float64), train_labels, features, best, max_iter=1000, tolerance=1e-3 * best)
 
 
-def _fit(train: np.ndarray, labels: np.ndarray, features: np.ndarray, penalty: float) -> np.ndarray:
+def _fit(
+    train: np.ndarray,
+    labels: np.ndarray,
+    features: np.ndarray,
+    penalty: float,
+    *,
+    max_iter: int = 200,
+    tolerance: float = 1e-4,
+) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression
 
     scores = np.full([len(features), labels.shape[1]], -np.inf, np.float32)
     for number, label in enumerate(labels.T):
         counted = label != DIFFICULT
         if len(np.unique(label[counted])) == 2:
-            model = LogisticRegression(C=1 / (penalty * counted.sum()), max_iter=200)
+            model = LogisticRegression(C=1 / (penalty * counted.sum()), max_iter=max_iter, tol=min(tolerance, 1e-4))
             scores[:, number] = model.fit(train[counted], label[counted]).decision_function(features)
     return np.where(np.isfinite(scores), scores, np.float32(-1e9))
 

@@ -7,7 +7,8 @@ import dataclasses
 from absl import logging
 
 from tfcontrastive import data
-from tfcontrastive.config import InputError, option
+from tfcontrastive.config import InputError
+from tfcontrastive.protocol_settings import SemiSettings
 from tfcontrastive.trained import Trained
 from tfcontrastive.tuning.tuning_evaluator import TuningEvaluator, fractions_of, percent
 
@@ -19,7 +20,7 @@ PUBLISHED = {0.01: "imagenet2012_subset/1pct", 0.1: "imagenet2012_subset/10pct"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Semi(TuningEvaluator):
+class Semi(SemiSettings, TuningEvaluator):
     """Accuracy after fine-tuning on a part of the labels, 1% and 10% by default.
 
     Of ImageNet these are the published parts where they are prepared; else equally many of each class, chosen by the seed
@@ -31,9 +32,6 @@ class Semi(TuningEvaluator):
 
     Source: arXiv 2002.05709, section 4; arXiv 2006.10029, section 4.1.
     """
-
-    fractions: str = option("0.01,0.1", "Parts of the labels, with commas between them.")
-    train_epochs: int | None = option(None, "Epochs of each; default: 60 for up to 1% of the labels, else 30.", at_least=1)
 
     def run(self, encoder: Trained, source: data.Source) -> dict[str, float]:
         values: dict[str, float] = {}

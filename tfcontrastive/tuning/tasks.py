@@ -37,12 +37,3 @@ TASKS = {
 }
 """Source: arXiv 2002.05709, appendix B.8 and its Table 8. Birdsnap and FGVC Aircraft are not in tensorflow-datasets: put
 them in folders `train` and `test`, a folder a class, below data_dir."""
-
-FINETUNE = {
-    "train_steps": 20_000,
-    "train_batch_size": 256,
-    "optimizer": "momentum",
-    "learning_rates": tuple(10 ** (-4 + step / 2) for step in range(7)),  # 1e-4 to 1e-1
-    "weight_decays": (0.0, *(10 ** (-6 + step / 2) for step in range(7))),  # none, 1e-6 to 1e-3, each over the rate
-}
-"""Source: arXiv 2002.05709, appendix B.8.2: SGD with Nesterov momentum 0.9, crop and flip; rate and decay by validation."""

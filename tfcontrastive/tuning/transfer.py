@@ -10,17 +10,17 @@ import numpy as np
 from absl import logging
 
 from tfcontrastive import data, evaluate
-from tfcontrastive.config import InputError, option, unknown
+from tfcontrastive.config import InputError, unknown
 from tfcontrastive.evaluate.evaluator import default_image_size
-from tfcontrastive.optimizers import NAMES
+from tfcontrastive.protocol_settings import TransferSettings
 from tfcontrastive.trained import Trained
 from tfcontrastive.tuning import multilabel
-from tfcontrastive.tuning.tasks import FINETUNE, TASKS, Task
+from tfcontrastive.tuning.tasks import TASKS, Task
 from tfcontrastive.tuning.tuning_evaluator import TuningEvaluator, numbers
 
 
 @dataclasses.dataclass(frozen=True)
-class Transfer(TuningEvaluator):
+class Transfer(TransferSettings, TuningEvaluator):
     """SimCLR's transfer: linear probes and fine-tuning on the data sets of its Table 8, each with its own metric.
 
     Those that are not prepared are named and left out. The probe's penalty, and the rate and decay of fine-tuning where
@@ -33,17 +33,6 @@ class Transfer(TuningEvaluator):
     Source: arXiv 2002.05709, appendix B.8.
     """
 
-    datasets: str = option("all", "Names with commas between them, of: " + ", ".join(TASKS) + "; or all.")
-    how: str = option("linear", "What is trained.", choices=("linear", "finetune", "both"))
-    optimizer: str = option(FINETUNE["optimizer"], "The optimizer.", choices=NAMES)
-    learning_rate_scaling: str = option("linear", "As in train.", choices=("linear", "sqrt"))
-    train_batch_size: int = option(FINETUNE["train_batch_size"], "Batch size, at most the images.", at_least=2)
-    train_steps: int = option(FINETUNE["train_steps"], "Steps of a fine-tuning.", at_least=1)
-    learning_rates: str = option(",".join(f"{rate:g}" for rate in FINETUNE["learning_rates"]), "Rates to choose from.")
-    weight_decays: str = option(
-        ",".join(f"{decay:g}" for decay in FINETUNE["weight_decays"]), "Decays to choose from, each divided by the rate."
-    )
-    needs_dataset = False  # it brings its own
 
     def run(self, encoder: Trained, source: data.Source | None = None) -> dict[str, float]:
         values: dict[str, float] = {}

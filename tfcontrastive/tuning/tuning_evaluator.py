@@ -11,52 +11,28 @@ import tensorflow as tf
 from tfcontrastive import data
 from tfcontrastive.config import (
     AugmentConfig,
-    Checked,
     DataConfig,
     InputError,
     OptimizerConfig,
     RunConfig,
     differences,
-    option,
     replace_leaves,
 )
 from tfcontrastive.evaluate.evaluator import default_image_size, held_out_split
 from tfcontrastive.finetune import FinetuneConfig, finetune
 from tfcontrastive.model_dir import ModelDir
-from tfcontrastive.optimizers import NAMES
+from tfcontrastive.protocol_settings import TuningSettings
 from tfcontrastive.trained import Trained
 
 
 @dataclasses.dataclass(frozen=True)
-class TuningEvaluator(Checked):
+class TuningEvaluator(TuningSettings):
     """How the encoder is fine-tuned. The defaults are SimCLRv2's for ImageNet: LARS at 0.005 * sqrt(batch), no warm-up, no
     weight decay, crop and flip (arXiv 2006.10029, section 4.1).
 
     Every fine-tuning is a run in a directory of its own, which tells its settings, its labels and its curves, and from
     which a stopped evaluation goes on.
     """
-
-    train_split: str = option("train", "Split that the network learns from.")
-    eval_split: str | None = option(None, "Split that is tested on; default: test, else validation, if labelled.")
-    data_dir: str | None = option(None, "Directory where prepared tensorflow-datasets are stored.", may_change=True)
-    work_dir: str | None = option(None, "Directory of the runs; default: OUTPUT_DIR.runs.", may_change=True)
-    eval_batch_size: int = option(256, "Images in a batch of evaluation.", at_least=1, may_change=True)
-    image_size: int | None = option(None, "Height and width; else the encoder's or the data's own.", at_least=1)
-    ft_proj_selector: int | None = option(
-        None, "Layer of the projection head to start from; default: as pre-trained for.", at_least=-1
-    )
-    optimizer: str = option("lars", "The optimizer.", choices=NAMES)
-    learning_rate: float = option(0.005, "Learning rate, before scaling.", above=0)
-    learning_rate_scaling: str = option(
-        "sqrt", "linear: learning_rate * batch / 256; sqrt: learning_rate * sqrt(batch).", choices=("linear", "sqrt")
-    )
-    weight_decay: float = option(0.0, "Weight decay.", at_least=0)
-    train_batch_size: int = option(1024, "Batch size; smaller where there are fewer images.", at_least=2)
-    crop_min_area: float | None = option(None, "Smallest part of the image that a crop covers.", above=0, at_most=1)
-    mixed_precision: str = option(
-        "float32", "Precision of activations.", choices=("float32", "bfloat16", "float16"), may_change=True
-    )
-    seed: int = option(0, "Seed of the choice of labels, the first logits, the order and the crops.", at_least=0)
 
     def accuracies(
         self,

@@ -1,0 +1,50 @@
+"""The devices that `tfcontrastive plan` knows, in their makers' figures. No TensorFlow is needed to list them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfcontrastive.config import InputError, unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """One replica's device, in its maker's figures.
+
+    Args:
+        float32, half: peak FLOP/s of products of float32 tensors (TPUs round them to bfloat16, A100 and H100 to TF32,
+            as TensorFlow sets them) and of bfloat16 or float16 ones.
+        memory: bytes.
+        bandwidth: bytes/s of that memory.
+        link: bytes/s that a replica receives from others, inside one machine or pod.
+        auto_precision: what `--mixed_precision=auto` becomes there.
+    """
+
+    float32: float
+    half: float
+    memory: float
+    bandwidth: float
+    link: float
+    auto_precision: str = "bfloat16"
+
+
+HARDWARE = {
+    "tpu_v3": Hardware(61.5e12, 61.5e12, 16e9, 450e9, 41e9),  # one core of two on a chip
+    "tpu_v4": Hardware(275e12, 275e12, 32e9, 1228e9, 150e9),
+    "tpu_v5e": Hardware(197e12, 197e12, 16e9, 819e9, 100e9),
+    "v100": Hardware(15.7e12, 125e12, 32e9, 900e9, 150e9, auto_precision="float32"),
+    "a100": Hardware(156e12, 312e12, 80e9, 2039e9, 300e9),
+    "h100": Hardware(494e12, 989e12, 80e9, 3350e9, 450e9),
+    "cpu": Hardware(0.46e12, 0.76e12, 16e9, 20e9, 1.25e9),  # two cores, measured; 10 Gbit/s between machines
+}
+
+
+def hardware_of(name: str) -> Hardware:
+    """An entry of `HARDWARE`.
+
+    Raises:
+        InputError: no such name.
+    """
+    if name not in HARDWARE:
+        raise InputError(f"`hardware` {unknown(name, HARDWARE)}")
+    return HARDWARE[name]
