@@ -84,6 +84,8 @@ def _batches(target: tuple[str, str], contents: Iterable, batch_size: int, max_b
         length = 0 if isinstance(content, InputError) else _bytes(content)
         if length > largest:
             content = InputError(f"`images` must have at most {largest} bytes each. Received: image {index} of {length}.")
+        if isinstance(content, np.ndarray) and not np.isfinite(content).all():
+            content = InputError(f"`images` must have finite pixels. Received: NaN or infinity in image {index}.")
         if isinstance(content, InputError):
             if bad is None:
                 raise content

@@ -85,7 +85,7 @@ class RestTransport:
         """Nothing: a connection lives for one request."""
 
     def _call(self, method: str, path: str, timeout: float, **body: Any) -> dict[str, Any]:
-        sockets: list[socket.socket] = []
+        sockets = _Sockets()
         with self._session(sockets) as session:
             status, content = _within(timeout, lambda: self._exchange(session, method, path, timeout, body), sockets)
         try:
@@ -122,13 +122,13 @@ class RestTransport:
         except errors.RequestException as error:
             raise ServingError("INTERNAL", str(error)) from error
 
-    def _session(self, sockets: list[socket.socket]) -> Any:
-        """A session that puts the sockets that it opens into the list."""
+    def _session(self, sockets: _Sockets) -> Any:
+        """A session that adds the sockets that it opens."""
         session = self._requests.Session()
         adapter = self._requests.adapters.HTTPAdapter()
         pools = adapter.poolmanager.pool_classes_by_scheme
         adapter.poolmanager.pool_classes_by_scheme = {
-            scheme: type(pool.__name__, (pool,), {"ConnectionCls": _noting(pool.ConnectionCls, sockets)})
+            scheme: type(pool.__name__, (pool,), {"ConnectionCls": _adding(pool.ConnectionCls, sockets)})
             for scheme, pool in pools.items()
         }
         for scheme in ("http://", "https://"):
@@ -136,18 +136,44 @@ class RestTransport:
         return session
 
 
-def _noting(connection: type, sockets: list[socket.socket]) -> type:
-    """The class of connections, of which each puts its socket into the list."""
+class _Sockets:
+    """The sockets of one exchange, which end with it."""
+
+    def __init__(self):
+        self._open: list[socket.socket] = []
+        self._lock, self._ended = threading.Lock(), False
+
+    def add(self, opened: socket.socket) -> None:
+        """Takes a socket; one that comes too late is shut at once."""
+        with self._lock:
+            self._open.append(opened)
+            if self._ended:
+                self._shut()
+
+    def end(self) -> None:
+        """Shuts them, which ends whoever waits for one."""
+        with self._lock:
+            self._ended = True
+            self._shut()
+
+    def _shut(self) -> None:
+        for opened in self._open:
+            with contextlib.suppress(OSError):  # closed already
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+
+def _adding(connection: type, sockets: _Sockets) -> type:
+    """The class of connections, of which each adds its socket."""
 
     class Connection(connection):
         def connect(self):
             super().connect()
-            sockets.append(self.sock)
+            sockets.add(self.sock)
 
     return Connection
 
 
-def _within(timeout: float, work: Callable[[], Any], sockets: list[socket.socket]) -> Any:
+def _within(timeout: float, work: Callable[[], Any], sockets: _Sockets) -> Any:
     """The result of the work, or DEADLINE_EXCEEDED.
 
     The time-outs of sockets bound each step alone (an address, a few bytes), so the whole runs in a thread. At the
@@ -168,9 +194,7 @@ def _within(timeout: float, work: Callable[[], Any], sockets: list[socket.socket
     except queue.Empty:
         raise _late(timeout) from None
     finally:
-        for opened in sockets:
-            with contextlib.suppress(OSError):  # closed already
-                socket.socket.shutdown(opened, socket.SHUT_RDWR)
+        sockets.end()
     if error is not None:
         raise _late(timeout) if time.monotonic() - start >= timeout else error
     return result

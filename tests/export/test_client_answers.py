@@ -179,3 +179,17 @@ def test_a_bad_image_is_named_and_left_out_if_asked(protocol, tmp_path):
     np.testing.assert_array_equal(vectors[[0, 1, 2, 4, 6, 7, 9], 0], [0, 1, 2, 4, 6, 7, 9])
     assert nothing.shape == (2, 0)
     assert list(all_bad) == [0, 1]
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_pixels_that_are_not_finite_are_named_before_they_are_sent(protocol):
+    images = IMAGES.copy()
+    images[5] = np.nan
+    server, answer = SERVERS[protocol]
+    with server(lambda sent: answer(own_vectors(sent))) as address, \
+            EmbeddingClient(address, protocol=protocol, batch_size=4) as client:
+        with pytest.raises(InputError, match="NaN or infinity in image 5"):
+            client.embed(images)
+        vectors, bad = client.embed_readable(images)
+    assert list(bad) == [5]
+    np.testing.assert_array_equal(np.isnan(vectors[:, 0]), np.arange(10) == 5)
