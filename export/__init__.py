@@ -11,7 +11,7 @@ _HOMES = {
     "EmbeddingClient": "client",
     "EmbeddingFiles": "embedding_files",
     "EmbeddingWriter": "embedding_writer",
-    "ServingError": "transport",
+    "ServingError": "serving_error",
     "check_export": "serve_check",
     "dataset_items": "items",
     "decode_images": "image_bytes",

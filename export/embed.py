@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
@@ -16,9 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
+from tfcontrastive.export.digest import model_digest
 from tfcontrastive.export.embedding_writer import EmbeddingWriter
 from tfcontrastive.export.items import Items
 from tfcontrastive.export.model_card import read_card
+from tfcontrastive.export.reasons import image_reason
+from tfcontrastive.export.shards import Label
 from tfcontrastive.trained import latest_version
 
 
@@ -47,13 +48,14 @@ def embed_images(
 ) -> Embedded:
     """Embeds every image of a source, and can be killed and started again at any time.
 
-    An image that cannot be decoded is skipped, with its reason, and listed in `output/bad_files.txt`. Memory does not
-    grow with the source: two batches and one shard are held.
+    An image that cannot be decoded is skipped, with its reason, and listed in `output/bad_files.txt` (in a Parquet set
+    `_bad_files.txt`). Memory does not grow with the source: two batches and one shard are held.
 
     Args:
         saved_model: what `save_model` wrote, or the base directory of its versions (the highest is taken).
         items: the source, from `folder_items`, `encoded_items` or `dataset_items`, or a function of the same kind.
-        output: the directory of the set. A set begun with the same arguments is continued.
+        output: the directory of the set. One begun with the same arguments, the same model and the same images is
+            continued; of a source whose images have changed since, it is refused.
         format: npy, parquet or tfrecord.
         dtype: float32, float16 or int8, with one scale a vector.
         normalize: True for vectors of unit length.
@@ -78,15 +80,16 @@ def embed_images(
     encode = _Encoder(path, "embedding_l2" if normalize else "embedding")
     facts = {"model": encode.facts, "normalize": normalize, "source": source,
              "items": getattr(items, "fingerprint", None)}
-    writer = EmbeddingWriter(output, encode.dim, format=format, dtype=dtype, shard_rows=shard_rows, facts=facts)
+    writer = EmbeddingWriter(output, encode.dim, format=format, dtype=dtype, shard_rows=shard_rows,
+                             labels=getattr(items, "labels", None), facts=facts, stamps=getattr(items, "stamps", None))
     before, start = writer.rows, time.monotonic()
     if not writer.complete:
         for batch in _read_ahead(_batches(items(writer.position), batch_size)):
-            for name, vector in zip((name for name, _ in batch), encode([image for _, image in batch]), strict=True):
+            for (name, _, label), vector in zip(batch, _vectors(encode, batch), strict=True):
                 if isinstance(vector, str):
                     writer.skip(name, vector)
                 else:
-                    writer.add(name, vector)
+                    writer.add(name, vector, label)
             if progress is not None:
                 progress(writer.rows, len(writer.skipped))
         writer.finish()
@@ -137,11 +140,13 @@ class _Encoder:
         self.facts = model_facts(path)
 
     def __call__(self, images: list[bytes | np.ndarray]) -> Iterable[np.ndarray | str]:
+        if not images:
+            return []
         try:
             return self._run(images)
         except tf.errors.InvalidArgumentError as error:
             if len(images) == 1:
-                return [_reason(error)]
+                return [image_reason(error.message)]
         middle = len(images) // 2  # one bad image of B costs 2 log2(B) calls
         return itertools.chain(self(images[:middle]), self(images[middle:]))
 
@@ -155,24 +160,25 @@ class _Encoder:
 
 
 def model_facts(path: str) -> dict[str, Any]:
-    """What tells two models apart: version, preprocessing, and a digest of the graph and weights."""
+    """What is kept of the model that made a set: the digest tells two models apart, the rest is for people.
+
+    Args:
+        path: the directory of a version, on a disk or in a bucket.
+    """
     card = read_card(path)
-    digest = hashlib.sha256()
-    for folder, _, names in sorted(os.walk(path)):
-        for name in sorted(names):
-            if not name.endswith((".json", ".md")):
-                with open(os.path.join(folder, name), "rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-    return {"name": card.get("name"), "version": os.path.basename(path), "sha256": digest.hexdigest(),
+    return {"name": card.get("name"), "version": os.path.basename(path.rstrip("/")), "digest": model_digest(path),
             "preprocessing_hash": card.get("preprocessing", {}).get("hash")}
 
 
-def _reason(error: tf.errors.InvalidArgumentError) -> str:
-    """The line of a long message that names the problem, without the position in its batch."""
-    lines = [line.strip() for line in error.message.splitlines() if line.strip()]
-    start = next((i for i, line in enumerate(lines) if line.startswith("<stack traces")), -1)
-    line = (lines[start + 1:] or lines)[0].partition("[[")[0].strip().removeprefix("assertion failed: ").strip("[] ")
-    return re.sub(r"^`image_bytes` \[\d+\] ", "", line)
+def _vectors(encode: _Encoder, batch: list[tuple]) -> Iterator[np.ndarray | str]:
+    """For each item its vector, or why it has none."""
+    vectors = iter(encode([image for _, image, _ in batch if not isinstance(image, OSError)]))
+    for _, image, _ in batch:
+        if isinstance(image, OSError):
+            yield f"cannot be read: {image.strerror or image}"
+            continue
+        vector = next(vectors)
+        yield vector if isinstance(vector, str) or np.isfinite(vector).all() else "has a vector that is not finite"
 
 
 def _read_ahead(batches: Iterator[list]) -> Iterator[list]:
@@ -184,7 +190,8 @@ def _read_ahead(batches: Iterator[list]) -> Iterator[list]:
             yield batch
 
 
-def _batches(items: Iterable, size: int) -> Iterator[list]:
+def _batches(items: Iterable, size: int) -> Iterator[list[tuple[str, bytes | np.ndarray | OSError, Label]]]:
+    """Items in lists, each with a label or None."""
     iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
+    while batch := [(*item, None)[:3] for item in itertools.islice(iterator, size)]:
         yield batch

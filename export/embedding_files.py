@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -10,9 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from tfcontrastive.config import InputError
-from tfcontrastive.export.embedding_writer import MANIFEST
+from tfcontrastive.export.manifest import MANIFEST, read_manifest, side_file
 from tfcontrastive.export.quantize import dequantize
-from tfcontrastive.export.shards import read_shard
+from tfcontrastive.export.shards import Label, Shard, read_shard
 
 
 class EmbeddingFiles:
@@ -38,12 +37,11 @@ class EmbeddingFiles:
 
     def __init__(self, path: str | os.PathLike):
         self.path = os.fspath(path)
-        try:
-            with open(os.path.join(self.path, MANIFEST), encoding="utf-8") as file:
-                manifest = json.load(file)
-        except OSError as error:
+        manifest = read_manifest(self.path, "path")
+        if manifest is None:
+            found = "without one" if os.path.isdir(self.path) else "which is no directory"
             raise InputError(f"`path` must be a directory of embeddings with a {MANIFEST}. "
-                             f"Received: {self.path} ({error.strerror}).") from error
+                             f"Received: {self.path}, {found}.")
         self.facts: dict = manifest["made"]
         self.dim: int = self.facts["dim"]
         self.complete: bool = manifest["complete"]
@@ -52,25 +50,56 @@ class EmbeddingFiles:
     def __len__(self) -> int:
         return sum(shard["rows"] for shard in self._shards)
 
+    def beside(self, name: str) -> str:
+        """The path of a file beside the shards, such as `bad_files.txt`."""
+        return os.path.join(self.path, side_file(name, self.facts["format"]))
+
     @cached_property
     def ids(self) -> list[str]:
         """The name of each vector, in order."""
-        return [name for ids, _ in self._read() for name in ids]
+        return [name for shard in self._read() for name in shard.ids]
+
+    @cached_property
+    def labels(self) -> list[Label] | None:
+        """The label of each vector: names of classes or numbers, None for one without; None where the set has none."""
+        if self.facts.get("labels") is None:
+            return None
+        return [label for shard in self._read() for label in shard.labels]
 
     def blocks(self) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Shard after shard: ids, and float32 vectors `[n, D]`."""
-        for ids, (stored, scale) in self._read():
-            yield ids, dequantize(stored, scale)
+        """Shard after shard: ids, and float32 vectors `[n, D]`.
+
+        Raises:
+            InputError: if a shard is damaged.
+        """
+        for shard in self._read():
+            scale = np.ones(len(shard.ids), np.float32) if shard.scale is None else shard.scale
+            yield shard.ids, dequantize(shard.stored, scale)
 
     def load(self) -> np.ndarray:
         """All vectors, float32 `[N, D]`."""
         blocks = [vectors for _, vectors in self.blocks()]
         return np.concatenate(blocks) if blocks else np.zeros([0, self.dim], np.float32)
 
-    def _read(self) -> Iterator[tuple[list[str], tuple[np.ndarray, np.ndarray]]]:
-        for shard in self._shards:
-            ids, stored, scale = read_shard(os.path.join(self.path, shard["file"]), self.facts["format"])
-            if len(ids) != shard["rows"] or len(stored) != shard["rows"]:
-                raise InputError(f"`path` must hold whole shards. Received: {shard['file']} with {len(stored)} vectors "
-                                 f"and {len(ids)} ids in place of {shard['rows']}.")
-            yield ids, (stored, scale)
+    def _read(self) -> Iterator[Shard]:
+        for entry in self._shards:
+            path = os.path.join(self.path, entry["file"])
+            shard = read_shard(path, self.facts["format"])
+            problem = self._problem(shard, entry["rows"])
+            if problem:
+                raise InputError(f"`path` must hold whole shards. Received: {path} {problem}.")
+            yield shard
+
+    def _problem(self, shard: Shard, rows: int) -> str | None:
+        """What does not fit the manifest."""
+        if shard.stored.shape != (rows, self.dim) or len(shard.ids) != rows:
+            return f"with {list(shard.stored.shape)} vectors and {len(shard.ids)} ids in place of [{rows}, {self.dim}]"
+        if shard.stored.dtype != self.facts["dtype"]:
+            return f"of dtype {shard.stored.dtype} in place of {self.facts['dtype']}"
+        if shard.scale is None and self.facts["dtype"] == "int8":
+            return "without scales"
+        if shard.scale is not None and (shard.scale.shape != (rows,) or shard.scale.dtype.kind != "f"):
+            return f"with scales {list(shard.scale.shape)} in place of [{rows}]"
+        if self.facts.get("labels") is not None and (shard.labels is None or len(shard.labels) != rows):
+            return f"with {len(shard.labels or [])} labels in place of {rows}"
+        return None

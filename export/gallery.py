@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
+from tfcontrastive.names import escaped
+
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 2rem; color: #1d2733; background: #fafbfc }
 section { display: flex; gap: .75rem; margin: 0 0 1.5rem; padding: 1rem; background: #fff; border-radius: 8px;
@@ -58,6 +60,7 @@ def write_gallery(
 
 
 def _figure(name: str, label: str, data: bytes | None) -> str:
+    name = escaped(name)
     caption = f"<figcaption><b>{html.escape(label)}</b>{html.escape(name)}</figcaption>"
     return f'<figure><img src="{_thumbnail(data)}" alt="{html.escape(name)}">{caption}</figure>'
 

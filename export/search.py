@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ def nearest(
     *,
     k: int = 10,
     backend: str = "auto",
+    exclude: Sequence[str | None] | None = None,
 ) -> tuple[list[list[str]], np.ndarray]:
     """The k vectors of the set that are nearest to each query: `argmax_i <q, x_i> / (|q| |x_i|)`.
 
@@ -30,9 +31,10 @@ def nearest(
 
     Args:
         index: a set of embeddings, or its directory.
-        queries: `[Q, D]`, not zero.
-        k: neighbours, at most the size of the set.
+        queries: `[Q, D]`, finite and not zero.
+        k: neighbours, at most the size of the set (less one with `exclude`).
         backend: numpy, faiss (its flat index, shard by shard), or auto: faiss where it is installed.
+        exclude: an id for each query that is not to be its neighbour, such as its own, or None.
 
     Returns:
         The ids `[Q][k]` and the similarities `[Q, k]`, from the nearest on.
@@ -47,26 +49,32 @@ def nearest(
     ```
     """
     files = index if isinstance(index, EmbeddingFiles) else EmbeddingFiles(index)
-    queries = np.asarray(queries, np.float32)
-    if queries.ndim != 2 or queries.shape[1] != files.dim:
-        raise InputError(f"`queries` must be [Q, {files.dim}]. Received: shape {list(queries.shape)}.")
-    if not 1 <= k <= len(files):
-        raise InputError(f"`k` must be between 1 and the {len(files)} vectors of the set. Received: k={k}.")
+    queries = _of_shape(queries, files.dim)
+    left_out = list(exclude) if exclude is not None else [None] * len(queries)
+    if len(left_out) != len(queries):
+        raise InputError(f"`exclude` must have one id or None for each query. Received: {len(left_out)}.")
+    more = any(name is not None for name in left_out)
+    if not 1 <= k <= len(files) - more:
+        others = "other " if more else ""
+        raise InputError(f"`k` must be between 1 and the {len(files) - more} {others}vectors of the set. Received: k={k}.")
     if backend not in BACKENDS:
         raise InputError(f"`backend` {unknown(backend, BACKENDS)}")
+    queries = _directions(queries)
     top = _faiss_top if _use_faiss(backend) else _numpy_top
-    queries = unit_length(queries)
     best = np.full([len(queries), 0], 0, np.float32)
     found = np.full([len(queries), 0], 0, np.int64)
     names: list[str] = []
     for ids, vectors in files.blocks():
-        similarity, position = top(queries, unit_length(vectors), min(k, len(ids)))
+        similarity, position = top(queries, unit_length(vectors), min(k + more, len(ids)))
         best = np.concatenate([best, similarity], axis=1)
         found = np.concatenate([found, position + len(names)], axis=1)
-        order = np.lexsort((found, -best), axis=1)[:, :k]  # of equals, the first in the set
+        order = np.lexsort((found, -best), axis=1)[:, :k + more]  # of equals, the first in the set
         best, found = np.take_along_axis(best, order, 1), np.take_along_axis(found, order, 1)
         names += ids
-    return [[names[position] for position in row] for row in found], best
+    ids = [[names[position] for position in row] for row in found]
+    kept = [_without(row, own)[:k] for row, own in zip(ids, left_out, strict=True)]
+    ids = [[row[i] for i in some] for row, some in zip(ids, kept, strict=True)]
+    return ids, np.take_along_axis(best, np.array(kept, np.int64).reshape(len(queries), k), 1)
 
 
 def near_duplicates(
@@ -100,9 +108,37 @@ def near_duplicates(
 
 
 def unit_length(vectors: np.ndarray) -> np.ndarray:
-    """The rows divided by their length; a zero row stays zero, and is similar to nothing."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)
+    """The rows divided by their length, however large or small; a zero row stays zero, and is similar to nothing."""
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
+    scaled = vectors / np.where(largest > 0, largest, 1)  # squares of 1e30 or 1e-30 are no float32
+    return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1)
+
+
+def _of_shape(queries: np.ndarray, dim: int) -> np.ndarray:
+    """The queries as float64 `[Q, D]`."""
+    try:
+        queries = np.asarray(queries, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"`queries` must be numbers. Received: {error}.") from error
+    if queries.ndim != 2 or queries.shape[1] != dim:
+        raise InputError(f"`queries` must be [Q, {dim}]. Received: shape {list(queries.shape)}.")
+    return queries
+
+
+def _directions(queries: np.ndarray) -> np.ndarray:
+    """Unit vectors float32 `[Q, D]`, if there is a direction in each query."""
+    good = np.isfinite(queries).all(axis=1) & queries.any(axis=1)
+    if not good.all():
+        row = int(np.argmin(good))
+        what = "NaN or infinity" if queries[row].any() else "zeros"
+        raise InputError(f"`queries` must be finite and not zero. Received: {what} in row {row}.")
+    return unit_length(queries).astype(np.float32)
+
+
+def _without(names: list[str], own: str | None) -> list[int]:
+    """The positions in a row of neighbours, without that of the query itself."""
+    own_position = names.index(own) if own in names else len(names)
+    return [position for position in range(len(names)) if position != own_position]
 
 
 def _blocks(files: EmbeddingFiles) -> Iterator[tuple[list[str], np.ndarray]]:

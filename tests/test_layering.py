@@ -13,6 +13,7 @@ FLOORS = {
     "hardware": 0.5,
     "cluster": 0,
     "storage": 0,
+    "names": 0,
     "signals": 0,
     "distribute": 0,
     "losses": 1,

@@ -45,7 +45,7 @@ class Stages:
 
     def __enter__(self) -> Stages:
         if is_terminal():
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
             self._bar = Bar(*columns, console=terminal(), transient=True)
             self._task = self._bar.add_task("starting")
             self._bar.start()

@@ -45,6 +45,18 @@ def read_text(path: str) -> str:
     return read_bytes(path).decode("utf-8")
 
 
+def stamp(path: str) -> str:
+    """A text that changes when a file does: its size and time of change, or why these cannot be had."""
+    try:
+        if "://" in path:
+            status = tf.io.gfile.stat(path)
+            return f"{status.length} {status.mtime_nsec}"
+        status = os.stat(path)
+    except (OSError, tf.errors.OpError) as error:  # a link to nowhere
+        return error.strerror if isinstance(error, OSError) else type(error).__name__
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
 def write(path: str, content: str | bytes) -> None:
     """Writes a file aside and renames it, so that nobody ever sees half of it."""
     with tf.io.gfile.GFile(path + ".tmp", "wb") as file:

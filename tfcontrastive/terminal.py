@@ -7,11 +7,13 @@ import sys
 
 from rich.console import Console
 
+from tfcontrastive.names import plain_console
+
 
 @functools.cache
 def terminal() -> Console:
     """stderr as a Rich console: two live displays can only be drawn together on one."""
-    return Console(stderr=True)
+    return plain_console(stderr=True)
 
 
 def is_terminal() -> bool:

@@ -1,9 +1,15 @@
 """`export`, `embed`, `search` and `serve-check`, one after the other, on a run whose data set is gone."""
 
+import html
 import json
+import os
+import pathlib
 import re
 import shutil
+import tempfile
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import onnxruntime
 import pytest
@@ -14,6 +20,7 @@ from tests.commands.runs import words, write_images
 from tfcontrastive.commands.main import main
 from tfcontrastive.export import EmbeddingFiles, embed_files, load_run
 from tfcontrastive.export.serve_check import Check
+from tfcontrastive.names import escaped
 
 
 @pytest.fixture(scope="module")
@@ -154,12 +161,96 @@ def test_a_folder_that_has_changed_is_not_taken_for_the_same(exported, photos, t
     assert "with items '11 files" in capsys.readouterr().err
 
 
-def test_search_finds_the_image_itself(index, photos, tmp_path, capsys):
+def test_search_leaves_out_the_image_itself_and_finds_its_copy(index, photos, tmp_path, capsys):
     page = tmp_path / "page.html"
-    assert main(["search", f"--index={index}", "--k", "2", str(photos / "5.png"), f"--html={page}"]) == 0
+    assert main(["search", f"--index={index}", "--k", "2", str(photos / "3.png"), f"--html={page}"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any("1.0000" in line and line.rstrip(" │").endswith(" 5.png") for line in lines)
+    assert any("1.0000" in line and line.rstrip(" │").endswith(" copy.png") for line in lines)
+    assert not any(line.rstrip(" │").endswith(" 3.png") for line in lines)
     assert page.read_text().count("data:image/png;base64,") == 3
+    (tmp_path / "5.png").write_bytes((photos / "5.png").read_bytes())
+    assert main(["search", f"--index={index}", "--k=1", str(tmp_path / "5.png")]) == 0
+    assert " 5.png" in capsys.readouterr().out, "a copy elsewhere is not of the collection"
+
+
+def test_search_shows_pictures_of_records(exported, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with tf.io.TFRecordWriter("some.tfrecord") as writer:
+        for name in ("1.png", "broken.jpg", "2.png", "large.png"):
+            content = (photos / name).read_bytes() if name != "large.png" else tf.io.encode_png(
+                tf.zeros([40, 50, 1], tf.uint8)).numpy()
+            value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
+            writer.write(tf.train.Example(features=tf.train.Features(feature={"image": value})).SerializeToString())
+    assert main(["embed", f"--saved_model={exported}", "--dataset=tfrecord:some.tfrecord", "--output=vectors"]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["search", "--index=../vectors", str(photos / "1.png"), "--html=page.html"]) == 0
+    assert (tmp_path / "elsewhere" / "page.html").read_text().count("data:image/png;base64,") == 4, capsys.readouterr()
+
+
+ODD_NAMES = [b"x[/b].png", b"[red]a.png", b":smile:.png", b"caf\xe9.png", b"two\nlines.png", b"tab\t.png", b"<b>&.png",
+             b"\xf0\x9f\x98\x80.png", b"\x1b[31m.png"]
+
+
+@pytest.mark.parametrize("format", ["npy", "parquet"])
+def test_names_of_any_bytes_go_through_embed_search_and_pages(exported, tmp_path, monkeypatch, capsys, format):
+    monkeypatch.setenv("COLUMNS", "400")  # names on one line
+    folder, page = tmp_path / "photos", tmp_path / "page.html"
+    write_photos(folder, count=len(ODD_NAMES), channels=1)
+    (folder / "x[").mkdir()
+    for i, name in enumerate(ODD_NAMES):
+        (folder / f"{i}.png").rename(folder / os.fsdecode(name))
+    (folder / os.fsdecode(b"bad\xe9.png")).write_bytes(b"no image")
+    arguments = [f"--saved_model={exported}", f"--dataset=folder:{folder}", f"--output={tmp_path / 'vectors'}"]
+    assert main(["embed", *arguments, f"--format={format}"]) == 0
+    assert '"bad\\udce9.png": is not a JPEG' in capsys.readouterr().out
+    queries = [str(folder / os.fsdecode(name)) for name in ODD_NAMES[:4]]
+    assert main(["search", f"--index={tmp_path / 'vectors'}", *queries, f"--html={page}", "--duplicates=-0.99"]) == 0
+    shown, written = capsys.readouterr().out, page.read_text(encoding="utf-8")
+    for name in ODD_NAMES[1:]:  # a neighbour of the first query
+        assert f" {escaped(os.fsdecode(name))} " in shown
+        assert html.escape(escaped(os.fsdecode(name))) in written
+    assert written.count("data:image/png;base64,") == len(queries) * len(ODD_NAMES)
+
+
+@hypothesis.settings(max_examples=4, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.given(names=st.sets(st.binary(min_size=1, max_size=12).filter(
+    lambda name: not {b"\0"[0], b"/"[0]} & set(name) and not name.startswith(b".")), min_size=2, max_size=4))
+def test_any_file_names_go_through_embed_search_and_pages(exported, names):
+    with tempfile.TemporaryDirectory() as room:
+        room = pathlib.Path(room)
+        write_photos(room / "photos", count=len(names), channels=1)
+        files = [os.fsdecode(name) + ".png" for name in sorted(names)]
+        for i in range(len(files)):
+            (room / "photos" / f"{i}.png").rename(room / "photos" / f"renamed {i}")
+        for i, name in enumerate(files):
+            (room / "photos" / f"renamed {i}").rename(room / "photos" / name)
+        arguments = [f"--saved_model={exported}", f"--dataset=folder:{room / 'photos'}", f"--output={room / 'vectors'}"]
+        assert main(["embed", *arguments]) == 0
+        assert sorted(EmbeddingFiles(room / "vectors").ids) == sorted(files)
+        query, page = str(room / "photos" / files[0]), room / "page.html"
+        assert main(["search", f"--index={room / 'vectors'}", f"--html={page}", query]) == 0
+        for name in files[1:]:
+            assert html.escape(escaped(name)) in page.read_text(encoding="utf-8")
+
+
+def test_replaced_pictures_and_damage_are_one_line(exported, photos, tmp_path, capsys):
+    shutil.copytree(photos, tmp_path / "photos")
+    output = tmp_path / "vectors"
+    arguments = ["embed", f"--saved_model={exported}", f"--dataset=folder:{tmp_path / 'photos'}", f"--output={output}"]
+    assert main([*arguments, "--content_hash"]) == 0
+    os.utime(tmp_path / "photos" / "1.png", ns=(1, 1))
+    assert main([*arguments, "--content_hash"]) == 0
+    (tmp_path / "photos" / "1.png").write_bytes((photos / "2.png").read_bytes())
+    capsys.readouterr()
+    assert main([*arguments, "--content_hash"]) == 2
+    assert "1 changed, such as 1.png" in capsys.readouterr().err
+    (output / "vectors-00000.npy").write_bytes(b"")
+    for command in (arguments, ["search", f"--index={output}", "--duplicates=1"]):
+        assert main(command) == 2
+        errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tfcontrastive: ")]
+        assert len(errors) == 1
+        assert "vectors-00000.npy, which has 0 bytes" in errors[0]
 
 
 def test_search_lists_duplicates(index, capsys):

@@ -9,6 +9,7 @@ from PIL import Image
 from tfcontrastive import data
 from tfcontrastive.config import InputError
 from tfcontrastive.data.images import decode
+from tfcontrastive.names import unescaped
 
 
 def write(path, color=0, size=(6, 5)):
@@ -162,6 +163,15 @@ def test_a_folder_that_has_changed_since_is_told_once(hundred, caplog):
     write(hundred / "images" / "01.png", size=(9, 9))
     assert "2 are new or changed, 1 are gone" in said()[0]
     assert said() == []
+
+
+def test_a_listing_of_names_with_tabs_and_line_breaks(hundred):
+    bad = hundred / "images" / os.fsdecode(b"tab\t, line\n, \xe9.png")
+    (hundred / "images" / "99.jpg").rename(bad)
+    listing = hundred / "run" / "bad_files.txt"
+    assert data.load(f"folder:{hundred / 'images'}").check(str(listing)) == [str(bad)]
+    (line,) = listing.read_text(errors="surrogateescape").split("\n")[:-1]
+    assert unescaped(line.split("\t")[0]) == str(bad)
 
 
 def test_a_listing_of_no_bad_files_is_removed(hundred):

@@ -56,8 +56,9 @@ class Progress(keras.callbacks.Callback):
         if not is_terminal():
             self.say(f"{self.title}: compiling the first step")
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Bar(*columns, TextColumn("{task.fields[values]}"), console=terminal())
+        title = TextColumn("{task.description}", markup=False)
+        columns = (SpinnerColumn(), title, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Bar(*columns, TextColumn("{task.fields[values]}", markup=False), console=terminal())
         self._task = self._bar.add_task(self.title, total=self.last_step, completed=self.step, values="compiling")
         self._bar.start()
 

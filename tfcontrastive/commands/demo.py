@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 
 from absl import flags
-from rich.console import Console
 from rich.table import Table
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.names import escaped, plain_console
 from tfcontrastive.stages import Stages
 
 RECIPE = "embedded_simclr"
@@ -91,7 +91,7 @@ def show(metrics: dict, output_dir: str) -> None:
             f"{row['linear_top1']:.1%}",
             f"{row['train_seconds']:.0f} s",
         )
-    console = Console()
+    console = plain_console()
     console.print(table)
     console.print(f"Everything took {metrics['seconds']:.0f} s.", highlight=False)
     for what, path in (
@@ -99,7 +99,7 @@ def show(metrics: dict, output_dir: str) -> None:
         ("numbers", "metrics.json"),
         ("SavedModel", os.path.join("saved_model", "1")),
     ):
-        console.print(f"{what:>11}  {os.path.join(output_dir, path)}", highlight=False, soft_wrap=True)
+        console.print(f"{what:>11}  {escaped(os.path.join(output_dir, path))}", highlight=False, soft_wrap=True)
     console.print(
-        f"TensorBoard  tensorboard --logdir {os.path.join(output_dir, 'logs')}", highlight=False, soft_wrap=True
+        f"TensorBoard  tensorboard --logdir {escaped(os.path.join(output_dir, 'logs'))}", highlight=False, soft_wrap=True
     )

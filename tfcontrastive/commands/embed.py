@@ -9,18 +9,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
+from tfcontrastive.names import escaped, plain_console
 
 MODEL_FILE = "saved_model.txt"  # in the output: where the model was, so that `search` finds it
 TITLE = """tfcontrastive embed: one vector for each image of a collection.
 
 Example: tfcontrastive embed --saved_model=exported --dataset=folder:photos --output=vectors
-A run that was stopped goes on where it was. Images that cannot be read are skipped and listed in bad_files.txt."""
+A run that was stopped goes on where it was, unless images have changed since. Images that cannot be read are skipped and
+listed in bad_files.txt. In a Parquet set such files begin with `_`: pandas.read_parquet("vectors") reads the folder."""
 
 _SHOWN = 5
 
@@ -40,6 +41,7 @@ def run(words: Sequence[str]) -> int:
             )
     show_own_messages()
     from tfcontrastive import export
+    from tfcontrastive.export.manifest import write_side_file
 
     saved_model = export.latest_version(options["saved_model"])
     items, source, total = open_items(options, saved_model)
@@ -52,9 +54,9 @@ def run(words: Sequence[str]) -> int:
             progress=meter.update,
             **{name: options[name] for name in ("format", "dtype", "normalize", "batch_size", "shard_rows")},
         )
-    with open(os.path.join(options["output"], MODEL_FILE), "w", encoding="utf-8") as file:
-        file.write(os.path.abspath(saved_model) + "\n")
-    show(done, options["output"])
+    place = saved_model if "://" in saved_model else os.path.abspath(saved_model)
+    write_side_file(options["output"], MODEL_FILE, options["format"], escaped(place) + "\n")
+    show(done, options["output"], options["format"])
     return 0
 
 
@@ -65,9 +67,9 @@ class Meter:
 
     def __init__(self, total: int):
         columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
+        console = plain_console(stderr=True)
         self._bar = Progress(
-            *columns, TextColumn("{task.fields[rate]}"), console=console, disable=not sys.stderr.isatty()
+            *columns, TextColumn("{task.fields[rate]}", markup=False), console=console, disable=not sys.stderr.isatty()
         )
         self._task = self._bar.add_task("", total=total, rate="")
         self._total = total
@@ -107,6 +109,12 @@ def embed_flags() -> flags.FlagValues:
     )
     flags.DEFINE_string("split", None, "Split of the data set; default: its only one.", values)
     flags.DEFINE_string("data_dir", None, "Directory of prepared tensorflow-datasets.", values)
+    flags.DEFINE_boolean(
+        "content_hash",
+        False,
+        "With folder:PATH, whether images count as changed when their content does; default: size or time.",
+        values,
+    )
     flags.DEFINE_boolean("normalize", False, "Vectors of unit length.", values)
     flags.DEFINE_integer("batch_size", 64, "Images a call.", flag_values=values)
     flags.DEFINE_integer("shard_rows", 8192, "Vectors a file.", flag_values=values)
@@ -122,9 +130,11 @@ def open_items(options: dict[str, Any], saved_model: str) -> tuple[Any, str, int
     if spec.startswith("folder:"):
         if split is not None:
             raise InputError("`split` must be left out with folder:PATH: name the sub-folder, as in folder:photos/test.")
-        folder = os.path.abspath(spec.removeprefix("folder:"))
-        items = export.folder_items(folder)
+        folder = os.path.abspath(os.path.expanduser(spec.removeprefix("folder:")))
+        items = export.folder_items(folder, content_hash=options["content_hash"])
         return items, f"folder:{folder}", len(items)
+    if options["content_hash"]:
+        raise InputError("`content_hash` must be left out with other data sets than folder:PATH.")
     card = export.read_card(saved_model)
     if not card:
         raise InputError(f"`saved_model` must be written by tfcontrastive. Received: {saved_model}.")
@@ -133,7 +143,7 @@ def open_items(options: dict[str, Any], saved_model: str) -> tuple[Any, str, int
     if split is None and len(source.splits) != 1:
         raise InputError(f"`split` must be given: one of {', '.join(source.splits)}.")
     split = split or source.splits[0]
-    total, name = source.num_examples(split), f"{spec} {split}"
+    total, name = source.num_examples(split), f"{_absolute(spec)} {split}"
     if isinstance(source, EncodedSource) and "image_bytes" in card["signatures"]:
         return export.encoded_items(source, split), name, total
     if source.channels != rule["channels"]:
@@ -150,16 +160,27 @@ def open_items(options: dict[str, Any], saved_model: str) -> tuple[Any, str, int
             preprocessing=data.Preprocessing(**rule.get("rule", {})),
         )
 
-    return export.dataset_items(batches, f"{split}/"), name, total
+    return export.dataset_items(batches, f"{split}/", source=source), name, total
 
 
-def show(done: Any, output: str) -> None:
+def _absolute(spec: str) -> str:
+    """A spec of local files that means the same from every directory."""
+    kind, _, where = spec.partition(":")
+    if kind not in ("tfrecord", "npz") or "://" in where:
+        return spec
+    return f"{kind}:{os.path.abspath(os.path.expanduser(where))}"
+
+
+def show(done: Any, output: str, format: str) -> None:
     """What was done, and which images were left out."""
+    from tfcontrastive.export.manifest import BAD_FILES, side_file
+
     speed = f"{done.images_per_second:,.1f} images/s" if done.images_per_second else "all were there already"
-    print(f"{done.rows:,} vectors in {output}; {speed}")
+    print(f"{done.rows:,} vectors in {escaped(output)}; {speed}")
     if done.skipped:
-        print(f"left out, and listed in {os.path.join(output, 'bad_files.txt')}: {len(done.skipped):,}")
+        listing = os.path.join(output, side_file(BAD_FILES, format))
+        print(f"left out, and listed in {escaped(listing)}: {len(done.skipped):,}")
         for name, reason in done.skipped[:_SHOWN]:
-            print(f"  {name}: {reason}")
+            print(f"  {escaped(name)}: {reason}")
         if len(done.skipped) > _SHOWN:
             print("  ...")

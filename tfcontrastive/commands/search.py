@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from rich.console import Console
 from rich.table import Table
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.embed import MODEL_FILE
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
+from tfcontrastive.names import escaped, plain_console, unescaped
 
 TITLE = """tfcontrastive search: nearest neighbours among the vectors of `tfcontrastive embed`.
 
 Usage: tfcontrastive search --index=vectors [--k=10] [--html=page.html] IMAGE...
-       tfcontrastive search --index=vectors --duplicates=0.98"""
+       tfcontrastive search --index=vectors --duplicates=0.98
+An IMAGE that is itself one of the collection is not listed as its own neighbour."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -71,53 +72,87 @@ def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any]) 
 
     saved_model = find_model(files, options["saved_model"])
     queries = export.embed_files(saved_model, images)
-    k = min(options["k"], len(files)) if options["k"] > 0 else options["k"]
-    ids, similarities = export.nearest(files, queries, k=k, backend=options["backend"])
+    own = own_ids(files, images)
+    others = len(files) - any(name is not None for name in own)
+    if not others:
+        raise InputError(f"`index` must hold other images than IMAGE. Received: {files.path}, with that alone.")
+    k = min(options["k"], others)
+    ids, similarities = export.nearest(files, queries, k=k, backend=options["backend"], exclude=own)
     table = Table(title=f"Nearest of {len(files):,} images, by cosine similarity")
     table.add_column("image", overflow="fold")
     table.add_column("similarity", justify="right")
     table.add_column("neighbour", overflow="fold")
     for image, row, values in zip(images, ids, similarities, strict=True):
         for rank, (name, value) in enumerate(zip(row, values, strict=True)):
-            table.add_row(image if rank == 0 else "", f"{value:.4f}", name, end_section=rank == len(row) - 1)
-    Console().print(table)
+            shown = escaped(image) if rank == 0 else ""
+            table.add_row(shown, f"{value:.4f}", escaped(name), end_section=rank == len(row) - 1)
+    plain_console().print(table)
     if options["html"] is not None:
-        picture = pictures(files.facts["source"], options["data_dir"])
+        wanted = {name for row in ids for name in row}
+        picture = pictures(files.facts.get("source") or "", options["data_dir"], wanted)
         export.write_gallery(options["html"], images, ids, similarities, picture, read_bytes)
-        print(f"pictures: {options['html']}")
+        print(f"pictures: {escaped(options['html'])}")
+
+
+def own_ids(files: Any, images: Sequence[str]) -> list[str | None]:
+    """For each image its id in the collection, None for one that is not of it."""
+    source = files.facts.get("source") or ""
+    if not source.startswith("folder:"):
+        return [None] * len(images)
+    folder, ids = source.removeprefix("folder:"), set(files.ids)
+
+    def own(image):
+        names = (os.path.relpath(os.path.abspath(image), folder),
+                 os.path.relpath(os.path.realpath(image), os.path.realpath(folder)))
+        return next((name for name in names if name in ids), None)
+
+    return [own(image) for image in images]
 
 
 def find_model(files: Any, given: str | None) -> str:
     """The model that made the vectors; another one is refused."""
-    from tfcontrastive import export
+    from tfcontrastive import export, storage
 
     path = given
     if path is None:
         try:
-            with open(os.path.join(files.path, MODEL_FILE), encoding="utf-8") as file:
-                path = file.read().strip()
-        except OSError as error:
+            with open(files.beside(MODEL_FILE), encoding="utf-8") as file:
+                path = unescaped(file.read().removesuffix("\n"))
+        except (OSError, ValueError) as error:
             raise InputError("`saved_model` must be given: the index does not say where its model is.") from error
-        if not os.path.isdir(path):
+        if not storage.is_dir(path):
             raise InputError(f"`saved_model` must be given: the model is no longer at {path}.")
     path = export.latest_version(path)
-    if export.model_facts(path)["sha256"] != files.facts["model"]["sha256"]:
+    if export.model_digest(path) != files.facts.get("model", {}).get("digest"):
         raise InputError(f"`saved_model` must be the model that made the vectors. Received: {path}, another one.")
     return path
 
 
-def pictures(source: str, data_dir: str | None) -> Callable[[str], bytes | None]:
-    """The file of an image of the collection by its id; None where it cannot be had again."""
+def pictures(source: str, data_dir: str | None, wanted: set[str]) -> Callable[[str], bytes | None]:
+    """The file of an image of the collection by its id, for those that are wanted; None where it cannot be had again."""
     if source.startswith("folder:"):
         return lambda name: read_bytes(os.path.join(source.removeprefix("folder:"), name))
+    if not source:
+        return lambda name: None
+    from tfcontrastive import data, export
+    from tfcontrastive.data.encoded import EncodedSource
+
     spec, _, split = source.rpartition(" ")
     try:
-        from tfcontrastive import data
-
-        held = data.load(spec, data_dir=data_dir).arrays(split)
+        found = data.load(spec, data_dir=data_dir)
+        if isinstance(found, EncodedSource):
+            left, files = set(wanted), {}
+            for name, content, _ in export.encoded_items(found, split)(0):
+                if name in left:
+                    files[name] = content
+                    left.remove(name)
+                if not left:
+                    break
+            return files.get
+        held = found.arrays(split)[0]
     except InputError:  # the images are gone, the vectors are not
-        held = None
-    return lambda name: None if held is None else as_png(held[0][int(name.rpartition("/")[2])])
+        return lambda name: None
+    return lambda name: as_png(held[int(name.rpartition("/")[2])])
 
 
 def as_png(pixels: np.ndarray) -> bytes | None:
@@ -136,7 +171,7 @@ def read_bytes(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
         return None
 
 
@@ -147,7 +182,7 @@ def show_duplicates(files: Any, options: dict[str, Any]) -> None:
     found = 0
     pairs = export.near_duplicates(files, options["duplicates"])
     for first, second, similarity in itertools.islice(pairs, options["most"]):
-        print(f"{similarity:.4f}\t{first}\t{second}")
+        print(f"{similarity:.4f}\t{escaped(first)}\t{escaped(second)}")
         found += 1
     more = ", the first of them" if next(pairs, None) else ""
     print(f"{found:,} pairs{more} with similarity >= {options['duplicates']:g}")

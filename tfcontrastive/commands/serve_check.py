@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from absl import flags
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
+from tfcontrastive.names import escaped, plain_console
 
 TITLE = """tfcontrastive serve-check BASE: loads an export in every way that is at hand and compares the vectors.
 
 Exit code 2 if a check fails. Checks whose package is not installed are not run, and said to be so.
 Example: tfcontrastive serve-check exported --server=localhost:8500"""
 
-WORDS = {True: "[green]pass", False: "[red]FAIL", None: "not run"}
+WORDS = {True: Text("pass", "green"), False: Text("FAIL", "red"), None: Text("not run")}
 
 
 def run(words: Sequence[str]) -> int:
@@ -35,11 +36,11 @@ def run(words: Sequence[str]) -> int:
     from tfcontrastive import export
 
     checks = export.check_export(paths[0], server=values["server"].value, server_model=values["server_model"].value)
-    table = Table(title=export.latest_version(paths[0]))
+    table = Table(title=escaped(export.latest_version(paths[0])))
     table.add_column("check")
     table.add_column("result")
     table.add_column("detail", overflow="fold")
     for check in checks:
         table.add_row(check.name, WORDS[check.passed], check.detail)
-    Console().print(table)
+    plain_console().print(table)
     return 2 if any(check.passed is False for check in checks) else 0

@@ -11,6 +11,7 @@ from absl import logging
 
 from tfcontrastive import storage
 from tfcontrastive.data.images import decode, reason
+from tfcontrastive.names import escaped
 
 _MEMORY_NAME = "checked_files.json"
 
@@ -19,8 +20,9 @@ class CheckedFiles:
     """Decodes files in parallel and remembers the outcome for each path, size and time of change.
 
     Args:
-        bad_files_path: file to list the bad ones in, one a line with the reason; it is removed where there are none.
-            The memory is `checked_files.json` in the same directory. None keeps neither.
+        bad_files_path: file to list the bad ones in, one a line: path, tab, reason; it is removed where there are none.
+            Paths are the bytes of the file system, or a JSON string: see `tfcontrastive.names.escaped`. The memory is
+            `checked_files.json` in the same directory. None keeps neither.
     """
 
     def __init__(self, bad_files_path: str | None):
@@ -42,7 +44,7 @@ class CheckedFiles:
             {path: reason}, in the order of `paths`.
         """
         known = self._recall()
-        stamps = {path: _stamp(path, channels) for path in paths}
+        stamps = {path: f"{storage.stamp(path)} {channels}" for path in paths}
         unknown = [path for path in paths if known.get(path, [None])[0] != stamps[path]]
         gone = known.keys() - stamps.keys()
         if known and (unknown or gone):
@@ -72,7 +74,7 @@ class CheckedFiles:
         if known is not None:
             storage.write(self._memory_path, json.dumps(known))
         if bad:
-            lines = "".join(f"{path}\t{reason}\n" for path, reason in bad.items())
+            lines = "".join(f"{escaped(path, keep_bytes=True)}\t{reason}\n" for path, reason in bad.items())
             storage.write(self._list_path, lines.encode("utf-8", "surrogateescape"))
         elif storage.exists(self._list_path):
             tf.io.gfile.remove(self._list_path)
@@ -81,15 +83,6 @@ class CheckedFiles:
 def as_tensor(paths: Sequence[str]) -> tf.Tensor:
     """Paths, string `[N]`, as the bytes that the file system knows, which need not be UTF-8."""
     return tf.constant([os.fsencode(path) for path in paths], tf.string)
-
-
-def _stamp(path: str, channels: int) -> str:
-    """Changes when the file does, or what is wanted of it."""
-    try:
-        status = os.stat(path)
-    except OSError as error:  # a link to nowhere
-        return f"{error.strerror} {channels}"
-    return f"{status.st_size} {status.st_mtime_ns} {channels}"
 
 
 def _reasons(paths: list[str], channels: int) -> dict[str, str]:

@@ -175,6 +175,18 @@ def image_files(root: str) -> list[str]:
     return sorted(found)
 
 
+def file_labels(root: str, files: list[str]) -> list[str] | None:
+    """The class of each image file of a folder by the rule of `FolderSource`, None where they have none.
+
+    Args:
+        root: the folder.
+        files: paths relative to it, as `image_files` gives them.
+    """
+    if root not in _split_roots(root).values():  # below a folder for each split
+        files = [file.split(os.sep, 1)[1] for file in files]
+    return [_top(file) for file in files] if _class_names(files) else None
+
+
 def _refuse(error: OSError) -> None:
     """A folder that cannot be listed may be a whole class."""
     raise InputError(f"`folder:` must be readable as a whole. Received: {error.filename!r}: {error.strerror}.") from error

@@ -21,6 +21,7 @@ class Source(abc.ABC):
         class_names: names of the classes by label, None where not known.
         channels: channels of an image.
         missing: what would have to be fetched first, None where the images are at hand.
+        files: what the images are read from, where that is known.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Source(abc.ABC):
     class_names: tuple[str, ...] | None = None
     channels: int = 3
     missing: str | None = None
+    files: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def num_examples(self, split: str) -> int:

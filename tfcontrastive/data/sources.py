@@ -54,7 +54,9 @@ def load(
     if channels is not None:
         raise InputError(f"`channels` is for folder: and tfrecord: only. Received: channels={channels} for {spec!r}.")
     if kind == "npz":
-        return ArraySource.from_npz(where)
+        source = ArraySource.from_npz(where)
+        source.files = (os.path.abspath(where),)
+        return source
     if spec == "embedded":
         return TfdsSource.embedded(cache=cache)
     return TfdsSource.open(spec, data_dir=data_dir, cache=cache, fetch=fetch)

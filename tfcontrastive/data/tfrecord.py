@@ -55,6 +55,7 @@ class TfRecordSource(EncodedSource):
         self._paths = sorted(tf.io.gfile.glob(pattern))
         if not self._paths:
             raise InputError(f"`tfrecord:` must match at least one file. Received: {pattern!r}.")
+        self.files = tuple(self._paths)
         try:
             first = next(tf.data.TFRecordDataset(self._paths).as_numpy_iterator())
             example = tf.train.Example.FromString(first)

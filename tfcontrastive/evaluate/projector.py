@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.checks import checked_features
 from tfcontrastive.evaluate.thumbnails import sprite_sheet
+from tfcontrastive.names import escaped
 
 _SHEET_AT_MOST = 8192  # pixels a side; browsers take no larger texture
 _TILE_AT_MOST = 64
@@ -87,7 +88,7 @@ def _metadata(labels: np.ndarray, class_names: Sequence[str] | None) -> str:
     labels = np.asarray(labels)
     if class_names is not None and (labels.min() < 0 or labels.max() >= len(class_names)):
         raise InputError(f"`labels` must lie in [0, {len(class_names)}), as `class_names`. Received: {labels.max()}.")
-    names = [str(label) if class_names is None else " ".join(class_names[label].split()) for label in labels]
+    names = [str(label) if class_names is None else escaped(" ".join(class_names[label].split())) for label in labels]
     # A header line only counts as one when there are two columns or more.
     return "class\tindex\n" + "".join(f"{name}\t{index}\n" for index, name in enumerate(names))
 

@@ -12,13 +12,19 @@ import numpy as np
 from PIL import Image
 
 from tfcontrastive.evaluate.thumbnails import displayable, shrunk
+from tfcontrastive.names import escaped
 
 PALETTE_SIZE = 10  # colours that style.py defines for both themes
 
 
 def text(value: Any) -> str:
     """A value as text that is safe between tags and in quoted attributes."""
-    return html.escape(str(value), quote=True)
+    value = str(value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # holds the name of a file that is not UTF-8
+        value = escaped(value)
+    return html.escape(value, quote=True)
 
 
 def paragraph(value: str) -> str:
@@ -52,7 +58,7 @@ def class_name(label: int, names: Sequence[str] | None) -> str:
     """The name of a class, its number where there is none, and a dash for an unlabelled example."""
     if label < 0:
         return "–"
-    return str(names[label]) if names is not None and label < len(names) else str(label)
+    return escaped(str(names[label])) if names is not None and label < len(names) else str(label)
 
 
 def colour(index: int, count: int) -> str:
