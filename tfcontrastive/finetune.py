@@ -202,7 +202,8 @@ class Job:
         start = self.starting_point()
         # The gammas of a run that starts from other weights are theirs.
         self.config = config = settled(config, self.strategy, self.plan, anew=anew, first_gammas=start is None)
-        self.preprocessing = self.preprocessing_from(start)
+        self.preprocessing = self.preprocessing_from(start).decoding_as(config.data)
+        self.source = self.source.rendered(self.preprocessing.rendering(self.source.rendering))
         with self.strategy.scope(), precision(config.loop.mixed_precision):
             trunk = self.build_trunk(start)
             self.model = Classifier(
