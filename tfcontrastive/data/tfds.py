@@ -111,7 +111,7 @@ class TfdsSource(EncodedSource):
                 count = self._builder.info.splits[part].num_examples
             except (KeyError, ValueError, AssertionError):
                 continue  # `_examples` says why
-            if count <= 0:
+            if count < 0:
                 raise InputError(f"A split must select at least one image. Received: {part!r}.")
 
     def image_shape(self, split: str) -> tuple[int, int, int] | None:
