@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
+from tfcontrastive.data.transcode import as_native
 from tfcontrastive.export.digest import model_digest
 from tfcontrastive.export.embedding_writer import EmbeddingWriter
 from tfcontrastive.export.items import Items
@@ -117,9 +118,11 @@ def embed_files(saved_model: str | os.PathLike, files: Sequence[str | os.PathLik
     for name in files:
         try:
             with open(name, "rb") as file:
-                vector = next(iter(encode([file.read()])))
+                vector = next(iter(encode([as_native(file.read())])))
         except OSError as error:
             raise InputError(f"`files` must be readable images. Received: {name!r} ({error.strerror}).") from error
+        except ValueError as error:
+            raise InputError(f"`files` must be readable images. Received: {name!r}: {error}.") from error
         if isinstance(vector, str):
             raise InputError(f"`files` must be readable images. Received: {name!r}: {vector}.")
         vectors.append(vector)

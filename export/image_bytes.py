@@ -5,14 +5,15 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfcontrastive.data import Preprocessing
-from tfcontrastive.data.images import decode
+from tfcontrastive.data.gif import first_frame
+from tfcontrastive.data.images import KINDS, decode, header_of, kind_number
+from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.export.checks import checked_batch, require
 
 MAX_PIXELS = 2**26
 """An image of more pixels is refused by its header, before memory is taken for it (67 million, 8192 x 8192)."""
 
-_HEADER_BYTES = 32
-_GIF_BLOCKS = 2**16
+_OTHER_WEBP = "a WebP that moves, is damaged, or needs TensorFlow 2.21"
 
 
 @tf.autograph.experimental.do_not_convert
@@ -26,15 +27,16 @@ def decode_images(
 ) -> tf.Tensor:
     """Decodes, crops and resizes image files as evaluation does, to `[B, size, size, channels]` in [0, 1].
 
-    JPEG (CMYK too), PNG (16 bits are cut to 8, transparency is dropped), GIF (the first frame) and BMP (24 bits) are
-    read; the format is told from the content. The orientation that EXIF data may state is ignored, as in training.
+    JPEG (CMYK too), PNG, GIF (the first frame), BMP (uncompressed) and, from TensorFlow 2.21 on, still WebP are read; the
+    format is told from the content. Transparency and 16 bits are treated as `preprocessing` says, by the decoder of
+    training. The orientation that EXIF data may state is ignored, as there.
 
     Args:
         contents: `[B]` strings, B >= 1, each a whole file.
         size: height and width of the result, in pixels.
-        channels: 1 (luma), 3 (RGB) or 4 (RGBA, PNG only).
+        channels: 1 (luma), 3 (RGB) or 4 (RGBA).
         max_pixels: the largest height x width that is decoded.
-        preprocessing: the encoder's rule, of which crop and resize are done here; None takes SimCLR's.
+        preprocessing: the encoder's rule, of which decoding, crop and resize are done here; None takes SimCLR's.
 
     Returns:
         `[B, size, size, channels]` float32 in [0, 1].
@@ -53,69 +55,81 @@ def decode_images(
     rule = preprocessing or Preprocessing()
 
     def image(element):
-        return rule.crop_and_resize(_decode(*element, channels, max_pixels), size)
+        position, data = element
+        decoded = decode_image(data, channels, rule.rendering(), max_pixels=max_pixels, position=position)
+        return rule.crop_and_resize(decoded, size)
 
     # Few at a time: an image at the pixel limit takes about a gigabyte while it is resized.
     return tf.map_fn(image, (tf.range(tf.size(contents)), contents), parallel_iterations=4,
                      fn_output_signature=tf.TensorSpec([size, size, channels], tf.float32))
 
 
-def _decode(position: tf.Tensor, data: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
-    """One file to uint8 `[H, W, channels]`."""
-    header = _bytes(tf.strings.substr(data, 0, _HEADER_BYTES))
-    jpeg, png = _starts(header, b"\xff\xd8\xff"), _starts(header, b"\x89PNG\r\n\x1a\n")
-    gif, bmp = _starts(header, b"GIF8"), _starts(header, b"BM")
-    data = require(tf.strings.length(data) > 0, data, "`image_bytes` [{}] is empty: it has no bytes", position)
-    data = require(jpeg | png | gif | bmp, data, "`image_bytes` [{}] is not a JPEG, PNG, GIF or BMP image", position)
+@tf.autograph.experimental.do_not_convert
+def decode_image(
+    data: tf.Tensor,
+    channels: int,
+    rendering: Rendering | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    position: tf.Tensor | int = 0,
+) -> tf.Tensor:
+    """One file to uint8 `[H, W, channels]`: `data.images.decode`, once its header is found to be sound.
 
-    data, gif_height, gif_width = tf.cond(gif, lambda: _first_gif_frame(data), lambda: (data, 0, 0))
+    Args:
+        data: the file's bytes, a scalar string.
+        channels, rendering: as in `decode`.
+        max_pixels: the largest height x width that is decoded.
+        position: of the file in its batch, for the message.
+
+    Raises:
+        tf.errors.InvalidArgumentError: as `decode_images`.
+    """
+    header = header_of(data)
+    kind = kind_number(header)
+    jpeg, png, gif, bmp, webp = (kind == number for number in range(1, len(KINDS)))
+    data = require(tf.strings.length(data) > 0, data, "`image_bytes` [{}] is empty: it has no bytes", position)
+    # Of fewer bits or with compression, the decoder would give other pixels.
+    data = require(~_starts(header, b"BM") | (header[14] > 0), data,
+                   "`image_bytes` [{}] has a damaged header: no pixels", position)
+    data = require((kind > 0) | ~_starts(header, b"BM"), data,
+                   "`image_bytes` [{}] is a BMP of another kind than uncompressed, of 1, 4, 8, 24 or 32 bits", position)
+    data = require((kind > 0) | ~(_starts(header, b"RIFF") & _starts(header[8:], b"WEBP")), data,
+                   f"`image_bytes` [{{}}] is {_OTHER_WEBP}", position)
+    data = require(kind > 0, data, f"`image_bytes` [{{}}] is not a {', '.join(KINDS[1:-1])} or {KINDS[-1]} image", position)
+
+    def of_gif():
+        frame = first_frame(data)
+        return frame.data, frame.height, frame.width
+
+    data, gif_height, gif_width = tf.cond(gif, of_gif, lambda: (data, 0, 0))
     jpeg_shape = tf.cond(jpeg, lambda: tf.image.extract_jpeg_shape(data), lambda: tf.zeros([3], tf.int32))
-    height = tf.where(png, _big_endian(header[20:24]), tf.where(bmp, tf.abs(_little_endian(header[22:26])), 0))
-    width = tf.where(png, _big_endian(header[16:20]), tf.where(bmp, tf.abs(_little_endian(header[18:22])), 0))
-    height += tf.cast(jpeg_shape[0] + gif_height, tf.int64)
-    width += tf.cast(jpeg_shape[1] + gif_width, tf.int64)
+    webp_height, webp_width = _webp_size(header)
+    by_kind = (
+        (png, _big_endian(header[20:24]), _big_endian(header[16:20])),
+        (bmp, tf.abs(_little_endian(header[22:26])), tf.abs(_little_endian(header[18:22]))),
+        (webp, webp_height, webp_width),
+    )
+    height, width = tf.cast(jpeg_shape[0] + gif_height, tf.int64), tf.cast(jpeg_shape[1] + gif_width, tf.int64)
+    for is_kind, its_height, its_width in by_kind:
+        height, width = tf.where(is_kind, its_height, height), tf.where(is_kind, its_width, width)
     data = require((height > 0) & (width > 0), data, "`image_bytes` [{}] has a damaged header: no pixels", position)
     # By division, since the product of two 32-bit sides may overflow.
     data = require(height <= max_pixels // tf.maximum(width, 1), data,
                    f"`image_bytes` [{{}}] is {{}} x {{}} pixels, more than the {max_pixels} that are decoded",
                    position, width, height)
-    # Of fewer bits, the decoder would take the indices of a palette for shades of gray.
-    data = require(~bmp | ((header[28] == 24) & (header[30] == 0)), data,
-                   "`image_bytes` [{}] is a BMP of another kind than uncompressed RGB of 24 bits", position)
-    return decode(data, channels)
+    return decode(data, channels, rendering)
 
 
-def _first_gif_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Cuts a GIF after its first frame, and reads that frame's height and width.
+def _webp_size(header: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Height and width of a WebP, int64, by its first chunk: lossy, lossless or extended."""
+    def number(at, count):
+        return tf.reduce_sum(tf.cast(header[at:at + count], tf.int64) * [256**i for i in range(count)])
 
-    The decoder would unpack all frames, however large, only to drop them.
-    """
-    content = _bytes(data)
-    last = tf.strings.length(data)
-
-    def byte(position):
-        return content[tf.minimum(position, last)]  # one zero past the end ends every block
-
-    def color_table(flags):
-        return tf.where(flags >= 128, 3 * tf.bitwise.left_shift(2, flags % 8), 0)
-
-    def after_blocks(position):
-        return 1 + tf.while_loop(lambda p: byte(p) > 0, lambda p: [p + 1 + byte(p)], [position],
-                                 maximum_iterations=_GIF_BLOCKS)[0]
-
-    start = 13 + color_table(byte(10))
-    frame, = tf.while_loop(lambda p: byte(p) == 0x21, lambda p: [after_blocks(p + 2)], [start],
-                           maximum_iterations=_GIF_BLOCKS)
-    end = after_blocks(frame + 11 + color_table(byte(frame + 9)))
-    is_frame = tf.cast(byte(frame) == 0x2C, tf.int32)
-    width = is_frame * (byte(frame + 5) + 256 * byte(frame + 6))
-    height = is_frame * (byte(frame + 7) + 256 * byte(frame + 8))
-    return tf.strings.join([tf.strings.substr(data, 0, end), b";"]), height, width
-
-
-def _bytes(data: tf.Tensor) -> tf.Tensor:
-    """The bytes as int32, with zeros after them."""
-    return tf.cast(tf.io.decode_raw(tf.strings.join([data, bytes(_HEADER_BYTES)]), tf.uint8), tf.int32)
+    bits = number(21, 4)
+    lossless, extended = _starts(header[12:], b"VP8L"), _starts(header[12:], b"VP8X")
+    height = tf.where(lossless, bits // 2**14 % 2**14 + 1, tf.where(extended, number(27, 3) + 1, number(28, 2) % 2**14))
+    width = tf.where(lossless, bits % 2**14 + 1, tf.where(extended, number(24, 3) + 1, number(26, 2) % 2**14))
+    return height, width
 
 
 def _starts(header: tf.Tensor, magic: bytes) -> tf.Tensor:

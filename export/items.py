@@ -12,7 +12,11 @@ from tfcontrastive import storage
 from tfcontrastive.config import InputError
 from tfcontrastive.data import Source
 from tfcontrastive.data.encoded import EncodedSource
-from tfcontrastive.data.folder import EXTENSIONS, file_labels, image_files
+from tfcontrastive.data.folder import FolderSource
+from tfcontrastive.data.paths import local_path
+from tfcontrastive.data.rendering import Rendering
+from tfcontrastive.data.transcode import as_native, with_8_bits
+from tfcontrastive.data.tree import file_classes, image_files
 from tfcontrastive.export.shards import Label
 from tfcontrastive.names import escaped
 
@@ -25,49 +29,71 @@ each item by its id; and `labels`: name or number where the items have labels of
 """
 
 
-def folder_items(folder: str | os.PathLike, *, content_hash: bool = False) -> Items:
+def folder_items(
+    folder: str | os.PathLike,
+    split: str | None = None,
+    *,
+    rendering: Rendering | None = None,
+    content_hash: bool = False,
+) -> Items:
     """The image files of a folder tree, sorted by name; ids are paths relative to it. `len` of it is their number.
 
     Labels are the names of the classes, by the rule of `FolderSource`.
 
     Args:
-        folder: any tree of images.
+        folder: any tree of images; `~` is expanded.
+        split: only the images of this split or expression, as `folder:` has them; None takes all there are.
+        rendering: stretches 16-bit images by its range; None leaves them to the model.
         content_hash: whether a file counts as changed when its content does, which reads all files once, or when its
             size or time of change does.
 
     Raises:
         InputError: if there are none.
     """
-    folder = os.fspath(folder)
-    names = image_files(folder)
+    folder = local_path(folder)
+    if split is None:
+        names = image_files(folder)
+    else:
+        names = [os.path.relpath(path, folder) for path in FolderSource(folder).paths(split)]
     if not names:
-        raise InputError(f"`folder` must hold images ({', '.join(EXTENSIONS)}). Received: {folder}, without any.")
+        raise InputError(f"`folder` must hold images. Received: {folder}, without any.")
     stamp = _content_stamp if content_hash else storage.stamp
     stamps = {name: stamp(os.path.join(folder, name)) for name in names}
-    labels = file_labels(folder, names)
+    labels = file_classes(folder)
 
     def items(start):
-        for position, name in enumerate(names[start:], start):
-            yield name, _content(os.path.join(folder, name)), labels[position] if labels else None
+        for name in names[start:]:
+            yield name, _readable(_content(os.path.join(folder, name)), rendering), labels.get(name)
 
     how = "content" if content_hash else "size and time"
-    return _Items(items, stamps, f"{len(names)} files by {how}", "name" if labels else None)
+    return _Items(items, stamps, f"{len(names)} files by {how}", "name" if labels else None, rendering)
 
 
-def encoded_items(source: EncodedSource, split: str) -> Items:
+def encoded_items(source: EncodedSource, split: str, *, rendering: Rendering | None = None) -> Items:
     """The image files inside records or a tensorflow-datasets name; ids are the split and the position: `train/0`.
 
     Args:
         source: from `tfcontrastive.data.load`.
         split: name or expression.
+        rendering: as of `folder_items`.
     """
 
     def items(start):
-        files = source.references(split).skip(start).map(lambda reference, label: (source.read(reference), label))
+        files = source.references(split).skip(start).map(lambda reference, label: (source.content(reference), label))
         for position, (content, label) in enumerate(files.as_numpy_iterator(), start):
-            yield f"{split}/{position}", content, _label(source, label)
+            yield f"{split}/{position}", _readable(content, rendering), _label(source, label)
 
-    return _of_source(items, source)
+    return _of_source(items, source, rendering)
+
+
+def _readable(content: bytes | OSError, rendering: Rendering | None) -> bytes | OSError:
+    """A file that the signature `image_bytes` reads, where it can be made one; what it cannot read is listed there."""
+    if isinstance(content, OSError):
+        return content
+    try:
+        return with_8_bits(as_native(content), rendering or Rendering())
+    except ValueError:
+        return content
 
 
 def dataset_items(batches: Callable[[], tf.data.Dataset], prefix: str = "", *, source: Source | None = None) -> Items:
@@ -91,8 +117,17 @@ def dataset_items(batches: Callable[[], tf.data.Dataset], prefix: str = "", *, s
 class _Items:
     """Items with what is known of them."""
 
-    def __init__(self, items: Callable[[int], Iterator], stamps: Mapping[str, str], what: str, labels: str | None):
+    def __init__(
+        self,
+        items: Callable[[int], Iterator],
+        stamps: Mapping[str, str],
+        what: str,
+        labels: str | None,
+        rendering: Rendering | None = None,
+    ):
         self._items, self.stamps, self.labels = items, stamps, labels
+        if rendering is not None and rendering.intensity_range:
+            what += f" in {rendering.intensity_range}"
         lines = "".join(f"{escaped(name)}\t{stamp}\n" for name, stamp in stamps.items())
         self.fingerprint = f"{what}, {hashlib.sha256(lines.encode()).hexdigest()[:16]}" if stamps else None
 
@@ -103,10 +138,10 @@ class _Items:
         return self._items(start)
 
 
-def _of_source(items: Callable[[int], Iterator], source: Source) -> _Items:
+def _of_source(items: Callable[[int], Iterator], source: Source, rendering: Rendering | None = None) -> _Items:
     stamps = {file: storage.stamp(file) for file in source.files}
     labels = None if source.num_classes is None else "name" if source.class_names else "number"
-    return _Items(items, stamps, f"{len(stamps)} files by size and time", labels)
+    return _Items(items, stamps, f"{len(stamps)} files by size and time", labels, rendering)
 
 
 def _label(source: Source, label: int) -> Label:

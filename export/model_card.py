@@ -24,8 +24,9 @@ _OPTIMIZED = """
 do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` does.
 """
 
-_FILES = """`image_bytes` takes whole JPEG, PNG, GIF or BMP files, decodes them (EXIF orientation:
-{exif_orientation}), crops them ({crop}), resizes to {size} x {size} ({resize}) and scales to [0, 1], as in evaluation.
+_FILES = """`image_bytes` takes whole JPEG, PNG, GIF, BMP or WebP files, decodes them (EXIF orientation:
+{exif_orientation}; transparent images lie on {background_color}), crops them ({crop}), resizes to {size} x {size}
+({resize}) and scales to [0, 1], as in evaluation.
 One file that cannot be decoded fails its batch with INVALID_ARGUMENT and a message that names it.
 """
 
@@ -81,6 +82,7 @@ def preprocessing(size: int, channels: int, rule: Preprocessing) -> dict[str, An
         "pixel_range": [0.0, 1.0],
         "rule": dataclasses.asdict(rule),
         "exif_orientation": "ignored",
+        "background_color": rule.rendering().background_color,
         "max_pixels": MAX_PIXELS,
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -53,7 +53,7 @@ def save_model(
 
     - `serving_default`: `images` float32 `[B, H, W, C]` in [0, 1] -> `embedding` `[B, F]`, and `embedding_l2`, the same
       at unit length;
-    - `image_bytes`: encoded JPEG, PNG, GIF or BMP files `[B]` -> the same; decoding and the evaluation preprocessing
+    - `image_bytes`: encoded JPEG, PNG, GIF, BMP or WebP files `[B]` -> the same; decoding and the evaluation preprocessing
       are part of the graph (only for 1, 3 and 4 channels and square images);
     - `features`: `images` -> every salient tensor, the projection head's input and output, the probe's logits;
     - `serve_training`: as `serving_default`, in training mode, for `TFSMLayer(call_training_endpoint=...)`: batch

@@ -8,6 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
     "config": 0,
+    "values": 0,
     "protocol_settings": 0.5,
     "finetune_config": 0.5,
     "hardware": 0.5,

@@ -125,11 +125,32 @@ class DataConfig(Checked):
     )
     data_dir: str | None = option(None, "Directory where prepared tensorflow-datasets are stored.", may_change=True)
     train_split: str = option("train", "Split for training; slices such as train[:90%] work for every source.")
-    eval_split: str | None = option(None, "Split for evaluation; default: validation or val, else test, where there is one.")
+    eval_split: str | None = option(
+        None, "Split for evaluation; default: validation, valid, val or dev, else test, where there is one."
+    )
     image_size: int | None = option(224, "Height and width of the views, in pixels.", at_least=1)
     cache_dataset: bool | None = option(
         None, "Hold the decoded images in memory; default: when they are small.", may_change=True
     )
+    background_color: str | None = option(
+        None, "What transparent images lie on: a name, #rrggbb or rgb(r,g,b); default: white."
+    )
+    intensity_range: str | None = option(
+        None, "LOW,HIGH: the values of 16-bit images that become black and white, such as 0,4095 for 12 bits."
+    )
+    max_bad_files: str = option(
+        "1%", "Unreadable files that are left out of a folder: a share or a number; more are refused.", may_change=True
+    )
+
+    def __post_init__(self):
+        from tfcontrastive import values  # which raises this module's errors
+
+        super().__post_init__()
+        if self.background_color is not None:
+            values.parse_color(self.background_color)
+        if self.intensity_range is not None:
+            values.parse_range(self.intensity_range)
+        values.parse_share(self.max_bad_files, 1)
 
 
 POLICY_NAMES = (

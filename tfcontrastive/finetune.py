@@ -198,7 +198,8 @@ class Job:
         self.split = eval_split(config, self.source)
         self.check_labels()
         self._extract = None
-        self.preprocessing = self.preprocessing_from(start)
+        self.preprocessing = self.preprocessing_from(start).decoding_as(config.data)
+        self.source = self.source.rendered(self.preprocessing.rendering(self.source.rendering))
         with self.strategy.scope(), precision(config.loop.mixed_precision):
             trunk = self.build_trunk(start)
             self.model = Classifier(

@@ -34,8 +34,8 @@ class Run:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How its images are cropped and resized; the normalisation is in the encoder."""
-        return Preprocessing.named(self.config.encoder.preprocessing)
+        """How its images are decoded, cropped and resized; the normalisation is in the encoder."""
+        return Preprocessing.of_run(self.config.encoder, self.config.data)
 
 
 def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, channels: int | None = None) -> Run:

@@ -291,8 +291,15 @@ def claim(directory: ModelDir, config: TrainConfig, strategy: tf.distribute.Stra
 
 def load_source(config: TrainConfig, *, fetch: bool = True) -> data.Source:
     """The run's images; `fetch=False` downloads nothing, see `data.load`."""
+    wanted = config.data
     return data.load(
-        config.data.dataset, data_dir=config.data.data_dir, cache=config.data.cache_dataset, fetch=fetch
+        wanted.dataset,
+        data_dir=wanted.data_dir,
+        cache=wanted.cache_dataset,
+        background_color=wanted.background_color,
+        intensity_range=wanted.intensity_range,
+        max_bad_files=wanted.max_bad_files,
+        fetch=fetch,
     )
 
 
@@ -339,11 +346,15 @@ def start_from(model: methods.ContrastiveModel, start: Start) -> None:
 
 
 def eval_split(config: TrainConfig, source: data.Source) -> str | None:
-    """The held-out split: the one asked for, else `validation` or `val`, else `test`, else none."""
-    if config.data.eval_split is not None:
-        source.num_examples(config.data.eval_split)
-        return config.data.eval_split
-    return next((name for name in ("validation", "val", "test") if name in source.splits), None)
+    """The held-out split: the one asked for, else `validation`, `valid`, `val` or `dev`, else `test`, else none."""
+    wanted, unlabelled = config.data.eval_split, getattr(source, "unlabelled_splits", ())
+    if wanted is None:
+        usual = ("validation", "valid", "val", "dev", "test")
+        return next((name for name in usual if name in source.splits and name not in unlabelled), None)
+    source.num_examples(wanted)
+    if wanted.partition("[")[0] in unlabelled:
+        raise InputError(f"`eval_split` must have labels, as the rest of {source.name}. Received: eval_split={wanted!r}.")
+    return wanted
 
 
 def make_monitor(config: TrainConfig, source: data.Source, plan: Plan) -> Monitor:
@@ -359,7 +370,7 @@ def make_monitor(config: TrainConfig, source: data.Source, plan: Plan) -> Monito
             batch_size=loop.eval_batch_size,
             image_size=config.data.image_size,
             limit=limit,
-            preprocessing=data.Preprocessing.named(config.encoder.preprocessing),
+            preprocessing=data.Preprocessing.of_run(config.encoder, config.data),
         )
 
     limit = loop.eval_steps * loop.eval_batch_size or None

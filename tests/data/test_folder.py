@@ -7,7 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfcontrastive import data
-from tfcontrastive.config import InputError
+from tfcontrastive.config import DataConfig, InputError
 from tfcontrastive.data.images import decode
 from tfcontrastive.names import unescaped
 
@@ -27,8 +27,9 @@ def labels(source, split="train"):
 
 
 def test_sub_folders_are_classes_in_sorted_order(tmp_path):
-    for name in ("dog/deep/x.PNG", "cat/y.jpeg", "cat/z.png", "dog/.hidden.png", "__MACOSX/dog/x.png", "dog/notes.txt"):
+    for name in ("dog/deep/x.PNG", "cat/y.jpeg", "cat/z.png", "dog/.hidden.png", "__MACOSX/dog/x.png"):
         write(tmp_path / name)
+    (tmp_path / "dog/notes.txt").write_text("no image")
     source = data.load(f"folder:{tmp_path}")
     assert (source.class_names, source.num_classes, source.splits) == (("cat", "dog"), 2, ("train",))
     assert [os.path.relpath(path, tmp_path) for path in source.paths("train")] == [
@@ -57,15 +58,6 @@ def test_folders_named_as_splits_are_splits(tmp_path):
     assert labels(source, "test") == [1]
 
 
-def test_a_split_folder_among_others_is_a_class(tmp_path):
-    for name in ("train/a.png", "bus/b.png"):
-        write(tmp_path / name)
-    source = data.load(f"folder:{tmp_path}")
-    assert source.class_names == ("bus", "train")
-    with pytest.raises(InputError, match="split"):
-        source.num_examples("test")
-
-
 def test_links_that_lead_back_end(tmp_path):
     write(tmp_path / "cat/a.png")
     write(tmp_path / "dog/a.png")
@@ -87,17 +79,6 @@ def test_a_folder_that_cannot_be_listed_is_refused(lister, where, tmp_path, monk
     monkeypatch.setattr(os, lister, denies)
     with pytest.raises(InputError, match=f"must be readable as a whole.*{where}': Permission denied"):
         data.load(f"folder:{tmp_path}")
-
-
-def test_images_of_kinds_that_cannot_be_decoded_are_told_of(tmp_path, caplog):
-    for name in ("cat/a.png", "dog/b.png"):
-        write(tmp_path / name)
-    for name in ("cat/c.WEBP", "bird/d.tif", "bird/.e.tif", "notes.txt"):
-        write(tmp_path / name)
-    source = data.load(f"folder:{tmp_path}")
-    assert source.class_names == ("cat", "dog")
-    (message,) = caplog.messages
-    assert "2 images that are not .jpg .jpeg .png .bmp .gif are left out, such as bird/d.tif" in message
 
 
 @pytest.mark.parametrize("where", ["missing", "empty"])
@@ -145,7 +126,7 @@ def test_what_was_checked_is_remembered_until_the_file_changes(hundred):
     memory = hundred / "run" / "checked_files.json"
     known = json.loads(memory.read_text())
     good = str(hundred / "images" / "07.png")
-    known[good][1] = "remembered as bad"
+    known[good][1] = "remembered as bad"  # the reason
     memory.write_text(json.dumps(known))
     write(hundred / "images" / "99.jpg")
     assert data.load(f"folder:{hundred / 'images'}").check(listing) == [good]
@@ -187,6 +168,93 @@ def test_more_than_one_percent_bad_is_an_error(hundred):
     with pytest.raises(InputError, match="2 of 100"):
         data.load(f"folder:{hundred / 'images'}").check(str(hundred / "bad_files.txt"))
     assert len((hundred / "bad_files.txt").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(("most", "fits"), [("2%", True), ("2", True), ("1%", False), ("0", False)])
+def test_max_bad_files(hundred, most, fits):
+    write_bad(hundred / "images" / "98.png")
+    source = data.load(f"folder:{hundred / 'images'}", max_bad_files=most)
+    if fits:
+        assert len(source.check()) == 2
+        assert source.num_examples("train") == 98
+        assert source.left_out == {"unreadable": 2}
+    else:
+        with pytest.raises(InputError, match=r"`max_bad_files`.*2 of 100.*--max_bad_files=2%"):
+            source.check()
+
+
+def write_deep(path, low, high):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.linspace(low, high, 30).reshape(5, 6).astype(np.uint16)).save(path, format="png")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "advice"),
+    [(0, 4000, "0,4095"), (3, 16000, "0,16383"), (40000, 41000, "40000,41000"), (0, 65535, None), (100, 40000, None)],
+)
+def test_16_bits_that_would_come_out_dark_are_refused(tmp_path, low, high, advice):
+    write_deep(tmp_path / "a.png", low, high)
+    write_deep(tmp_path / "b.png", low, high)
+    path = f"folder:{tmp_path}"
+    if advice is None:
+        data.load(path).check()
+        return
+    for use in (lambda s: s.check(), lambda s: data.eval_batches(s, "train", batch_size=2, image_size=4)):
+        with pytest.raises(InputError, match=f"`intensity_range`.*from {low} to {high} of 65535.*such as {advice}"):
+            use(data.load(path))
+    source = data.load(path, intensity_range=advice)
+    assert source.check() == []
+    (images,) = (batch["image"] for batch in data.eval_batches(source, "train", batch_size=2, image_size=8))
+    assert float(np.max(images)) > 0.95
+    assert float(np.min(images)) < 0.05
+
+
+def test_an_encoders_rule_decodes_whatever_the_source_says(tmp_path):
+    """Evaluation and serving see the images as training did."""
+    Image.new("RGBA", (8, 8), (0, 255, 0, 0)).save(tmp_path / "a.png")
+    write_deep(tmp_path / "b.png", 0, 4095)
+
+    def means(rule, **options):
+        source = data.load(f"folder:{tmp_path}", **options)
+        batches = data.eval_batches(source, "train", batch_size=1, image_size=8, preprocessing=rule)
+        return [round(float(np.mean(batch["image"])), 1) for batch in batches]
+
+    deep = data.Preprocessing(intensity_range="0,4095")
+    assert means(deep) == [1.0, 0.5]
+    assert means(data.Preprocessing(background_color="black", intensity_range="0,4095")) == [0.0, 0.5]
+    assert means(deep, background_color="black") == [0.0, 0.5]
+    assert means(None, background_color="#000", intensity_range="0,65535") == [0.0, 0.0]
+    assert means(deep, cache=False) == [1.0, 0.5]
+
+
+def test_transparent_images_are_counted_also_from_memory(tmp_path, caplog):
+    write(tmp_path / "images" / "b.png")
+    Image.new("RGBA", (8, 8), (0, 255, 0, 9)).save(tmp_path / "images" / "a.png")
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level("INFO", logger="absl"):
+            data.load(f"folder:{tmp_path / 'images'}").check(str(tmp_path / "run" / "bad_files.txt"))
+        assert "1 of 2 images are transparent: they lie on white" in caplog.text
+
+
+def test_four_channels_keep_opacity(tmp_path):
+    Image.new("RGBA", (8, 8), (0, 255, 0, 9)).save(tmp_path / "a.png")
+    images, _ = data.load(f"folder:{tmp_path}", channels=4).arrays("train")
+    assert images[0, 0, 0].tolist() == [0, 255, 0, 9]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"background_color": "whit"}, "`background_color` must be a colour"), ({"intensity_range": "9,3"}, "LOW,HIGH"),
+     ({"intensity_range": "0,70000"}, "LOW,HIGH"), ({"max_bad_files": "many"}, "share such as 5%"),
+     ({"max_bad_files": "150%"}, "share such as 5%")],
+)  # fmt: skip
+def test_bad_options_are_one_line(tmp_path, options, message):
+    write(tmp_path / "a.png")
+    with pytest.raises(InputError, match=message):
+        data.load(f"folder:{tmp_path}", **options)
+    with pytest.raises(InputError, match=message):
+        DataConfig(**options)
 
 
 def test_unusual_files_decode(tmp_path):

@@ -68,10 +68,14 @@ def test_slices_are_those_of_tfds(tmp_path):
         assert source.num_examples(split) == len(expected)
 
 
-@pytest.mark.parametrize("split", ["trian", "train[", "train[:200%]", "train[5:5]"])
+@pytest.mark.parametrize(
+    "split", ["trian", "train[", "train[:200%]", "train[5:5]", "train[7:5]", "train[50%:20%]", "train[:2]+train[7:5]"]
+)
 def test_bad_splits_are_refused(tmp_path, split):
-    with pytest.raises(InputError, match="split"):
-        make_tfds(tmp_path).num_examples(split)
+    source = make_tfds(tmp_path)
+    for use in (source.num_examples, source.arrays, lambda s: data.eval_batches(source, s, batch_size=2, image_size=4)):
+        with pytest.raises(InputError, match="split"):
+            use(split)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,11 @@ def test_images_of_any_channels_are_shown_as_rgb(channels, shown):
     np.testing.assert_array_equal(displayable((images / 255).astype(np.float32)), images[..., shown])
 
 
+def test_transparent_images_are_shown_on_white():
+    images = np.array([[[[0, 200, 0, 0], [10, 20, 30, 255], [0, 0, 0, 51]]]], np.uint8)
+    assert displayable(images)[0, 0].tolist() == [[255, 255, 255], [10, 20, 30], [204, 204, 204]]
+
+
 def test_float_images_are_clipped():
     assert displayable(np.array([-1, 0.5, 2, np.nan]).reshape(1, 2, 2, 1))[0, ..., 0].tolist() == [[0, 128], [255, 0]]
 

@@ -19,6 +19,7 @@ from tfcontrastive.export import (
     EmbeddingFiles,
     EmbeddingWriter,
     dataset_items,
+    embed_files,
     embed_images,
     folder_items,
     near_duplicates,
@@ -40,6 +41,25 @@ def write_photos(folder, count, seed=0):
 def photos(tmp_path):
     write_photos(tmp_path / "photos", 11)
     return tmp_path / "photos"
+
+
+def test_a_folder_of_any_kinds_by_any_path(exported, tmp_path, monkeypatch):
+    """What only Python reads is embedded as what TensorFlow reads, and counted where it cannot be."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    picture = Image.fromarray(np.random.RandomState(0).randint(0, 255, (20, 24, 3), np.uint8))
+    folder = tmp_path / "x[10:5]"
+    for name, kind in (("train/a.png", "PNG"), ("train/b.tif", "TIFF"), ("test/c", "PPM"), ("test/d.webp", "WEBP")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(folder / name, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    (folder / "train" / "e.tiff").write_bytes(b"II*\0 and no more")
+    done = embed_images(exported, folder_items("~/x[10:5]"), tmp_path / "out")
+    files = EmbeddingFiles(tmp_path / "out")
+    assert files.ids == ["test/c", "test/d.webp", "train/a.png", "train/b.tif"]
+    assert [name for name, _ in done.skipped] == ["train/e.tiff"]
+    np.testing.assert_allclose(files.load(), np.repeat(files.load()[:1], 4, axis=0), rtol=1e-5)
+    assert [name for name, _ in folder_items(folder, "test")(0)] == ["test/c", "test/d.webp"]
+    query = embed_files(exported, [folder / "train" / "b.tif"])
+    np.testing.assert_allclose(query[0], files.load()[0], rtol=1e-5)
 
 
 def expected_vectors(exported, folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
@@ -24,6 +25,7 @@ A run that was stopped goes on where it was, unless images have changed since. I
 listed in bad_files.txt. In a Parquet set such files begin with `_`: pandas.read_parquet("vectors") reads the folder."""
 
 _SHOWN = 5
+_LOOKED_AT = 64  # images, for values that would come out dark
 
 
 def run(words: Sequence[str]) -> int:
@@ -107,7 +109,7 @@ def embed_flags() -> flags.FlagValues:
     flags.DEFINE_enum(
         "dtype", "float32", ["float32", "float16", "int8"], "float32, float16 or int8 (with a scale a vector).", values
     )
-    flags.DEFINE_string("split", None, "Split of the data set; default: its only one.", values)
+    flags.DEFINE_string("split", None, "Split of the data set; default: its only one, and all images of a folder.", values)
     flags.DEFINE_string("data_dir", None, "Directory of prepared tensorflow-datasets.", values)
     flags.DEFINE_boolean(
         "content_hash",
@@ -115,6 +117,10 @@ def embed_flags() -> flags.FlagValues:
         "With folder:PATH, whether images count as changed when their content does; default: size or time.",
         values,
     )
+    flags.DEFINE_string(
+        "intensity_range", None, "LOW,HIGH: values of 16-bit images that become black and white; default: the model's.",
+        values,
+    )  # fmt: skip
     flags.DEFINE_boolean("normalize", False, "Vectors of unit length.", values)
     flags.DEFINE_integer("batch_size", 64, "Images a call.", flag_values=values)
     flags.DEFINE_integer("shard_rows", 8192, "Vectors a file.", flag_values=values)
@@ -124,28 +130,34 @@ def embed_flags() -> flags.FlagValues:
 def open_items(options: dict[str, Any], saved_model: str) -> tuple[Any, str, int]:
     """The images, what they are called in the set's manifest, and how many there are."""
     from tfcontrastive import data, export
+    from tfcontrastive.data.depth import facts_of, refuse_dark
     from tfcontrastive.data.encoded import EncodedSource
+    from tfcontrastive.data.paths import local_path
+    from tfcontrastive.data.rendering import render_as
 
     spec, split = options["dataset"], options["split"]
-    if spec.startswith("folder:"):
-        if split is not None:
-            raise InputError("`split` must be left out with folder:PATH: name the sub-folder, as in folder:photos/test.")
-        folder = os.path.abspath(os.path.expanduser(spec.removeprefix("folder:")))
-        items = export.folder_items(folder, content_hash=options["content_hash"])
-        return items, f"folder:{folder}", len(items)
-    if options["content_hash"]:
+    if options["content_hash"] and not spec.startswith("folder:"):
         raise InputError("`content_hash` must be left out with other data sets than folder:PATH.")
     card = export.read_card(saved_model)
+    rule = card.get("preprocessing", {})
+    asked = render_as(None, options["intensity_range"])
+    rendering = data.Preprocessing(**rule.get("rule", {})).rendering(asked)
+    if spec.startswith("folder:"):
+        folder = os.path.abspath(local_path(spec.removeprefix("folder:")))
+        items = export.folder_items(folder, split, rendering=asked, content_hash=options["content_hash"])
+        shown = [content for _, content, _ in itertools.islice(items(0), _LOOKED_AT) if isinstance(content, bytes)]
+        refuse_dark(spec, [(one.low, one.high) for one in facts_of(shown)], rendering)
+        return items, f"folder:{folder}", len(items)
     if not card:
         raise InputError(f"`saved_model` must be written by tfcontrastive. Received: {saved_model}.")
-    rule = card["preprocessing"]
-    source = data.load(spec, data_dir=options["data_dir"])
+    source = data.load(spec, data_dir=options["data_dir"], intensity_range=options["intensity_range"])
     if split is None and len(source.splits) != 1:
         raise InputError(f"`split` must be given: one of {', '.join(source.splits)}.")
     split = split or source.splits[0]
     total, name = source.num_examples(split), f"{_absolute(spec)} {split}"
     if isinstance(source, EncodedSource) and "image_bytes" in card["signatures"]:
-        return export.encoded_items(source, split), name, total
+        source.rendered(rendering).look(split)
+        return export.encoded_items(source, split, rendering=asked), name, total
     if source.channels != rule["channels"]:
         raise InputError(
             f"`dataset` must have images of {rule['channels']} channels, as the model. Received: {source.channels}."

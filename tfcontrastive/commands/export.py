@@ -146,8 +146,15 @@ def samples(loaded: Any, options: dict[str, Any]) -> tuple[np.ndarray | None, st
 
     config = loaded.config
     name, channels = spec or config.data.dataset, loaded.model.encoder.input_shape[-1]
-    decoded = channels if channels in (1, 3) and name.startswith(("folder:", "tfrecord:")) else None
-    source = data.load(name, data_dir=config.data.data_dir, channels=decoded)
+    decoded = channels if channels in (1, 3, 4) and name.startswith(("folder:", "tfrecord:")) else None
+    source = data.load(
+        name,
+        data_dir=config.data.data_dir,
+        channels=decoded,
+        background_color=config.data.background_color,
+        intensity_range=config.data.intensity_range,
+        max_bad_files=config.data.max_bad_files,
+    )
     source.check(None if spec else ModelDir(options["model_dir"]).bad_files)
     split, most = source.splits[0] if spec else config.data.train_split, options["calibration_images"]
     if "[" not in split:  # a slice is a random one, the first images may all be of one class

@@ -69,6 +69,7 @@ def search_flags() -> flags.FlagValues:
 def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any]) -> None:
     """The table, and the page if it is asked for."""
     from tfcontrastive import export
+    from tfcontrastive.data import Preprocessing
 
     saved_model = find_model(files, options["saved_model"])
     queries = export.embed_files(saved_model, images)
@@ -90,7 +91,9 @@ def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any]) 
     if options["html"] is not None:
         wanted = {name for row in ids for name in row}
         picture = pictures(files.facts.get("source") or "", options["data_dir"], wanted)
-        export.write_gallery(options["html"], images, ids, similarities, picture, read_bytes)
+        rule = export.read_card(saved_model).get("preprocessing", {}).get("rule", {})
+        rendering = Preprocessing(**rule).rendering()
+        export.write_gallery(options["html"], images, ids, similarities, picture, read_bytes, rendering)
         print(f"pictures: {escaped(options['html'])}")
 
 
@@ -156,10 +159,10 @@ def pictures(source: str, data_dir: str | None, wanted: set[str]) -> Callable[[s
 
 
 def as_png(pixels: np.ndarray) -> bytes | None:
-    """An image `[H, W, C]` as a file, if it is gray or RGB."""
+    """An image `[H, W, C]` as a file, if it is gray, RGB or RGBA."""
     from PIL import Image
 
-    if pixels.shape[-1] not in (1, 3):
+    if pixels.shape[-1] not in (1, 3, 4):
         return None
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")

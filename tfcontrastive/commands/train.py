@@ -61,7 +61,7 @@ def run(words: Sequence[str]) -> int:
             result.model,
             directory.saved_model,
             image_size=config.data.image_size,
-            preprocessing=Preprocessing.named(config.encoder.preprocessing),
+            preprocessing=Preprocessing.of_run(config.encoder, config.data),
             card=card_of(result.config, directory, result.plan.steps),
         )
         show(result.metrics)

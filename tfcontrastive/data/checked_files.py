@@ -5,15 +5,34 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import storage
-from tfcontrastive.data.images import decode, reason
+from tfcontrastive.data.images import decode_with_facts, reason
+from tfcontrastive.data.transcode import native
 from tfcontrastive.names import escaped
 
 _MEMORY_NAME = "checked_files.json"
+
+
+class CheckedFile(NamedTuple):
+    """What is known of one file.
+
+    Attributes:
+        stamp: changes when the file does.
+        reason: why it cannot be decoded, None where it can.
+        transparent: whether any of it is.
+        low, high: the lowest and the highest value of a 16-bit image; 0 and -1 of others.
+    """
+
+    stamp: str
+    reason: str | None = None
+    transparent: bool = False
+    low: int = 0
+    high: int = -1
 
 
 class CheckedFiles:
@@ -33,19 +52,19 @@ class CheckedFiles:
             storage.make_dirs(directory or ".")
             self._memory_path = os.path.join(directory, _MEMORY_NAME)
 
-    def bad_among(self, paths: Sequence[str], channels: int) -> dict[str, str]:
-        """The files that cannot be decoded, and why.
+    def look_at(self, paths: Sequence[str], channels: int) -> dict[str, CheckedFile]:
+        """What is known of the files; those that cannot be decoded have a reason.
 
         Args:
             paths: image files.
             channels: what they are to be decoded to.
 
         Returns:
-            {path: reason}, in the order of `paths`.
+            {path: what is known}, in the order of `paths`.
         """
         known = self._recall()
         stamps = {path: f"{storage.stamp(path)} {channels}" for path in paths}
-        unknown = [path for path in paths if known.get(path, [None])[0] != stamps[path]]
+        unknown = [path for path in paths if path not in known or known[path].stamp != stamps[path]]
         gone = known.keys() - stamps.keys()
         if known and (unknown or gone):
             logging.warning(
@@ -56,19 +75,19 @@ class CheckedFiles:
             )
         if unknown:
             logging.info("Checking %d image files.", len(unknown))
-        reasons = _reasons(unknown, channels)
-        checked = {path: [stamps[path], reasons.get(path)] for path in unknown}
+        checked = {path: CheckedFile(stamps[path], *found) for path, found in _look(unknown, channels).items()}
         known = {path: entry for path, entry in (known | checked).items() if path not in gone}
-        bad = {path: known[path][1] for path in paths if known[path][1]}
-        self._remember(known if unknown or gone else None, bad)
-        return bad
+        found = {path: known[path] for path in paths}
+        self._remember(known if unknown or gone else None, {path: e.reason for path, e in found.items() if e.reason})
+        return found
 
-    def _recall(self) -> dict[str, list]:
+    def _recall(self) -> dict[str, CheckedFile]:
         if self._memory_path is None or not storage.exists(self._memory_path):
             return {}
-        return json.loads(storage.read_text(self._memory_path))
+        entries = json.loads(storage.read_text(self._memory_path))
+        return {path: CheckedFile(*entry) for path, entry in entries.items() if len(entry) == len(CheckedFile._fields)}
 
-    def _remember(self, known: dict[str, list] | None, bad: dict[str, str]) -> None:
+    def _remember(self, known: dict[str, CheckedFile] | None, bad: dict[str, str]) -> None:
         if self._list_path is None:
             return
         if known is not None:
@@ -85,24 +104,28 @@ def as_tensor(paths: Sequence[str]) -> tf.Tensor:
     return tf.constant([os.fsencode(path) for path in paths], tf.string)
 
 
-def _reasons(paths: list[str], channels: int) -> dict[str, str]:
-    """{path: message} of those that cannot be decoded."""
+def _look(paths: list[str], channels: int) -> dict[str, tuple]:
+    """{path: (reason, transparent, low, high)}."""
 
-    def index_if_good(index, path):
+    def facts(index, path):
         # The size is returned too: an image that nothing depends on would not be decoded.
-        return index, tf.size(decode(tf.io.read_file(path), channels))
+        image, found = decode_with_facts(native(tf.io.read_file(path)), channels)
+        return index, tf.size(image), *found
 
     if not paths:
         return {}
     files = tf.data.Dataset.from_tensor_slices((tf.range(len(paths)), as_tensor(paths)))
-    files = files.map(index_if_good, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-    good = {int(index) for index, _ in files.as_numpy_iterator()}
-    return {path: _reason(path, channels) for index, path in enumerate(paths) if index not in good}
+    files = files.map(facts, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    good = {
+        paths[index]: (None, bool(transparent), int(low), int(high))
+        for index, _, transparent, low, high in files.as_numpy_iterator()
+    }
+    return {path: good.get(path) or (_reason(path, channels),) for path in paths}
 
 
 def _reason(path: str, channels: int) -> str:
     try:
-        decode(tf.io.read_file(os.fsencode(path)), channels)
+        decode_with_facts(native(tf.io.read_file(os.fsencode(path))), channels)
     except tf.errors.OpError as error:
         return reason(error)
     return "unreadable"

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import abc
+import copy
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from tfcontrastive.config import InputError
+from tfcontrastive.data.depth import facts_of, refuse_dark
 from tfcontrastive.data.images import decode, reason
+from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.source import Source
+from tfcontrastive.data.transcode import native
 
 SHUFFLE_BYTES = 2**28  # of encoded images in a shuffle buffer
 _MEMORY_LIMIT = 2**30  # bytes of decoded images that are held without being asked
+_LOOKED_AT = 64  # images, of those that are not checked one by one
 
 
 class EncodedSource(Source):
@@ -21,10 +27,15 @@ class EncodedSource(Source):
 
     Args:
         cache: whether to hold the decoded images in memory; None decides by their size.
+        rendering: of transparent and of 16-bit images; None: on white, and refused if 16 bits would come out dark.
     """
 
-    def __init__(self, cache: bool | None):
+    def __init__(self, cache: bool | None, rendering: Rendering | None = None):
         self._cache = cache
+        self.rendering = rendering or Rendering()
+        self._rendered: dict[Rendering, EncodedSource] = {}
+        self._depth_is_known = False
+        self._is_local = True  # else a TPU's own host may read the files, and it has no Python
         self._held: dict[str, tuple[np.ndarray, np.ndarray | None] | None] = {}
 
     @abc.abstractmethod
@@ -40,9 +51,43 @@ class EncodedSource(Source):
     def image_shape(self, split: str) -> tuple[int, int, int] | None:
         """(H, W, C) that all images may have, from what is cheap to know: a description, or the first image."""
 
-    def read(self, reference: tf.Tensor) -> tf.Tensor:
+    def content(self, reference: tf.Tensor) -> tf.Tensor:
         """The bytes of the image file that a reference stands for."""
         return reference
+
+    def read(self, reference: tf.Tensor) -> tf.Tensor:
+        """The same as `images.decode` reads them: what TensorFlow cannot read has become a PNG."""
+        content = self.content(reference)
+        return native(content) if self._is_local else content
+
+    def decode(self, encoded: tf.Tensor) -> tf.Tensor:
+        """What `read` gave as uint8 `[H, W, channels]`."""
+        return decode(encoded, self.channels, self.rendering)
+
+    def rendered(self, rendering: Rendering) -> Source:
+        if rendering == self.rendering:
+            return self
+        if rendering not in self._rendered:
+            other = copy.copy(self)
+            other.rendering, other._held, other._rendered, other._depth_is_known = rendering, {}, {}, False
+            self._rendered[rendering] = other
+        return self._rendered[rendering]
+
+    def look(self, split: str) -> None:
+        if self._depth_is_known:
+            return
+        files = self.references(split).take(_LOOKED_AT).map(lambda reference, _: self.read(reference))
+        facts = facts_of(files.ignore_errors().as_numpy_iterator())
+        self.require_readable_depth([(one.low, one.high) for one in facts])
+        transparent = sum(one.transparent for one in facts)
+        if transparent and self.channels != 4:
+            count, color = len(facts), self.rendering.background_color
+            logging.info("%s: %d of %d first images are transparent: they lie on %s.", self.name, transparent, count, color)
+
+    def require_readable_depth(self, bounds: Iterable[tuple[int, int]]) -> None:
+        """As `depth.refuse_dark`, with what this source knows."""
+        self._depth_is_known = True
+        refuse_dark(self.name, bounds, self.rendering)
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray | None] | None:
         if split not in self._held:
@@ -76,7 +121,7 @@ class EncodedSource(Source):
         """Batches of (images, labels, whether the image has the shape; if not, it is zeros)."""
 
         def decoded(reference, label):
-            image = decode(self.read(reference), self.channels)
+            image = self.decode(self.read(reference))
             fits = tf.reduce_all(tf.shape(image) == shape)
             return tf.cond(fits, lambda: tf.ensure_shape(image, shape), lambda: tf.zeros(shape, tf.uint8)), label, fits
 

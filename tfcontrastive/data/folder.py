@@ -10,34 +10,41 @@ from absl import logging
 from tfcontrastive.config import InputError
 from tfcontrastive.data.checked_files import CheckedFiles, as_tensor
 from tfcontrastive.data.encoded import EncodedSource
-from tfcontrastive.data.images import decode
+from tfcontrastive.data.paths import local_path
+from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import members, parse_split
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
-_OTHER_IMAGES = (".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2")
-_SPLIT_NAMES = ("train", "test", "val", "validation")
-_BAD_SHARE = 0.01  # of the files, that may be left out
+from tfcontrastive.data.tree import read_tree
+from tfcontrastive.values import parse_share
 
 
 class FolderSource(EncodedSource):
-    """JPEG, PNG, BMP and GIF files in a folder, of any size, shuffled by name before they are read.
+    """Image files in a folder, of any kind and size, shuffled by name before they are read.
 
-    Splits: if the folder holds nothing but sub-folders named `train`, `test`, `val` or `validation`, these are the
-    splits; otherwise all images are the split `train`. Expressions such as `train[90%:]` select from a fixed random
-    order.
+    JPEG, PNG, GIF, BMP and WebP; TIFF, AVIF, HEIC, PNM and JPEG 2000, where Pillow or the extra `images` reads them. The
+    kind is told by the content. What is left out is counted in `left_out` and told of.
 
-    Labels: if every image lies in a sub-folder (of its split) and there are at least two of these, their names, sorted,
-    are the classes; folders below them make no classes. Otherwise the images are unlabelled.
+    Splits: folders named `train`, `validation`, `valid`, `val`, `dev` or `test`, in any case, are the splits; beside
+    them may lie files, but no other folder of images. Without such folders all images are the split `train`. Expressions
+    such as `train[90%:]` select from a fixed random order. No image is in `train` and in another split.
+
+    Labels: if every image of a split lies in a sub-folder, and there are at least two of these, their names, sorted, are
+    the classes; folders below them make no classes. Images of other splits have the label -1: those that lie flat, or all
+    in one folder that is no class of the rest.
 
     Names that start with a dot or with `__MACOSX` are passed over. EXIF orientation is ignored.
 
     Args:
-        path: the folder.
-        channels: 3 or 1 (gray), what the images are decoded to.
+        path: the folder; `~` is expanded.
+        channels: 3, 1 (gray) or 4 (RGBA), what the images are decoded to.
         cache: whether to hold the decoded images in memory; None decides by their size.
+        rendering: of transparent and of 16-bit images; None: on white, and refused if 16 bits would come out dark.
+        max_bad_files: share (`1%`) or number (`20`) of the files that may be unreadable.
+
+    Attributes:
+        left_out: {kind or reason: number of files}.
 
     Raises:
-        InputError: no such folder, or no image in it.
+        InputError: no such folder, no image in it, or splits and classes that cannot be told apart.
 
     Example:
         source = FolderSource("photos")
@@ -45,19 +52,33 @@ class FolderSource(EncodedSource):
         source.num_examples("train[90%:]")
     """
 
-    def __init__(self, path: str, *, channels: int = 3, cache: bool | None = None):
-        super().__init__(cache)
-        if channels not in (1, 3):
-            raise InputError(f"`channels` of a folder must be 1 or 3. Received: channels={channels}.")
-        self.name, self.channels = f"folder:{path}", channels
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        channels: int = 3,
+        cache: bool | None = None,
+        rendering: Rendering | None = None,
+        max_bad_files: str = "1%",
+    ):
+        super().__init__(cache, rendering)
+        if channels not in (1, 3, 4):
+            raise InputError(f"`channels` of a folder must be 1, 3 or 4. Received: channels={channels}.")
+        parse_share(max_bad_files, 1)
+        path = local_path(path)
+        self.name, self.channels, self._max_bad = f"folder:{path}", channels, max_bad_files
         self._listings: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
-        self._roots = _split_roots(path)
-        self._files = {split: image_files(root) for split, root in self._roots.items()}
+        self._tree = read_tree(path)
+        self._roots, self._files = self._tree.roots, self._tree.files
+        self.left_out = dict(self._tree.left_out)
         if not any(self._files.values()):
-            raise InputError(f"`folder:` must hold image files ({' '.join(EXTENSIONS)}). Received: {path!r}.")
+            found = ", ".join(f"{count} {kind}" for kind, count in self.left_out.items()) or "nothing"
+            raise InputError(f"`folder:` must hold images. Received: {path!r} with {found}.")
         self.splits = tuple(self._files)
-        self.class_names = _class_names([file for files in self._files.values() for file in files])
+        self.class_names = self._tree.class_names
         self.num_classes = len(self.class_names) if self.class_names else None
+        if self.class_names:
+            self.unlabelled_splits = tuple(split for split in self.splits if split not in self._tree.labelled)
 
     def num_examples(self, split: str) -> int:
         _, start, stop = parse_split(split, self._sizes())
@@ -75,12 +96,12 @@ class FolderSource(EncodedSource):
 
         return tf.data.Dataset.range(count).map(example)
 
-    def read(self, reference: tf.Tensor) -> tf.Tensor:
+    def content(self, reference: tf.Tensor) -> tf.Tensor:
         return tf.io.read_file(reference)
 
     def image_shape(self, split: str) -> tuple[int, int, int] | None:
         try:
-            return tuple(decode(tf.io.read_file(os.fsencode(self.paths(split)[0])), self.channels).shape)
+            return tuple(self.decode(self.read(os.fsencode(self.paths(split)[0]))).shape)
         except tf.errors.OpError:
             return None
 
@@ -99,19 +120,27 @@ class FolderSource(EncodedSource):
             The bad files' paths.
 
         Raises:
-            InputError: more than 1% of the files are bad.
+            InputError: more files are bad than `max_bad_files` allows, or 16-bit images would come out dark.
         """
         everything = [path for split in self.splits for path in self.paths(split)]
-        reasons = CheckedFiles(bad_files_path).bad_among(everything, self.channels)
-        if len(reasons) > _BAD_SHARE * len(everything):
+        found = CheckedFiles(bad_files_path).look_at(everything, self.channels)
+        reasons = {path: entry.reason for path, entry in found.items() if entry.reason}
+        if len(reasons) > parse_share(self._max_bad, len(everything)):
             path, reason = next(iter(reasons.items()))
             raise InputError(
-                f"At most {_BAD_SHARE:.0%} of a folder's images may be unreadable. Received: {len(reasons)} of "
-                f"{len(everything)} in {self.name}, such as {path} ({reason})."
+                f"`max_bad_files`: at most {self._max_bad} of a folder's images may be unreadable. Received: {len(reasons)} "
+                f"of {len(everything)} in {self.name}, such as {path} ({reason}). Mend or remove them, or allow more: "
+                f"--max_bad_files={_percent(len(reasons), len(everything))}."
             )
         if reasons:
             logging.warning("%s: %d unreadable images are left out.", self.name, len(reasons))
+            self.left_out["unreadable"] = self.left_out.get("unreadable", 0) + len(reasons)
             self._leave_out(reasons)
+        self.require_readable_depth([(entry.low, entry.high) for entry in found.values()])
+        transparent = sum(entry.transparent for entry in found.values())
+        if transparent and self.channels != 4:
+            color = self.rendering.background_color
+            logging.info("%s: %d of %d images are transparent: they lie on %s.", self.name, transparent, len(found), color)
         return list(reasons)
 
     def _leave_out(self, bad) -> None:
@@ -132,75 +161,12 @@ class FolderSource(EncodedSource):
     def _listing(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
         """Paths, string `[N]`, and labels, int32 `[N]`, -1 where there are no classes."""
         if split not in self._listings:
-            label_of = {name: label for label, name in enumerate(self.class_names or ())}
             with tf.init_scope():  # tensors that traced functions share instead of each holding all paths
-                labels = [label_of.get(_top(file), -1) for _, file in self._chosen(split)]
+                labels = [self._tree.label(name, file) for name, file in self._chosen(split)]
                 self._listings[split] = as_tensor(self.paths(split)), tf.constant(labels, tf.int32)
         return self._listings[split]
 
 
-def _split_roots(path: str) -> dict[str, str]:
-    """{split: folder}."""
-    if not os.path.isdir(path):
-        raise InputError(f"`folder:` must name a folder. Received: {path!r}.")
-    try:
-        names = sorted(name for name in os.listdir(path) if not _is_hidden(name))
-    except OSError as error:
-        _refuse(error)
-    if names and all(name in _SPLIT_NAMES and os.path.isdir(os.path.join(path, name)) for name in names):
-        return {name: os.path.join(path, name) for name in names}
-    return {"train": path}
-
-
-def image_files(root: str) -> list[str]:
-    """Paths of the image files below a folder, relative to it, sorted. Images of other kinds are told of."""
-    found, others, seen = [], [], set()
-    for directory, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
-        real = os.path.realpath(directory)
-        folders[:] = [name for name in folders if not _is_hidden(name)] if real not in seen else []
-        if real in seen:  # a link that leads back
-            continue
-        seen.add(real)
-        for kinds, paths in ((EXTENSIONS, found), (_OTHER_IMAGES, others)):
-            paths += [
-                os.path.relpath(os.path.join(directory, name), root)
-                for name in files
-                if name.lower().endswith(kinds) and not _is_hidden(name)
-            ]
-    if others:
-        kinds = " ".join(EXTENSIONS)
-        logging.warning(
-            "%s: %d images that are not %s are left out, such as %s. Convert them.", root, len(others), kinds, min(others)
-        )
-    return sorted(found)
-
-
-def file_labels(root: str, files: list[str]) -> list[str] | None:
-    """The class of each image file of a folder by the rule of `FolderSource`, None where they have none.
-
-    Args:
-        root: the folder.
-        files: paths relative to it, as `image_files` gives them.
-    """
-    if root not in _split_roots(root).values():  # below a folder for each split
-        files = [file.split(os.sep, 1)[1] for file in files]
-    return [_top(file) for file in files] if _class_names(files) else None
-
-
-def _refuse(error: OSError) -> None:
-    """A folder that cannot be listed may be a whole class."""
-    raise InputError(f"`folder:` must be readable as a whole. Received: {error.filename!r}: {error.strerror}.") from error
-
-
-def _class_names(files: list[str]) -> tuple[str, ...] | None:
-    names = {_top(file) for file in files}
-    return tuple(sorted(names)) if None not in names and len(names) > 1 else None
-
-
-def _top(file: str) -> str | None:
-    """The first folder of a relative path, None if it lies in none."""
-    return file.split(os.sep, 1)[0] if os.sep in file else None
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX"))
+def _percent(count: int, total: int) -> str:
+    """A share, in whole percents, that `count` does not exceed."""
+    return f"{-(-100 * count // total)}%"

@@ -83,6 +83,7 @@ def train_batches(
         """(geometric, photometric) seeds, each `[B, V, 2]`."""
         return tf.split(row_seeds(seed, step, tf.range(batch_size), 2 * num_views), 2, axis=1)
 
+    source.look(split)
     held = source.arrays(split)
     if held is not None:
         images, labels = _as_tensors(*held)
@@ -105,7 +106,12 @@ def train_batches(
         def example(item, seeds):
             (reference, label), (geometric, photometric) = item, seeds
             views = decode_crops(
-                source.read(reference), geometric, channels=source.channels, geometries=geometries, size=image_size
+                source.read(reference),
+                geometric,
+                channels=source.channels,
+                geometries=geometries,
+                size=image_size,
+                rendering=source.rendering,
             )
             return {"views": views, "seeds": photometric, "label": label}
 
@@ -132,7 +138,7 @@ def eval_batches(
         batch_size: images in a batch, b.
         image_size: height and width in pixels, S. See `augment.ops.center_crop_resize`.
         limit: at most so many images; None takes all.
-        preprocessing: the encoder's rule, of which crop and resize are done here; None takes SimCLR's.
+        preprocessing: the encoder's rule, of which decoding, crop and resize are done here; None takes SimCLR's.
 
     Returns:
         A dataset of `{"image": float32 [b, S, S, C] in [0, 1], "label": int32 [b], -1 where there is none}`.
@@ -148,7 +154,10 @@ def eval_batches(
     """
     _check_at_least(1, batch_size=batch_size, image_size=image_size, limit=1 if limit is None else limit)
     count = source.num_examples(split) if limit is None else min(limit, source.num_examples(split))
-    crop_and_resize = (preprocessing or Preprocessing()).crop_and_resize
+    rule = preprocessing or Preprocessing()
+    crop_and_resize = rule.crop_and_resize
+    source = source.rendered(rule.rendering(source.rendering))
+    source.look(split)
     held = source.arrays(split)
     if held is not None:
         images, labels = _as_tensors(*held)
@@ -164,7 +173,7 @@ def eval_batches(
 
         @_as_written
         def example(reference, label):
-            image = decode(source.read(reference), source.channels)
+            image = decode(source.read(reference), source.channels, source.rendering)
             return {"image": crop_and_resize(image, image_size), "label": label}
 
         batches = source.references(split).take(count).map(example, **_PARALLEL).batch(batch_size)

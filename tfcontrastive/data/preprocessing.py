@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive.augment import ops
-from tfcontrastive.config import Checked, InputError, option, unknown
+from tfcontrastive.config import Checked, DataConfig, EncoderConfig, InputError, option, unknown
+from tfcontrastive.data.rendering import Rendering, render_as
 
 RESIZES = {
     "bicubic": ("bicubic", False),
@@ -32,6 +33,8 @@ class Preprocessing(Checked):
         resize: "bicubic", "bilinear", or one of them "antialiased".
         mean, std: of each channel, in units of [0, 1]; one number stands for all of them.
         reverse_channels: whether the network takes blue first.
+        background_color: what transparent images lie on; None leaves it to the data, where it is white unless told.
+        intensity_range: `LOW,HIGH`, the values of 16-bit images that become 0 and 1; None leaves it to the data too.
 
     Example:
         >>> rule = Preprocessing.named("imagenet")
@@ -43,11 +46,14 @@ class Preprocessing(Checked):
     mean: tuple[float, ...] = option((0.0,), "Subtracted from each channel.")
     std: tuple[float, ...] = option((1.0,), "Each channel is divided by it.")
     reverse_channels: bool = option(False, "Blue first.")
+    background_color: str | None = option(None, "What transparent images lie on.")
+    intensity_range: str | None = option(None, "LOW,HIGH of 16-bit images.")
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        self.rendering()  # refuses what is no colour or range
         if not (self.mean and self.std and min(self.std) > 0):
             raise InputError(f"`std` must be > 0, one for each channel. Received: mean={self.mean}, std={self.std}.")
 
@@ -63,6 +69,16 @@ class Preprocessing(Checked):
         return PREPROCESSING[name]
 
     @staticmethod
+    def of_run(encoder: EncoderConfig, images: DataConfig) -> Preprocessing:
+        """The rule of a run: its family's, and how its image files are decoded."""
+        return Preprocessing.named(encoder.preprocessing).decoding_as(images)
+
+    def decoding_as(self, images: DataConfig) -> Preprocessing:
+        """This rule, with image files decoded as a config says, where it says something."""
+        told = {name: getattr(images, name) for name in ("background_color", "intensity_range")}
+        return dataclasses.replace(self, **{name: value for name, value in told.items() if value is not None})
+
+    @staticmethod
     def of(encoder: object) -> Preprocessing:
         """The rule that an encoder came with, as `Trained` has it; SimCLR's where it tells none."""
         return getattr(encoder, "preprocessing", None) or Preprocessing()
@@ -71,6 +87,10 @@ class Preprocessing(Checked):
     def normalizes(self) -> bool:
         """Whether the network takes anything else than [0, 1]."""
         return (set(self.mean), set(self.std), self.reverse_channels) != ({0.0}, {1.0}, False)
+
+    def rendering(self, default: Rendering | None = None) -> Rendering:
+        """How image files are decoded; `default` where this rule leaves it open."""
+        return render_as(self.background_color, self.intensity_range, default)
 
     def crop_and_resize(self, images: tf.Tensor, size: int) -> tf.Tensor:
         """Images `[H, W, C]` or `[B, H, W, C]` -> float32 `[..., size, size, C]` in [0, 1]."""

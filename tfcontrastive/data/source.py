@@ -6,6 +6,8 @@ import abc
 
 import numpy as np
 
+from tfcontrastive.data.rendering import Rendering
+
 MOST_CLASSES = 1_000_000  # a label above is a number of something else, and the probe has a row for each class
 
 
@@ -19,18 +21,22 @@ class Source(abc.ABC):
         splits: names of the splits.
         num_classes: number of classes, None where there are no labels.
         class_names: names of the classes by label, None where not known.
+        unlabelled_splits: those without any label, though others have some.
         channels: channels of an image.
         missing: what would have to be fetched first, None where the images are at hand.
         files: what the images are read from, where that is known.
+        rendering: how transparent and 16-bit image files become 8 bits.
     """
 
     name: str
     splits: tuple[str, ...]
     num_classes: int | None = None
     class_names: tuple[str, ...] | None = None
+    unlabelled_splits: tuple[str, ...] = ()
     channels: int = 3
     missing: str | None = None
     files: tuple[str, ...] = ()
+    rendering: Rendering = Rendering()
 
     @abc.abstractmethod
     def num_examples(self, split: str) -> int:
@@ -42,6 +48,15 @@ class Source(abc.ABC):
 
         None where the images do not all have one size or are too many to hold.
         """
+
+    def rendered(self, rendering: Rendering) -> Source:
+        """The same images rendered in another way, where they are files."""
+        del rendering
+        return self
+
+    def look(self, split: str) -> None:
+        """Looks at some images of a split, once, and refuses what would come out dark. Raises InputError."""
+        del split
 
     def check(self, bad_files_path: str | None = None) -> list[str]:
         """Finds the images that cannot be decoded and leaves them out from now on.
@@ -55,7 +70,7 @@ class Source(abc.ABC):
             The paths of the bad files.
 
         Raises:
-            InputError: more than 1% of the files are bad.
+            InputError: too many of the files are bad.
         """
         del bad_files_path
         return []

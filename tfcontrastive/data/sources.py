@@ -7,9 +7,12 @@ import os
 from tfcontrastive.config import InputError
 from tfcontrastive.data.arrays import ArraySource
 from tfcontrastive.data.folder import FolderSource
+from tfcontrastive.data.paths import local_path
+from tfcontrastive.data.rendering import render_as
 from tfcontrastive.data.source import Source
 from tfcontrastive.data.tfds import TfdsSource
 from tfcontrastive.data.tfrecord import TfRecordSource
+from tfcontrastive.values import parse_share
 
 
 def load(
@@ -18,6 +21,9 @@ def load(
     data_dir: str | None = None,
     cache: bool | None = None,
     channels: int | None = None,
+    background_color: str | None = None,
+    intensity_range: str | None = None,
+    max_bad_files: str = "1%",
     fetch: bool = True,
 ) -> Source:
     """Opens a data set.
@@ -30,9 +36,15 @@ def load(
             - `tfrecord:GLOB`, files of `tf.train.Example` records with encoded images;
             - `npz:FILE`, arrays;
             - `embedded`, 12,000 images of Fashion-MNIST that ship with this package.
+
+            In a path `~` is expanded.
         data_dir: the root of the data that tensorflow-datasets has prepared; None takes its default.
         cache: whether to hold the decoded images in memory; None holds those of one size and at most 1 GiB.
-        channels: 3 or 1 (gray), what the images of a folder or of records are decoded to; None is 3.
+        channels: 3, 1 (gray) or 4 (RGBA), what the images of a folder or of records are decoded to; None is 3.
+        background_color: what transparent images lie on: a name, `#rrggbb` or `rgb(r,g,b)`; None is white.
+        intensity_range: `LOW,HIGH`, the values of 16-bit images that become black and white. None keeps the whole range,
+            and images that fill less than half of it are refused.
+        max_bad_files: share (`1%`) or number (`20`) of a folder's files that may be unreadable.
         fetch: False downloads and prepares nothing: a source that is not on this machine tells what it lacks in `missing`.
 
     Returns:
@@ -46,11 +58,14 @@ def load(
         2000
     """
     kind, _, where = spec.partition(":")
-    where = os.path.expanduser(where)  # the shell does not expand ~ after a colon
+    where = local_path(where)
+    rendering = render_as(background_color, intensity_range)
+    parse_share(max_bad_files, 1)
+    files = {"channels": channels or 3, "cache": cache, "rendering": rendering}
     if kind == "folder":
-        return FolderSource(where, channels=channels or 3, cache=cache)
+        return FolderSource(where, max_bad_files=max_bad_files, **files)
     if kind == "tfrecord":
-        return TfRecordSource(where, channels=channels or 3, cache=cache)
+        return TfRecordSource(where, **files)
     if channels is not None:
         raise InputError(f"`channels` is for folder: and tfrecord: only. Received: channels={channels} for {spec!r}.")
     if kind == "npz":
@@ -58,5 +73,5 @@ def load(
         source.files = (os.path.abspath(where),)
         return source
     if spec == "embedded":
-        return TfdsSource.embedded(cache=cache)
-    return TfdsSource.open(spec, data_dir=data_dir, cache=cache, fetch=fetch)
+        return TfdsSource.embedded(cache=cache, rendering=rendering)
+    return TfdsSource.open(spec, data_dir=data_dir, cache=cache, rendering=rendering, fetch=fetch)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 from tfcontrastive.data.encoded import forget_global_seed
+from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.source import Source
 
 _SHUFFLE_RECORDS = 2048
@@ -79,8 +80,15 @@ class Subset(Source):
         self._parts = {name: (split, np.asarray(rows)) for name, (split, rows) in parts.items()}
         self.name = source.name
         self.splits = tuple(dict.fromkeys((*source.splits, *parts)))
-        self.channels = source.channels
+        self.channels, self.rendering = source.channels, source.rendering
+        self.unlabelled_splits = source.unlabelled_splits
         self.num_classes, self.class_names = source.num_classes, source.class_names
+
+    def rendered(self, rendering: Rendering) -> Subset:
+        return self if rendering == self.rendering else Subset(self._source.rendered(rendering), self._parts)
+
+    def look(self, split: str) -> None:
+        self._source.look(self._parts.get(split, (split, None))[0])
 
     def num_examples(self, split: str) -> int:
         return len(self._parts[split][1]) if split in self._parts else self._source.num_examples(split)

@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.data.encoded import SHUFFLE_BYTES, EncodedSource, forget_global_seed
+from tfcontrastive.data.paths import local_path
+from tfcontrastive.data.rendering import Rendering
 
 EMBEDDED = pathlib.Path(__file__).parent / "embedded" / "fashion_mnist_subset" / "1.0.0"
 _SHUFFLE_RECORDS = 2**14  # where the size of a record is not known
@@ -28,6 +30,7 @@ class TfdsSource(EncodedSource):
         builder: a `tfds.core.DatasetBuilder` whose data is prepared.
         name: what to call it.
         cache: whether to hold the decoded images in memory; None decides by their size.
+        rendering: of transparent images; None: on white.
 
     Raises:
         InputError: the data set has no 8-bit image feature.
@@ -37,8 +40,12 @@ class TfdsSource(EncodedSource):
         'T-shirt/top'
     """
 
-    def __init__(self, builder, *, name: str | None = None, cache: bool | None = None):
-        super().__init__(cache)
+    def __init__(
+        self, builder, *, name: str | None = None, cache: bool | None = None, rendering: Rendering | None = None
+    ):
+        super().__init__(cache, rendering)
+        self._depth_is_known = True  # 8 bits
+        self._is_local = "://" not in str(builder.data_dir)
         self._builder = builder
         self._counts: dict[str, int] = {}
         self.name = name or builder.info.full_name
@@ -52,7 +59,13 @@ class TfdsSource(EncodedSource):
 
     @classmethod
     def open(
-        cls, name: str, *, data_dir: str | None = None, cache: bool | None = None, fetch: bool = True
+        cls,
+        name: str,
+        *,
+        data_dir: str | None = None,
+        cache: bool | None = None,
+        rendering: Rendering | None = None,
+        fetch: bool = True,
     ) -> TfdsSource:
         """Opens a data set by name (`cifar10`, `imagenet2012_subset/10pct:5.*.*`) or by its prepared directory.
 
@@ -61,7 +74,7 @@ class TfdsSource(EncodedSource):
         Args:
             name: name with an optional configuration and version, or a directory with a `dataset_info.json`.
             data_dir: the root of prepared data sets; None takes the default of tensorflow-datasets.
-            cache: as for the class.
+            cache, rendering: as for the class.
             fetch: False downloads and prepares nothing; `missing` tells what that would be.
 
         Raises:
@@ -69,8 +82,10 @@ class TfdsSource(EncodedSource):
         """
         import tensorflow_datasets as tfds  # slow to import
 
+        name, data_dir = local_path(name), None if data_dir is None else local_path(data_dir)
+        options = {"name": name, "cache": cache, "rendering": rendering}
         if os.path.isfile(os.path.join(name, "dataset_info.json")):
-            return cls(tfds.builder_from_directory(name), name=name, cache=cache)
+            return cls(tfds.builder_from_directory(name), **options)
         if os.path.exists(name):
             raise InputError(f"`dataset` {name!r} is not prepared by tensorflow-datasets. Did you mean folder:{name}?")
         try:
@@ -82,24 +97,35 @@ class TfdsSource(EncodedSource):
             raise InputError(f"`dataset` {name!r} cannot be opened: {_first_line(error)}") from error
         if fetch:
             _prepare(builder, name)
-        source = cls(builder, name=name, cache=cache)
+        source = cls(builder, **options)
         source.missing = None if fetch else _missing(builder)
         return source
 
     @classmethod
-    def embedded(cls, *, cache: bool | None = None) -> TfdsSource:
+    def embedded(cls, *, cache: bool | None = None, rendering: Rendering | None = None) -> TfdsSource:
         """10,000 training and 2,000 test images of Fashion-MNIST, 28x28 gray, which ship with this package."""
         import tensorflow_datasets as tfds
 
-        source = cls(tfds.builder_from_directory(EMBEDDED), name="embedded", cache=cache)
+        source = cls(tfds.builder_from_directory(EMBEDDED), name="embedded", cache=cache, rendering=rendering)
         source.files = ()  # the same in every installation, whatever the time of its files
         return source
 
     def num_examples(self, split: str) -> int:
         if split not in self._counts:
+            self._refuse_empty(split)
             with tf.init_scope():  # a length can be had in eager mode only
                 self._counts[split] = len(self._read(split))
         return self._counts[split]
+
+    def _refuse_empty(self, split: str) -> None:
+        """tensorflow-datasets takes `train[10:5]` for -5 images."""
+        for part in split.split("+"):
+            try:
+                count = self._builder.info.splits[part].num_examples
+            except (KeyError, ValueError, AssertionError):
+                continue  # `_examples` says why
+            if count < 0:
+                raise InputError(f"A split must select at least one image. Received: {part!r}.")
 
     def image_shape(self, split: str) -> tuple[int, int, int] | None:
         shape = self._builder.info.features[self._image_key].shape

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import glob
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +13,9 @@ from google.protobuf.message import DecodeError
 
 from tfcontrastive.config import InputError
 from tfcontrastive.data.encoded import SHUFFLE_BYTES, EncodedSource, forget_global_seed
-from tfcontrastive.data.images import decode, reason
+from tfcontrastive.data.images import reason
+from tfcontrastive.data.paths import local_path
+from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import in_slice, parse_split
 from tfcontrastive.data.source import MOST_CLASSES
 
@@ -35,9 +39,10 @@ class TfRecordSource(EncodedSource):
     one pass over the files, at first use.
 
     Args:
-        pattern: a file name or glob pattern.
-        channels: 3 or 1 (gray), what the images are decoded to.
+        pattern: a file name or glob pattern; `~` is expanded.
+        channels: 3, 1 (gray) or 4 (RGBA), what the images are decoded to.
         cache: whether to hold the decoded images in memory; None decides by their size.
+        rendering: of transparent and of 16-bit images; None: on white, and refused if 16 bits would come out dark.
 
     Raises:
         InputError: no such files, records of another form, or a label below -1.
@@ -49,10 +54,18 @@ class TfRecordSource(EncodedSource):
 
     splits = ("train",)
 
-    def __init__(self, pattern: str, *, channels: int = 3, cache: bool | None = None):
-        super().__init__(cache)
+    def __init__(
+        self,
+        pattern: str | os.PathLike,
+        *,
+        channels: int = 3,
+        cache: bool | None = None,
+        rendering: Rendering | None = None,
+    ):
+        super().__init__(cache, rendering)
+        pattern = local_path(pattern)
         self.name, self.channels = f"tfrecord:{pattern}", channels
-        self._paths = sorted(tf.io.gfile.glob(pattern))
+        self._paths, self._is_local = _matching(pattern), "://" not in pattern
         if not self._paths:
             raise InputError(f"`tfrecord:` must match at least one file. Received: {pattern!r}.")
         self.files = tuple(self._paths)
@@ -110,7 +123,7 @@ class TfRecordSource(EncodedSource):
     def image_shape(self, split: str) -> tuple[int, int, int] | None:
         try:
             encoded, _ = next(iter(self.references(split)))
-            return tuple(decode(encoded, self.channels).shape)
+            return tuple(self.decode(self.read(encoded)).shape)
         except tf.errors.OpError:
             return None
 
@@ -156,6 +169,16 @@ class TfRecordSource(EncodedSource):
 
     def _label_feature(self) -> dict[str, tf.io.FixedLenFeature]:
         return {self._label_key: tf.io.FixedLenFeature([], tf.int64, -1)} if self._label_key else {}
+
+
+def _matching(pattern: str) -> list[str]:
+    """The files that a pattern names, sorted. A folder of the pattern may have brackets in its name."""
+    if tf.io.gfile.exists(pattern) and not tf.io.gfile.isdir(pattern):
+        return [pattern]
+    folder, name = os.path.split(pattern)
+    if folder and tf.io.gfile.isdir(folder):
+        pattern = os.path.join(glob.escape(folder), name)
+    return sorted(tf.io.gfile.glob(pattern))
 
 
 def _key(example: tf.train.Example, names: tuple[str, ...]) -> str | None:

@@ -121,7 +121,7 @@ def held_out_split(source: data.Source) -> str:
     Raises:
         InputError: there is neither.
     """
-    for name in ("test", "validation", "val"):
+    for name in ("test", "validation", "valid", "val", "dev"):
         if name in source.splits and _is_labelled(source, name):
             return name
     raise InputError(

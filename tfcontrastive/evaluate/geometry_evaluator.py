@@ -62,7 +62,8 @@ class Geometry(GeometrySettings, FeatureEvaluator):
     def _only_split(self, source: data.Source) -> str:
         if self.eval_split is not None:
             return self.eval_split
-        return next((name for name in ("test", "validation", "val") if name in source.splits), source.splits[0])
+        usual = ("test", "validation", "valid", "val", "dev")
+        return next((name for name in usual if name in source.splits), source.splits[0])
 
     def _views(self, source, split, size, batch, steps):
         """The two views of the split's images, each image once, as two datasets in the same order."""

@@ -14,8 +14,8 @@ def displayable(images: np.ndarray) -> np.ndarray:
     """Images as 8-bit RGB, whatever their type and channels.
 
     Args:
-        images: `[N, H, W, C]`, uint8, or float in [0, 1] (clipped). One or two channels show the first as gray, four or
-            more show the first three.
+        images: `[N, H, W, C]`, uint8, or float in [0, 1] (clipped). One or two channels show the first as gray, four are
+            RGBA on white, more show the first three.
 
     Returns:
         uint8 `[N, H, W, 3]`.
@@ -28,6 +28,9 @@ def displayable(images: np.ndarray) -> np.ndarray:
         raise InputError(f"`images` must be a non-empty array [N, H, W, C]. Received: shape {images.shape}.")
     if images.dtype != np.uint8:
         images = np.round(np.clip(np.nan_to_num(images.astype(np.float32)), 0, 1) * 255).astype(np.uint8)
+    if images.shape[-1] == 4:
+        colors, opacity = images[..., :3].astype(np.int32), images[..., 3:].astype(np.int32)
+        return ((colors * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
     return images[..., :3] if images.shape[-1] >= 3 else np.repeat(images[..., :1], 3, axis=-1)
 
 

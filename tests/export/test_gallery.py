@@ -1,0 +1,42 @@
+"""Pictures of a page of neighbours: as the network sees them, and none of what cannot be shown."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data.files import colors, cut_out, encode, on, tiff
+from tests.export.test_image_bytes import png_header
+from tfcontrastive.data.rendering import Rendering
+from tfcontrastive.export import write_gallery
+
+
+def pictures(tmp_path, *files, **options):
+    """What the page shows of the files: uint8 `[H, W, 3]`, or None."""
+    names = [str(position) for position in range(len(files))]
+    path = tmp_path / "page.html"
+    write_gallery(path, ["0"], [names], np.ones([1, len(files)]), lambda name: files[int(name)], **options)
+    shown = re.findall(r'<img src="data:([^"]*)"', path.read_text())[1:]
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(s.partition(",")[2])))) if len(s) > 1 else None for s in shown]
+
+
+def test_pictures_are_decoded_as_the_network_sees_them(tmp_path):
+    files = encode(Image.fromarray(cut_out())), tiff(colors().astype(np.uint16) * 257, photometric="rgb")
+    transparent, deep = pictures(tmp_path, *files)
+    np.testing.assert_allclose(transparent.astype(int), on(cut_out()), atol=1)
+    np.testing.assert_array_equal(deep, colors())
+    (blue, _) = pictures(tmp_path, *files, rendering=Rendering("blue"))
+    assert blue[-1, 0].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize("file", [
+    None, b"", b"text", encode(Image.fromarray(colors()))[:60], b"\x89PNG\r\n\x1a\nxxxx", png_header(13_000, 13_000),
+    encode(Image.fromarray(colors()), "TIFF")[:300],
+], ids=["none", "empty", "text", "cut", "no header", "13,000 pixels", "cut tiff"])
+def test_what_cannot_be_shown_is_no_picture_and_no_error(tmp_path, file):
+    good, bad = pictures(tmp_path, encode(Image.fromarray(colors())), file)
+    assert good.shape == (30, 40, 3)
+    assert bad is None
