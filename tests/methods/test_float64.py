@@ -212,11 +212,14 @@ def test_a_step_in_float64_is_the_one_that_is_written_out(method):
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_part_of_a_float64_model_is_float64_and_replicas_agree_in_it(method, two_replicas):
-    small = {"moco": {"queue_size": 12}, "simclr": {"memory_size": 24}, "instdisc": {"bank_size": 12}}
+    small = {"moco": {"queue_size": 12}, "simclr": {"memory_size": 24}, "instdisc": {"bank_size": 12, "num_negatives": 4}}
+    widths = {"proj_out_dim": 4, "hidden_dim": 6, "critic_hidden_dim": 16}
+    known = METHODS[method].Config.__dataclass_fields__
+    settings = {name: value for name, value in {**widths, **small.get(method, {})}.items() if name in known}
 
     def losses():
         keras.utils.set_random_seed(0)
-        model = tfcontrastive.build(method, conv_encoder(), num_classes=2, **small.get(method, {}))
+        model = tfcontrastive.build(method, conv_encoder(), num_classes=2, **settings)
         model.compile(keras.optimizers.SGD(0.125))
         assert {v.dtype for v in model.variables if v.dtype.startswith("float")} == {"float64"}
         batch = {"views": views(0), "label": np.arange(BATCH) % 2, "index": np.arange(BATCH)}

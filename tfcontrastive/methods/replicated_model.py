@@ -100,7 +100,8 @@ class ReplicatedModel(keras.Model):
 
     def track(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Means over the epoch so far of values averaged over the replicas."""
-        means = distribute.all_mean(tf.stack([tf.cast(values[name], tf.float32) for name in self.trackers]))
+        dtype = next(iter(self.trackers.values())).dtype
+        means = distribute.all_mean(tf.stack([tf.cast(values[name], dtype) for name in self.trackers]))
         for tracker, value in zip(self.trackers.values(), tf.unstack(means), strict=True):
             tracker.update_state(value)
         return {name: distribute.as_log(tracker.result()) for name, tracker in self.trackers.items()}
