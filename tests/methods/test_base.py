@@ -212,7 +212,8 @@ def test_keras_exports_what_was_trained(tmp_path):
     model.fit(batches(1), verbose=0)
     model.export(tmp_path / "model", verbose=False)
     images = np.random.default_rng(0).random((2, SIZE, SIZE, 3), np.float32)
-    np.testing.assert_allclose(tf.saved_model.load(tmp_path / "model").serve(images), model(images), rtol=1e-5, atol=1e-6)
+    exported = tf.saved_model.load(tmp_path / "model")
+    np.testing.assert_allclose(exported.serve(images), model(images), rtol=1e-5, atol=1e-6)
 
 
 def test_a_method_that_needs_numbers_of_images_says_so():

@@ -31,7 +31,7 @@ def views(step):
 
 
 def conv_encoder():
-    x = images = keras.Input((SIZE, SIZE, 3))
+    x = images = keras.Input((SIZE, SIZE, 3), dtype="float64")
     for filters in (4, 6):
         x = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False)(x)
         x = layers.ReLU()(BatchNorm()(x))
