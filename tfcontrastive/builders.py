@@ -29,13 +29,19 @@ def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods
 
 def build_method(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:
     """The model of a run, without an optimizer."""
+    kind = methods.method_class(config.method)
+    if "label" in kind.batch_keys and source.num_classes is None:
+        raise InputError(
+            f"`method={config.method}` needs labels, such as those of a folder of each class. Received: {source.name}, "
+            "which has none. Use --method=simclr."
+        )
     num_classes = source.num_classes if config.loop.lineareval_while_pretraining else None
     if num_classes is None and config.loop.lineareval_while_pretraining:
         logging.info("The data has no labels: training without the online probe and without kNN.")
     with precision(config.loop.mixed_precision):
         encoder_config, size = encoder_and_size(config)
         encoder = build_encoder(encoder_config, image_size=size, channels=source.channels)
-        return methods.method_class(config.method)(
+        return kind(
             encoder,
             config.method_config,
             num_classes=num_classes,

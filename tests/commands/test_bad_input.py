@@ -105,3 +105,11 @@ def test_help_does_not_wait_for_tensorflow():
     code = "import sys; from tfcontrastive.commands import main; main.main(['--help']); assert 'keras' not in sys.modules"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "train" in run.stdout
+
+
+@pytest.mark.parametrize("flags", [[], ["--dry_run"]])
+def test_a_method_that_learns_from_labels_needs_them(tmp_path, capsys, flags):
+    dataset = write_images(tmp_path / "images.npz", labels=False)
+    arguments = [*words(dataset, tmp_path / "run", method="supcon"), *flags]
+    fails(capsys, arguments, "`method=supcon` needs labels", "which has none")
+    assert not (tmp_path / "run").exists()

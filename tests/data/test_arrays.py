@@ -36,6 +36,14 @@ def test_float_images_become_bytes(tmp_path):
     assert source.arrays("train")[0].ravel().tolist() == [0, 128, 255]
 
 
+def test_wide_integers_in_0_to_255_are_pixels_and_one_hot_labels_are_classes(tmp_path):
+    pixels = np.arange(0, 256, 17).reshape(4, 2, 2)  # int64
+    source = load(tmp_path, images=pixels, labels=np.eye(3)[[2, 0, 1, 1]])
+    images, labels = source.arrays("train")
+    np.testing.assert_array_equal(images[..., 0], pixels)
+    assert (images.dtype, labels.tolist(), source.num_classes) == (np.uint8, [2, 0, 1, 1], 3)
+
+
 def test_class_names(tmp_path):
     source = load(tmp_path, images=IMAGES, labels=np.zeros(4, int), class_names=np.array(["cat", "dog"]))
     assert (source.class_names, source.num_classes) == (("cat", "dog"), 2)
@@ -54,7 +62,9 @@ def test_slices_keep_image_and_label_together():
     [
         ({"images": IMAGES.astype(np.float32) + 2}, r"must lie in \[0, 1\]"),
         ({"images": np.full((2, 3, 3), np.nan)}, r"must lie in \[0, 1\]"),
-        ({"images": IMAGES.astype(np.int64)}, "must be uint8"),
+        ({"images": IMAGES.astype(np.int64) + 256}, r"integers must lie in 0\.\.255"),
+        ({"images": IMAGES.astype(bool)}, "must be uint8"),
+        ({"images": IMAGES, "labels": np.eye(4)[:, :3]}, "one-hot labels must have one 1"),
         ({"images": IMAGES[0, 0]}, r"must be \[N, H, W\]"),
         ({"images": IMAGES[:0]}, r"must be \[N, H, W\]"),
         ({"pictures": IMAGES}, "must hold `images`"),

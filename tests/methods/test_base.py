@@ -1,5 +1,7 @@
 """What a `ContrastiveModel` takes: data of several forms, any channels, any encoder."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import tensorflow as tf
 import tfcontrastive
 from tests.methods.cases import SIZE, batches, make_model, tiny_encoder
 from tfcontrastive import distribute
-from tfcontrastive.config import AugmentConfig, InputError
+from tfcontrastive.config import AugmentConfig, Checked, InputError, option
 
 
 def compiled(channels: int = 3, **options) -> tfcontrastive.SimCLR:
@@ -165,6 +167,55 @@ def test_build_names_a_wrong_setting():
         tfcontrastive.build("simclr", tiny_encoder(), temprature=1.0)
 
 
+def test_build_takes_settings_of_the_method_and_of_the_model():
+    policy = AugmentConfig(augmentation="moco_v2")
+    model = tfcontrastive.build("relic", tiny_encoder(), alpha=0.5, augmentation=policy, seed=3, total_steps=9, name="mine")
+    assert (model.config.alpha, model.augmentation, model.seed, model.total_steps) == (0.5, policy, 3, 9)
+    assert model.name == "mine"
+
+
+def test_build_refuses_a_name_that_config_and_model_share():
+    @dataclasses.dataclass(frozen=True)
+    class OwnConfig(Checked):
+        seed: int = option(0, "Of its own.")
+
+    class Own(tfcontrastive.ContrastiveModel):
+        Config = OwnConfig
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(tfcontrastive.METHODS, "own", Own)
+        with pytest.raises(InputError, match="`seed` must be one setting, and OwnConfig and Own both have it"):
+            tfcontrastive.build("own", tiny_encoder(), seed=1)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0"])
+def test_seeds_that_are_none_are_refused(seed):
+    with pytest.raises(InputError, match=r"`seed` must be a whole number in 0\.\."):
+        tfcontrastive.build("simclr", tiny_encoder(), seed=seed)
+
+
+@pytest.mark.parametrize("method", ["moco", "instdisc"])
+def test_every_seed_that_a_run_may_have_trains(method):
+    settings = {"moco": {"queue_size": 16, "bn_splits": 2}, "instdisc": {"bank_size": 80, "num_negatives": 4}}[method]
+    model = tfcontrastive.build(method, tiny_encoder(), proj_out_dim=4, seed=2**32 - 1, **settings)
+    model.compile(optimizer="sgd")
+    assert np.isfinite(model.fit(batches(1), verbose=0).history["loss"]).all()
+
+
+def test_an_augmentation_by_name_alone_is_refused():
+    with pytest.raises(InputError, match="`augmentation` must be an AugmentConfig"):
+        tfcontrastive.SimCLR(tiny_encoder(), augmentation="simclr")
+
+
+def test_keras_exports_what_was_trained(tmp_path):
+    model = make_model("simclr")
+    model.fit(batches(1), verbose=0)
+    model.export(tmp_path / "model", verbose=False)
+    images = np.random.default_rng(0).random((2, SIZE, SIZE, 3), np.float32)
+    exported = tf.saved_model.load(tmp_path / "model")
+    np.testing.assert_allclose(exported.serve(images), model(images), rtol=1e-5, atol=1e-6)
+
+
 def test_a_method_that_needs_numbers_of_images_says_so():
     with pytest.raises(InputError, match="InstDisc needs `index`"):
         make_model("instdisc").train_step({"views": next(iter(batches(1)))["views"]})
@@ -193,7 +244,7 @@ def test_an_encoder_may_be_a_subclass_that_was_called_once(tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("case", ["simclr", "byol"])
+@pytest.mark.parametrize("case", ["moco", "byol"])  # which learn from an image alone
 def test_a_step_of_one_image_is_finite(case):
     images = np.random.default_rng(0).random((1, SIZE, SIZE, 3), np.float32)
     model = make_model(case)

@@ -1,5 +1,7 @@
 """Optimizers by name: what each decays, and that all can be saved, replicated and compiled."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 
 from tfcontrastive import optimizers
 from tfcontrastive.config import InputError
+from tfcontrastive.optimizers.exclusions import TOKEN, matches
 
 EACH = pytest.mark.parametrize("name", optimizers.NAMES)
 
@@ -125,3 +128,32 @@ def test_two_replicas_equal_one_device(name, two_replicas):
 def test_bad_values_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@EACH
+def test_tokens_and_positions_of_transformers_are_not_decayed(name):
+    for layer, weight in (("tokens", "class_token"), ("position_embedding", "embeddings")):
+        decayed, plain = (step(optimizers.build(name, 0.1, weight_decay=decay), layer, weight) for decay in (0.3, 0.0))
+        np.testing.assert_array_equal(decayed, plain)
+
+
+@pytest.mark.parametrize(
+    ("path", "excluded"),
+    [
+        ("vit/tokens/class_token", True),
+        ("backbone/embeddings/cls_token", True),
+        ("encoder/pos_embed", True),
+        ("encoder/position_embedding/embeddings", True),
+        ("vit/embeddings/register_tokens", True),
+        ("vit/patch_embed/kernel", False),
+        ("vit/tokens/kernel", False),
+        ("position_embedding_mlp/dense/kernel", False),
+    ],
+)
+def test_paths_of_tokens_and_positions(path, excluded):
+    assert matches((TOKEN,), types.SimpleNamespace(path=path)) == excluded
+
+
+@pytest.mark.parametrize("make", [optimizers.LARS, lambda *args, **options: optimizers.build("lars", *args, **options)])
+def test_lars_does_not_adapt_a_class_token(make):
+    np.testing.assert_allclose(step(make(0.1, momentum=0.0), "tokens", "class_token", (1.0, -2.0)), [0.9, 1.2], rtol=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive.augment import separable
-from tfcontrastive.augment.checks import static_image_shape
+from tfcontrastive.augment.checks import float_images, static_image_shape
 from tfcontrastive.config import InputError
 
 
@@ -37,6 +37,7 @@ def gaussian_blur(images: tf.Tensor, sigma: tf.Tensor, kernel_size: int) -> tf.T
     """
     if kernel_size < 1:
         raise InputError(f"`kernel_size` must be >= 1. Received: kernel_size={kernel_size}.")
+    images = float_images(images)
     height, width, _ = static_image_shape(images)
     radius = kernel_size // 2
     sigma = tf.cast(sigma, tf.float32)

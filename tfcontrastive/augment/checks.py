@@ -7,6 +7,36 @@ import tensorflow as tf
 from tfcontrastive.config import InputError
 
 
+def byte_or_float_images(images: tf.Tensor) -> tf.Tensor:
+    """The images, or an array of them, as a tensor; of integers only uint8 tells what the brightest pixel is.
+
+    Raises:
+        InputError: other integers.
+    """
+    images = tf.convert_to_tensor(images)
+    if not (images.dtype.is_floating or images.dtype == tf.uint8):
+        raise InputError(
+            f"`images` must be uint8, or float in [0, 1]. Received: dtype={images.dtype.name}. "
+            "Cast pixels in 0..255 to uint8."
+        )
+    return images
+
+
+def float_images(images: tf.Tensor) -> tf.Tensor:
+    """The images, or an array of them, as a tensor; pixels of integers have another range than the ops think.
+
+    Raises:
+        InputError: they are no floats.
+    """
+    images = tf.convert_to_tensor(images)
+    if not images.dtype.is_floating:
+        raise InputError(
+            f"`images` must be float in [0, 1]. Received: dtype={images.dtype.name}. "
+            "Use tf.image.convert_image_dtype(images, tf.float32) on uint8."
+        )
+    return images
+
+
 def static_image_shape(images: tf.Tensor) -> tuple[int, int, int]:
     """(height, width, channels) of a batch `[B, H, W, C]`, which must be known when the graph is made."""
     shape = images.shape

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfcontrastive.augment.checks import float_images
+
 
 def brightness(images: tf.Tensor, amount: tf.Tensor, *, additive: bool = False) -> tf.Tensor:
     """`image * amount`, or `image + amount`, not clipped.
@@ -20,7 +22,7 @@ def brightness(images: tf.Tensor, amount: tf.Tensor, *, additive: bool = False) 
         >>> float(brightness(tf.fill([1, 1, 1, 3], 0.5), tf.constant([1.2]))[0, 0, 0, 0])
         0.6000000238418579
     """
-    amount = _per_image(amount)
+    images, amount = float_images(images), _per_image(amount)
     return images + amount if additive else images * amount
 
 
@@ -40,6 +42,7 @@ def contrast(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
         >>> contrast(tf.reshape(tf.constant([0.4, 0.6]), [1, 1, 2, 1]), tf.constant([2.0])).numpy().ravel().round(4)
         array([0.3, 0.7], dtype=float32)
     """
+    images = float_images(images)
     mean = channel_means(images)[:, None, None, :]
     return mean + _per_image(factor) * (images - mean)
 
@@ -60,7 +63,7 @@ def saturation(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
         >>> saturation(tf.constant([[[[1.0, 0.5, 0.5]]]]), tf.constant([2.0])).numpy().ravel()
         array([1., 0., 0.], dtype=float32)
     """
-    hue_, saturation_, value = tf.split(tf.image.rgb_to_hsv(images), 3, axis=-1)
+    hue_, saturation_, value = tf.split(tf.image.rgb_to_hsv(float_images(images)), 3, axis=-1)
     saturation_ = tf.clip_by_value(saturation_ * _per_image(factor), 0.0, 1.0)
     return tf.image.hsv_to_rgb(tf.concat([hue_, saturation_, value], axis=-1))
 
@@ -79,7 +82,7 @@ def hue(images: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
         >>> hue(tf.constant([[[[1.0, 0.0, 0.0]]]]), tf.constant([1 / 3])).numpy().ravel().round(4)
         array([0., 1., 0.], dtype=float32)
     """
-    hue_, saturation_, value = tf.split(tf.image.rgb_to_hsv(images), 3, axis=-1)
+    hue_, saturation_, value = tf.split(tf.image.rgb_to_hsv(float_images(images)), 3, axis=-1)
     hue_ = tf.math.floormod(hue_ + _per_image(delta), 1.0)
     return tf.image.hsv_to_rgb(tf.concat([hue_, saturation_, value], axis=-1))
 
@@ -118,7 +121,7 @@ def solarize(images: tf.Tensor, where: tf.Tensor, threshold: float = 0.5) -> tf.
 
     Source: BYOL, arXiv 2006.07733, appendix B.
     """
-    threshold = tf.where(where, threshold, 2.0)
+    images, threshold = float_images(images), tf.where(where, threshold, 2.0)
     return tf.where(images < _per_image(threshold), images, 1.0 - images)
 
 

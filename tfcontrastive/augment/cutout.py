@@ -56,6 +56,7 @@ def cutout(images: tf.Tensor, centers: tf.Tensor, size: int | tuple[int, int], v
     sizes = (size, size) if isinstance(size, int) else tuple(size)
     if min(sizes) < 0:
         raise InputError(f"`size` must be >= 0. Received: size={size}.")
+    images, centers = tf.convert_to_tensor(images), tf.convert_to_tensor(centers)
     height, width, _ = static_image_shape(images)
     rows = _within(centers[:, 0], sizes[0], height)
     columns = _within(centers[:, 1], sizes[1], width)

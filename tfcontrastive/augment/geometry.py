@@ -7,7 +7,7 @@ import math
 import tensorflow as tf
 
 from tfcontrastive.augment import random, separable
-from tfcontrastive.augment.checks import check_range, static_image_shape
+from tfcontrastive.augment.checks import byte_or_float_images, check_range, static_image_shape
 from tfcontrastive.config import InputError
 
 _TRIES = 10
@@ -99,7 +99,7 @@ def crop_and_resize(
         float32 `[B, size, size, C]` in [0, 1].
 
     Raises:
-        InputError: if `size` < 1 or the image shape is not static.
+        InputError: if `size` < 1, the image shape is not static, or pixels are integers but not uint8.
 
     Example:
         >>> images = tf.zeros([2, 40, 50, 3], tf.uint8)
@@ -108,6 +108,7 @@ def crop_and_resize(
 
     Source: R. Keys, "Cubic convolution interpolation for digital image processing" (1981).
     """
+    images, boxes = byte_or_float_images(images), tf.convert_to_tensor(boxes)
     height, width, _ = static_image_shape(images)
     out_height, out_width = (size, size) if isinstance(size, int) else size
     if min(out_height, out_width) < 1:
@@ -144,6 +145,7 @@ def random_resized_crop(
         >>> random_resized_crop(tf.zeros([2, 32, 32, 3]), tf.constant([[0, 1], [0, 2]]), 24).shape
         TensorShape([2, 24, 24, 3])
     """
+    images = byte_or_float_images(images)
     height, width, _ = static_image_shape(images)
     boxes = sample_crop_boxes(seeds, height, width, scale, ratio)
     return crop_and_resize(images, boxes, size, sample_flips(seeds, flip_probability) if flip_probability else None)
@@ -178,7 +180,7 @@ def center_crop_resize(
     if size < 1:
         raise InputError(f"`size` must be >= 1. Received: size={size}.")
     check_range("fraction", (fraction, fraction), below=1)
-    images = tf.image.convert_image_dtype(images, tf.float32)
+    images = tf.image.convert_image_dtype(byte_or_float_images(images), tf.float32)
     if size > _SMALL:
         height, width = tf.unstack(tf.shape(images)[-3:-1])
         side = tf.cast(tf.math.rint(fraction * tf.cast(tf.minimum(height, width), tf.float32)), tf.int32)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive.augment import random
-from tfcontrastive.augment.checks import static_image_shape
+from tfcontrastive.augment.checks import float_images, static_image_shape
 from tfcontrastive.augment.color import brightness, channel_means, contrast, grayscale, hue, saturation
 from tfcontrastive.config import InputError, unknown
 
@@ -95,6 +95,7 @@ def color_jitter(
         raise InputError(f"`form` {unknown(form, FORMS)}")
     if min(limits) < 0 or limits.hue > 0.5:
         raise InputError(f"`limits` must be >= 0, and its hue <= 0.5. Received: limits={tuple(limits)}.")
+    images = float_images(images)
     _, _, channels = static_image_shape(images)
     if channels != 3:
         _say_skipped(channels)

@@ -30,6 +30,7 @@ def rotate(images: tf.Tensor, radians: tf.Tensor) -> tf.Tensor:
 
     Source: the rotations of RandAugment, arXiv 1909.13719.
     """
+    images = tf.convert_to_tensor(images)
     height, width, channels = static_image_shape(images)
     images = tf.cast(images, tf.float32)
     radians = tf.cast(radians, tf.float32)[:, None, None]

@@ -7,7 +7,7 @@ import dataclasses
 import tensorflow as tf
 
 from tfcontrastive.augment import ops, random
-from tfcontrastive.augment.checks import static_image_shape
+from tfcontrastive.augment.checks import float_images, static_image_shape
 from tfcontrastive.augment.view_geometry import Geometry
 
 _SIGMA = (0.1, 2.0)  # pixels
@@ -48,6 +48,7 @@ class View:
     geometry: Geometry | None = None
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        images = float_images(images)
         if self.gray_probability or (self.jitter and any(self.jitter)):
             images = ops.color_jitter(
                 images,

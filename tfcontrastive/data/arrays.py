@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from tfcontrastive.config import InputError
+from tfcontrastive.data.checks import as_bytes, class_numbers
 from tfcontrastive.data.slices import members, parse_split
 from tfcontrastive.data.source import MOST_CLASSES, Source
 
@@ -24,8 +25,8 @@ class ArraySource(Source):
     """Images held in memory as uint8 arrays, with any number of channels.
 
     Args:
-        splits: images `[N, H, W]` or `[N, H, W, C]`, uint8 or float in [0, 1] (kept with 8 bits), and integer labels
-            `[N]` or None, of each split.
+        splits: of each split, images `[N, H, W]` or `[N, H, W, C]`, integers in 0..255 or floats in [0, 1] (kept with 8
+            bits), and integer labels `[N]`, one-hot ones `[N, C]`, or None.
         class_names: names of the classes; without them there are max(label) + 1 classes.
         name: what to call it.
 
@@ -101,40 +102,14 @@ class ArraySource(Source):
 
 def _checked_images(images: np.ndarray, where: str) -> np.ndarray:
     """The images as uint8 `[N, H, W, C]`."""
-    if images.ndim not in (3, 4) or 0 in images.shape:
-        raise InputError(f"{where}: images must be [N, H, W] or [N, H, W, C]. Received: shape={images.shape}.")
-    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[2] == images.shape[3] > 4:
-        raise InputError(
-            f"{where}: images must have their channels last, [N, H, W, C]. Received: shape={images.shape}. "
-            "Use np.moveaxis(images, 1, -1)."
-        )
-    if images.dtype != np.uint8:
-        images = _as_bytes(images, where)
-    return images if images.ndim == 4 else images[..., np.newaxis]
-
-
-def _as_bytes(images: np.ndarray, where: str) -> np.ndarray:
-    if not np.issubdtype(images.dtype, np.floating):
-        raise InputError(f"{where}: images must be uint8, or float in [0, 1]. Received: dtype={images.dtype}.")
-    low, high = float(images.min()), float(images.max())
-    if not (low >= 0 and high <= 1):  # written so that a NaN is refused too
-        raise InputError(f"{where}: float images must lie in [0, 1]. Received: {low:g} to {high:g}.")
-    logging.info("%s: float images are kept with 8 bits.", where)
-    return np.round(images * 255).astype(np.uint8)
+    checked = as_bytes(images, where)
+    if np.issubdtype(images.dtype, np.floating):
+        logging.info("%s: float images are kept with 8 bits.", where)
+    return checked
 
 
 def _checked_labels(labels, count: int, class_names, where: str) -> np.ndarray | None:
     """The labels as int32 `[N]`."""
     if labels is None:
         return None
-    if labels.shape == (count, 1):  # as Keras' cifar10 has them
-        labels = labels[:, 0]
-    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(
-            f"{where}: labels must be integers of shape [{count}]. Received: {labels.dtype} {list(labels.shape)}."
-        )
-    lowest, highest = int(labels.min()), int(labels.max())
-    limit = len(class_names) if class_names else MOST_CLASSES
-    if not 0 <= lowest <= highest < limit:
-        raise InputError(f"{where}: labels must be in 0..{limit - 1}. Received: {lowest}..{highest}.")
-    return labels.astype(np.int32)
+    return class_numbers(labels, count, len(class_names) if class_names else MOST_CLASSES, where)

@@ -20,7 +20,7 @@ class SelfAttention(layers.Layer):
         out = concat_heads( softmax(q k' / sqrt(D / h)) v ) W + b
 
     One dense layer, `qkv`, makes queries, keys and values, in this order and each head by head; `proj` is W and b. The
-    softmax is taken in float32. At first, queries, keys and values each are a Xavier-uniform map of their own.
+    softmax is taken in no less than float32. At first, queries, keys and values each are a Xavier-uniform map of their own.
 
     Args:
         num_heads: h >= 1; it divides D.
@@ -59,7 +59,8 @@ class SelfAttention(layers.Layer):
         head = width // self.num_heads
         q, k, v = tf.unstack(tf.reshape(self.qkv(inputs), [-1, tokens, 3, self.num_heads, head]), axis=2)
         q, k, v = (tf.transpose(x, [0, 2, 1, 3]) for x in (q * head**-0.5, k, v))
-        weights = tf.nn.softmax(tf.cast(tf.matmul(q, k, transpose_b=True), tf.float32))
+        logits = tf.matmul(q, k, transpose_b=True)
+        weights = tf.nn.softmax(logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32))
         mixed = tf.transpose(tf.matmul(tf.cast(weights, v.dtype), v), [0, 2, 1, 3])
         return self.proj(tf.reshape(mixed, [-1, tokens, width]))
 

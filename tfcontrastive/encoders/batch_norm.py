@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfcontrastive import distribute
 
 _FUSED_DTYPES = (tf.float32, tf.bfloat16, tf.float16)
+_DTYPES = (*_FUSED_DTYPES, tf.float64)
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")
@@ -22,7 +23,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     Otherwise, and always when the layer is frozen (`trainable = False`), the moving statistics are used.
 
     One set of weights and the same numbers whichever way they are computed; all statistics are float32 in mixed
-    precision. It is Keras' layer of the same meaning, which saves and loads as such, only faster.
+    precision, and float64 of float64 inputs, which no op fuses. It is Keras' layer of the same meaning, which saves and
+    loads as such, only faster.
 
     Args:
         momentum: of the moving statistics, in [0, 1].
@@ -52,12 +54,15 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         last_axis = self.axis in (-1, len(inputs.shape) - 1)
-        if not last_axis or mask is not None or self.renorm or inputs.dtype not in _FUSED_DTYPES:
+        if not last_axis or mask is not None or self.renorm or inputs.dtype not in _DTYPES:
             return super().call(inputs, training=training, mask=mask)
+        fused = inputs.dtype in _FUSED_DTYPES
         if not (training and self.trainable):
             return self._with_moving_statistics(inputs)
         if self.synchronized and distribute.replica_count() > 1:
-            outputs, mean, variance = self._synchronized(inputs)
+            outputs, mean, variance = self._of_moments(inputs, distribute.all_gather)
+        elif not fused:
+            outputs, mean, variance = self._of_moments(inputs, lambda own: own)
         else:
             outputs, mean, variance = self._fused(inputs, training=True)
         self._follow(self.moving_mean, mean)
@@ -65,21 +70,23 @@ class BatchNorm(keras.layers.BatchNormalization):
         return outputs
 
     def _follow(self, moving, value):
-        moving.assign(moving + (1.0 - self.momentum) * (tf.stop_gradient(value) - moving))
+        value = tf.cast(tf.stop_gradient(value), moving.dtype)
+        moving.assign(moving + (1.0 - self.momentum) * (value - moving))
 
-    def _scale_and_offset(self, channels):
-        gamma = tf.ones([channels]) if self.gamma is None else tf.convert_to_tensor(self.gamma)
-        beta = tf.zeros([channels]) if self.beta is None else tf.convert_to_tensor(self.beta)
-        return gamma, beta
+    def _scale_and_offset(self, channels, dtype=tf.float32):
+        gamma = tf.ones([channels], dtype) if self.gamma is None else tf.convert_to_tensor(self.gamma)
+        beta = tf.zeros([channels], dtype) if self.beta is None else tf.convert_to_tensor(self.beta)
+        return tf.cast(gamma, dtype), tf.cast(beta, dtype)
 
     def _with_moving_statistics(self, inputs):
-        if inputs.dtype != tf.float32:  # the fused op computes in float32 and rounds once
+        if inputs.dtype in (tf.bfloat16, tf.float16):  # the fused op computes in float32 and rounds once
             return self._fused(inputs, self.moving_mean, self.moving_variance, training=False)[0]
         # As one factor and one offset a channel, not as the fused op: TensorFlow merges that one into the convolution
         # before it, which oneDNN at batch size 1 and without AVX-512 computes by its reference code, 15 times slower.
-        gamma, beta = self._scale_and_offset(inputs.shape[-1])
-        factor = gamma * tf.math.rsqrt(tf.convert_to_tensor(self.moving_variance) + self.epsilon)
-        return tf.nn.bias_add(inputs * factor, beta - self.moving_mean * factor)
+        gamma, beta = self._scale_and_offset(inputs.shape[-1], inputs.dtype)
+        mean, variance = (tf.cast(moving, inputs.dtype) for moving in (self.moving_mean, self.moving_variance))
+        factor = gamma * tf.math.rsqrt(variance + self.epsilon)
+        return tf.nn.bias_add(inputs * factor, beta - mean * factor)
 
     def _fused(self, inputs, mean=(), variance=(), training=False):
         shape = tf.shape(inputs)
@@ -95,13 +102,16 @@ class BatchNorm(keras.layers.BatchNormalization):
             variance *= tf.maximum(rows - 1.0, 1.0) / rows
         return tf.reshape(outputs, shape) if images is not inputs else outputs, mean, variance
 
-    def _synchronized(self, inputs):
-        x = tf.cast(inputs, tf.float32)
+    def _of_moments(self, inputs, gather):
+        """As `_fused`, over the parts of the batch whose moments `gather` brings together."""
+        x = inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
         mean, variance = tf.nn.moments(x, axes=list(range(len(x.shape) - 1)))
-        moments = distribute.all_gather(tf.stack([mean, variance])[None])
+        moments = gather(tf.stack([mean, variance])[None])
         means, variances = moments[:, 0], moments[:, 1]
         mean = tf.ensure_shape(tf.reduce_mean(means, axis=0), mean.shape)
         variance = tf.reduce_mean(variances + tf.square(means - mean), axis=0)
-        gamma, beta = self._scale_and_offset(x.shape[-1])
-        outputs = tf.nn.batch_normalization(x, mean, variance, beta, gamma, self.epsilon)
-        return tf.cast(outputs, inputs.dtype), mean, variance
+        return tf.cast(self._normalized(x, mean, variance), inputs.dtype), mean, variance
+
+    def _normalized(self, x, mean, variance):
+        gamma, beta = self._scale_and_offset(x.shape[-1], x.dtype)
+        return tf.nn.batch_normalization(x, tf.cast(mean, x.dtype), tf.cast(variance, x.dtype), beta, gamma, self.epsilon)

@@ -62,6 +62,32 @@ def _of_layers(encoder: keras.Model, shape: tuple[int, int, int]) -> keras.Model
     return keras.models.clone_model(encoder, input_tensors=images, clone_function=again, recursive=True)
 
 
+def copy_of(network: keras.Layer, rule: str) -> keras.Layer:
+    """Another network of the same configuration, with the same weights, in its own precision.
+
+    Args:
+        network: built.
+        rule: what it must be, for the error.
+
+    Raises:
+        InputError: its configuration does not tell all of it.
+    """
+    known = {type(layer).__name__: type(layer) for layer in network._flatten_layers()}
+    try:
+        with keras.saving.custom_object_scope(known):
+            copy = type(network).from_config(network.get_config())
+            if not copy.built:
+                copy.build_from_config(network.get_build_config())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        kind = type(network).__name__
+        raise InputError(
+            f"{rule}. Received: {kind}, which {kind}.from_config(encoder.get_config()) does not make again. Give it a "
+            "`get_config` with the arguments of its __init__, or make it of layers, keras.Model(inputs, outputs)."
+        ) from error
+    copy_weights(network, copy, network.name)
+    return copy
+
+
 def copy_weights(source: keras.Layer, target: keras.Layer, name: str) -> None:
     """Gives a network the weights of another one of the same architecture.
 

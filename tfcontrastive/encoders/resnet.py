@@ -105,7 +105,8 @@ class ResNet(keras.Model):
         }
         _check(config)
         net = _Builder(config)
-        images = keras.Input(config["input_shape"], name="images")
+        double = "float64" if config["dtype"] == "float64" else None  # else Keras rounds the images
+        images = keras.Input(config["input_shape"], name="images", dtype=double)
         super().__init__(inputs=images, outputs=net.network(images), name=name)
         self._config = config
         self.layer_order = tuple(net.order)

@@ -7,7 +7,9 @@ import tensorflow as tf
 from keras import layers
 
 
-def sin_cos_positions(height: int | tf.Tensor, width: int | tf.Tensor, dim: int) -> tf.Tensor:
+def sin_cos_positions(
+    height: int | tf.Tensor, width: int | tf.Tensor, dim: int, dtype: tf.DType = tf.float32
+) -> tf.Tensor:
     """Fixed embeddings of the places of a grid: `[height * width, dim]`, row by row.
 
     With w_m = 10000^(-4 m / dim), m < dim / 4, the patch in row r and column c has
@@ -16,13 +18,14 @@ def sin_cos_positions(height: int | tf.Tensor, width: int | tf.Tensor, dim: int)
     Args:
         height, width: of the grid.
         dim: a multiple of 4.
+        dtype: float32 or float64.
 
     Example:
         >>> sin_cos_positions(2, 2, 8)[0]  # sines 0, cosines 1
     """
-    omega = 10_000.0 ** (-tf.range(dim // 4, dtype=tf.float32) / (dim // 4))
+    omega = 10_000.0 ** (-tf.range(dim // 4, dtype=dtype) / (dim // 4))
     row, column = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
-    row, column = (tf.reshape(tf.cast(x, tf.float32), [-1, 1]) * omega for x in (row, column))
+    row, column = (tf.reshape(tf.cast(x, dtype), [-1, 1]) * omega for x in (row, column))
     return tf.concat([tf.sin(row), tf.cos(row), tf.sin(column), tf.cos(column)], axis=1)
 
 
@@ -56,7 +59,8 @@ class Tokens(layers.Layer):
             tf.shape(inputs)[axis + 1] if size is None else size for axis, size in enumerate((height, width))
         )
         patches = tf.reshape(inputs, [batch, height * width, dim])
-        patches += tf.cast(sin_cos_positions(height, width, dim), patches.dtype)
+        wide = tf.float64 if patches.dtype == tf.float64 else tf.float32
+        patches += tf.cast(sin_cos_positions(height, width, dim, wide), patches.dtype)
         first = tf.broadcast_to(tf.cast(tf.convert_to_tensor(self.class_token), patches.dtype), [batch, 1, dim])
         return tf.concat([first, patches], axis=1)
 

@@ -82,7 +82,8 @@ class ViT(keras.Model):
         }
         _check(config)
         order: list[str] = []
-        images = keras.Input(config["input_shape"], name="images")
+        double = "float64" if config["dtype"] == "float64" else None  # else Keras rounds the images
+        images = keras.Input(config["input_shape"], name="images", dtype=double)
         super().__init__(inputs=images, outputs=_network(images, config, order), name=name)
         self._config = config
         self.layer_order = tuple(order)

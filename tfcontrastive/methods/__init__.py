@@ -6,6 +6,7 @@ Their classes are imported on first use: their configs alone, which the command 
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from tfcontrastive.config import Checked, InputError, unknown
@@ -100,27 +101,48 @@ def _known(name: str) -> str:
     return name
 
 
-def build(method: str, encoder: keras.Model, *, num_classes: int | None = None, **config: Any) -> ContrastiveModel:
+def build(method: str, encoder: keras.Model, *, num_classes: int | None = None, **settings: Any) -> ContrastiveModel:
     """A method on an encoder, its settings given by name.
 
     Args:
         method: its name, as `method_class` takes it.
         encoder: a keras.Model, images `[B, H, W, C]` -> features `[B, F]`.
         num_classes: of the online probe.
-        **config: fields of the method's config.
+        **settings: fields of the method's config, and arguments of `ContrastiveModel`, such as `augmentation` and `seed`.
 
     Raises:
-        InputError: an unknown method, or a setting that it does not take.
+        InputError: an unknown method, or a setting that neither takes, or both.
 
     Example:
-        >>> model = tfcontrastive.build("simclr", encoder, temperature=0.2)
+        >>> model = tfcontrastive.build("simclr", encoder, temperature=0.2, seed=1)
     """
     kind = method_class(method)
-    known = kind.Config.__dataclass_fields__
-    for name in config:
-        if name not in known:
-            raise InputError(f"a setting of {method} {unknown(name, known)}")
-    return kind(encoder, kind.Config(**config), num_classes=num_classes)
+    of_config, of_model = kind.Config.__dataclass_fields__, _model_settings(kind)
+    for name in settings:
+        if name not in of_config and name not in of_model:
+            raise InputError(f"a setting of {method} {unknown(name, [*of_config, *of_model])}")
+        if name in of_config and name in of_model:
+            raise InputError(
+                f"`{name}` must be one setting, and {kind.Config.__name__} and {kind.__name__} both have it. "
+                f"Use {kind.__name__}(encoder, {kind.Config.__name__}({name}=...), {name}=...)."
+            )
+    config = kind.Config(**{name: value for name, value in settings.items() if name in of_config})
+    options = {name: value for name, value in settings.items() if name in of_model}
+    return kind(encoder, config, num_classes=num_classes, **options)
+
+
+def _model_settings(kind: type[ContrastiveModel]) -> set[str]:
+    """The arguments of a method's class, and those of its bases that it hands on."""
+    from tfcontrastive.methods.base import ContrastiveModel
+
+    named = {
+        name
+        for base in kind.__mro__
+        if issubclass(base, ContrastiveModel) and "__init__" in vars(base)
+        for name, parameter in inspect.signature(base.__init__).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
+    return (named | {"name"}) - {"self", "encoder", "config", "num_classes"}
 
 
 __all__ = [

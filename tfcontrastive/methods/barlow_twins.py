@@ -26,6 +26,8 @@ class BarlowTwins(ContrastiveModel):
 
     Config = BarlowTwinsConfig
     metric_names = VIEW_METRICS
+    num_views = 2
+    least_images = 2
 
     def build_parts(self) -> None:
         config = self.config

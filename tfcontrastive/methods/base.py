@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +12,16 @@ import tensorflow as tf
 
 from tfcontrastive import augment, distribute
 from tfcontrastive.config import AugmentConfig, Checked, InputError
+from tfcontrastive.data import checks
+from tfcontrastive.encoders.checks import encoder_shape
+from tfcontrastive.encoders.rebuild import copy_of
+from tfcontrastive.methods.checked_model import CheckedModel
 from tfcontrastive.methods.micro_batch import encode_in_micro_batches
-from tfcontrastive.methods.replicated_model import ReplicatedModel
+
+_HELD_OUT = -1  # steps count down from here for views of held-out images, lest they be those of a training step
 
 
-class ContrastiveModel(ReplicatedModel):
+class ContrastiveModel(CheckedModel):
     """An encoder that learns from random views of unlabelled images.
 
     A method writes `views_loss`, and `on_weights_updated` where it keeps an average of its weights or a queue. This class
@@ -24,11 +30,13 @@ class ContrastiveModel(ReplicatedModel):
 
         loss = views_loss(views) + regularization + cross_entropy(probe(stop_gradient(features)), labels)
 
-    `fit` takes, as one element of its data, any of
+    `fit` and `evaluate` take, as one element of their data, any of
       * `{"views": (v1, v2), "seeds": [B, V, 2], "label": [B]}`, as `tfcontrastive.data.train_batches` gives it: cropped
         views, whose colors are still to be changed;
-      * images `[B, H, W, C]`, uint8 or float in [0, 1], alone or with integer labels: views are made here, whole;
-      * `((v1, v2), labels)`: views that are ready.
+      * images `[B, H, W, C]`, integers in 0..255 or floats in [0, 1], alone, with labels, or as `{"image": ...,
+        "label": ...}`: views are made here, whole;
+      * `(v1, v2)` or `((v1, v2), labels)`: views that are ready.
+    Labels are integers `[B]` or one-hot `[B, num_classes]`.
 
     Args:
         encoder: any `keras.Model` that maps images `[B, H, W, C]` in [0, 1] to features `[B, F]`.
@@ -58,6 +66,8 @@ class ContrastiveModel(ReplicatedModel):
     metric_names: Sequence[str] = ()
     batch_keys: Sequence[str] = ()  # what `views_loss` takes of the data beside views: "label", "index"
     compares_images = True  # False where the loss of an image depends on no other image of the batch
+    num_views: int | None = None  # how many `views_loss` takes; None: any number
+    least_images = 1  # of the global batch; 2 where an image alone has nothing to differ from
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -84,13 +94,19 @@ class ContrastiveModel(ReplicatedModel):
             raise InputError(f"`config` must be a {self.Config.__name__}. Received: {type(config).__name__}.")
         self.encoder = encoder
         self.input_spec = None
-        self.num_features = _num_features(encoder)
+        self.encoder_shape = encoder_shape(encoder)
+        self.num_features = self.encoder_shape.num_features
+        if not isinstance(augmentation, (AugmentConfig, type(None))):
+            raise InputError(f"`augmentation` must be an AugmentConfig. Received: {augmentation!r}.")
+        if not (isinstance(seed, numbers.Integral) and 0 <= seed < 2**32):
+            raise InputError(f"`seed` must be a whole number in 0..{2**32 - 1}. Received: seed={seed!r}.")
         self.augmentation = augmentation or AugmentConfig()
         self.policy = augment.policy_from_config(self.augmentation)
-        self.seed = seed
-        # Heads compute in float32 under every policy: they cost little, and batch norm after a rounded layer would magnify
-        # the rounding wherever images differ by less than their mean.
-        self.head_options = {"global_bn": global_bn, "batch_norm_decay": batch_norm_decay, "dtype": "float32"}
+        self.seed = int(seed)
+        # Heads compute in no less than float32: they cost little, and batch norm after a rounded layer would magnify the
+        # rounding wherever images differ by less than their mean.
+        dtype = "float64" if self.encoder_shape.dtype == "float64" else "float32"
+        self.head_options = {"global_bn": global_bn, "batch_norm_decay": batch_norm_decay, "dtype": dtype}
         self.total_steps = total_steps
         self.micro_batch_size = micro_batch_size
         self.gradient_accumulation_steps = gradient_accumulation_steps
@@ -103,13 +119,14 @@ class ContrastiveModel(ReplicatedModel):
             )
         self.num_classes = num_classes
         self.targets: list[tuple[keras.Layer, keras.Layer]] = []
+        self._copied: frozenset[int] = frozenset()  # ids of the weights that were trained when targets were made of them
         self.probe = None
         if num_classes is not None:
-            self.probe = keras.layers.Dense(num_classes, dtype="float32", name="probe")
+            self.probe = keras.layers.Dense(num_classes, dtype=dtype, name="probe")
             self.probe.build((None, self.num_features))
         self.build_parts()
         names = ("loss", *self.metric_names, *(("probe_loss", "probe_accuracy") if self.probe else ()))
-        self.trackers = {name: keras.metrics.Mean(name) for name in names}
+        self.trackers = {name: keras.metrics.Mean(name, dtype=dtype) for name in names}
         self.built = True
 
     # What a method writes.
@@ -161,21 +178,22 @@ class ContrastiveModel(ReplicatedModel):
 
     def add_target(self, online: keras.Layer) -> keras.Layer:
         """A copy of a part, first weights included, that no gradient moves: it follows as a moving average."""
-        target = type(online).from_config(online.get_config())
-        if not target.built:
-            target.build_from_config(online.get_build_config())
-        for copy, variable in zip(target.variables, online.variables, strict=True):
-            copy.assign(variable)
+        target = copy_of(online, f"`encoder` must be one that {type(self).__name__} can copy")
+        self._copied |= {id(variable) for variable in online.trainable_variables}
         self.targets.append((target, online))
         return target
 
     def follow(self, momentum: tf.Tensor | float) -> None:
-        """target = momentum * target + (1 - momentum) * online, for weights; each keeps its own batch-norm statistics."""
-        pairs = [pair for target, online in self.targets
-                 for pair in zip(target.trainable_variables, online.trainable_variables, strict=True)]  # fmt: skip
-        momentum = tf.cast(momentum, tf.float32)
-        means = [momentum * tf.convert_to_tensor(copy) + (1.0 - momentum) * tf.convert_to_tensor(variable)
-                 for copy, variable in pairs]  # fmt: skip
+        """target = momentum * target + (1 - momentum) * online, for weights; each keeps its own batch-norm statistics.
+
+        Weights are those that are trained now, or were when they were copied: layers may be frozen and unfrozen.
+        """
+        trained = {id(variable) for _, online in self.targets for variable in online.trainable_variables} | self._copied
+        both = [pair for target, online in self.targets for pair in zip(target.variables, online.variables, strict=True)]
+        pairs, means = [(copy, variable) for copy, variable in both if id(variable) in trained], []
+        for copy, variable in pairs:
+            own = tf.cast(momentum, copy.dtype)
+            means.append(own * tf.convert_to_tensor(copy) + (1.0 - own) * tf.convert_to_tensor(variable))
         distribute.assign_all([copy.value for copy, _ in pairs], means)
 
     @property
@@ -185,8 +203,8 @@ class ContrastiveModel(ReplicatedModel):
         return [variable for variable in super().trainable_variables if id(variable) not in targets]
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Images `[B, H, W, C]` in [0, 1] -> features `[B, F]`: what probes and exports see."""
-        return self.encoder(images, training=training)
+        """Images `[B, H, W, C]`, floats in [0, 1] or integers in 0..255 -> features `[B, F]`, as probes and exports see."""
+        return self.encoder(checks.as_floats(images, asserted=self._asserts), training=training)
 
     def encode(self, network: keras.Model, images: tf.Tensor, training: bool) -> tf.Tensor:
         """Features `[B, F]` of images by the encoder or a copy of it: how `views_loss` calls them.
@@ -204,6 +222,16 @@ class ContrastiveModel(ReplicatedModel):
         finite = self.update_weights(gradients)
         self.on_weights_updated()
         return self.track(values, finite)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """The training step's metrics on views of held-out images, in inference mode; moves the metrics alone."""
+        step = _HELD_OUT - tf.cast(self.trackers["loss"].count, tf.int32)  # the same in every evaluation
+        views, batch = self.make_views(data, step)
+        extra = {name: self._required(batch, name) for name in self.batch_keys}
+        loss, metrics, features = self.views_loss(views, training=False, **extra)
+        if self.probe is not None:
+            metrics["probe_loss"], metrics["probe_accuracy"] = self.probe_loss(features, batch["label"])
+        return self.track({"loss": loss, **metrics})
 
     def values_and_gradients(
         self, views: Sequence[tf.Tensor], batch: dict[str, tf.Tensor]
@@ -240,30 +268,36 @@ class ContrastiveModel(ReplicatedModel):
 
     def probe_loss(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Cross entropy and accuracy of the probe on stopped gradients: the replicas' mean is that of all labelled rows."""
-        logits = self.probe(tf.stop_gradient(tf.cast(features, tf.float32)))
+        logits = self.probe(tf.stop_gradient(tf.cast(features, self.probe.compute_dtype)))
         labels = tf.tile(labels, [tf.shape(features)[0] // tf.shape(labels)[0]])
-        weight = distribute.row_weights(labels >= 0)
+        weight = tf.cast(distribute.row_weights(labels >= 0), logits.dtype)
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(labels, 0), logits=logits)
-        right = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
+        right = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, logits.dtype)
         return tf.reduce_sum(weight * entropy), tf.reduce_sum(weight * right)
 
-    def make_views(self, data: Any) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """The views `[B, H, W, C]` of one element of the data, and the rest of it: "label" `[B]` (-1: none), ..."""
-        batch: dict[str, tf.Tensor] = {}
-        if isinstance(data, dict):
-            views, seeds = list(data["views"]), data.get("seeds")
-            batch = {name: value for name, value in data.items() if name not in ("views", "seeds")}
-            if seeds is not None:
-                pairs = zip(self.policy.views, views, strict=True)
-                views = [view(images, seeds[:, i]) for i, (view, images) in enumerate(pairs)]
-        else:
-            inputs, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-            views = list(inputs) if isinstance(inputs, (tuple, list)) else self.augment_images(inputs)
-            if labels is not None:
-                batch["label"] = labels
-        if "label" not in batch:
-            batch["label"] = tf.fill([tf.shape(views[0])[0]], -1)
-        batch["label"] = tf.ensure_shape(tf.cast(tf.reshape(batch["label"], [-1]), tf.int32), views[0].shape[:1])
+    def make_views(self, data: Any, step: tf.Tensor | None = None) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """The views `[B, H, W, C]` of one element of the data, and the rest of it: "label" `[B]` (-1: none), ...
+
+        Args:
+            data: the element.
+            step: that views of whole images are a function of; None: the training step.
+
+        Raises:
+            InputError: data of another form, or another number of views or images than the method takes.
+        """
+        element, batch = self.read(data)
+        views = list(element.views) if element.images is None else self.augment_images(element.images, step)
+        if element.seeds is not None:
+            pairs = zip(self.policy.views, views, strict=True)
+            views = [view(images, element.seeds[:, i]) for i, (view, images) in enumerate(pairs)]
+        if self.num_views not in (None, len(views)):
+            raise InputError(f"{type(self).__name__} takes {self.num_views} views of an image. Received: {len(views)}.")
+        images = views[0].shape[0]
+        if images is not None and images * distribute.replica_count() < self.least_images:
+            raise InputError(
+                f"{type(self).__name__} compares images with one another: a batch must hold {self.least_images} or more. "
+                f"Received: {images}."
+            )
         return views, batch
 
     def _required(self, batch: dict[str, tf.Tensor], name: str) -> tf.Tensor:
@@ -272,11 +306,16 @@ class ContrastiveModel(ReplicatedModel):
             raise InputError(f"{type(self).__name__} needs `{name}` in its data{held}. Received: {sorted(batch)}.")
         return batch[name]
 
-    def augment_images(self, images: tf.Tensor) -> list[tf.Tensor]:
-        """Whole views of images `[B, H, W, C]`: crop, flip and colors, a function of (seed, step, row, view) alone."""
-        images = tf.image.convert_image_dtype(images, tf.float32)
+    def augment_images(self, images: tf.Tensor, step: tf.Tensor | None = None) -> list[tf.Tensor]:
+        """Whole views of images `[B, H, W, C]`: crop, flip and colors, a function of (seed, step, row, view) alone.
+
+        Args:
+            images: integers in 0..255, or floats in [0, 1].
+            step: None: the training step.
+        """
+        images = tf.cast(checks.as_floats(images, asserted=self._asserts), tf.float32)
         rows = tf.range(tf.shape(images)[0]) + distribute.replica_id() * tf.shape(images)[0]
-        step = tf.cast(self.optimizer.iterations, tf.int32)
+        step = tf.cast(self.optimizer.iterations if step is None else step, tf.int32)
         seeds = augment.row_seeds(self.seed, step, rows, num_views=len(self.policy.views))
         views = []
         for i, (view, geometry) in enumerate(zip(self.policy.views, self.policy.geometries, strict=True)):
@@ -308,18 +347,3 @@ class ContrastiveModel(ReplicatedModel):
             "augmentation": AugmentConfig(**config["augmentation"]),
         }
         return cls(**{**config, **parts})
-
-
-def _num_features(encoder: keras.Model) -> int:
-    try:
-        shape = encoder.output_shape
-    except (AttributeError, ValueError):
-        shape = None
-    if shape is None and encoder.built and getattr(encoder, "_build_shapes_dict", None):
-        shape = encoder.compute_output_spec(keras.KerasTensor(next(iter(encoder._build_shapes_dict.values())))).shape
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None:
-        raise InputError(
-            "`encoder` must be a built keras.Model that maps images [B, H, W, C] to features [B, F]. "
-            f"Received: {encoder!r} with output shape {shape}; add pooling, or call it once on a batch."
-        )
-    return shape[-1]

@@ -29,6 +29,7 @@ class BYOL(ContrastiveModel):
 
     Config = BYOLConfig
     metric_names = VIEW_METRICS
+    num_views = 2
     compares_images = False
 
     def build_parts(self) -> None:

@@ -44,10 +44,15 @@ class InstDisc(ContrastiveModel):
             initializer=unit_rows,
             trainable=False,
             autocast=False,
-            dtype="float32",
+            dtype=self.head_options["dtype"],
         )
         self.log_normalizer = self.add_weight(
-            name="log_normalizer", shape=(), initializer="zeros", trainable=False, autocast=False, dtype="float32"
+            name="log_normalizer",
+            shape=(),
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            dtype=self.head_options["dtype"],
         )
 
     def views_loss(
@@ -57,7 +62,7 @@ class InstDisc(ContrastiveModel):
         embeddings = self.projection_head(features, training=training)
         rows, bank = tf.tile(index, [len(views)]), tf.convert_to_tensor(self.bank)
         if self.config.num_negatives:
-            loss = self._nce(embeddings, bank, rows, index)
+            loss = self._nce(embeddings, bank, rows, index, training)
         else:
             loss = losses.instance_softmax(embeddings, bank, rows, temperature=self.config.temperature)
         parts = tf.split(embeddings, len(views))
@@ -65,13 +70,13 @@ class InstDisc(ContrastiveModel):
             self._remember(bank, index, tf.add_n(parts) / len(views))
         return loss, view_metrics(parts[0], parts[-1]), features
 
-    def _nce(self, embeddings: tf.Tensor, bank: tf.Tensor, rows: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    def _nce(self, embeddings: tf.Tensor, bank: tf.Tensor, rows: tf.Tensor, index: tf.Tensor, training: bool) -> tf.Tensor:
         config = self.config
         views, batch = tf.shape(rows)[0] // tf.shape(index)[0], tf.shape(index)[0]
-        step = tf.cast(self.optimizer.iterations, tf.int32)
+        step = tf.cast(self.optimizer.iterations, tf.int64)
         everyone = tf.random.stateless_uniform(
             [views, batch * distribute.replica_count(), config.num_negatives],
-            seed=tf.stack([self.seed, step]),
+            seed=tf.stack([tf.constant(self.seed, tf.int64), step]),
             maxval=config.bank_size,
             dtype=tf.int32,
         )
@@ -81,11 +86,12 @@ class InstDisc(ContrastiveModel):
         # The logarithm of the replicas' mean of Z, which itself overflows at low temperatures.
         estimate = tf.reduce_logsumexp(distribute.all_gather(estimate[None])) - math.log(distribute.replica_count())
         kept = tf.where(step == 0, estimate, tf.convert_to_tensor(self.log_normalizer))
-        distribute.assign_all([self.log_normalizer.value], [kept])
+        if training:
+            distribute.assign_all([self.log_normalizer.value], [kept])
         return losses.instance_nce(embeddings, bank, rows, noise, temperature=config.temperature, log_normalizer=kept)
 
     def _remember(self, bank: tf.Tensor, index: tf.Tensor, embeddings: tf.Tensor) -> None:
-        new = tf.math.l2_normalize(tf.stop_gradient(tf.cast(embeddings, tf.float32)), axis=1)
+        new = tf.math.l2_normalize(tf.stop_gradient(tf.cast(embeddings, bank.dtype)), axis=1)
         keep = self.config.bank_momentum
         new = tf.math.l2_normalize(keep * tf.gather(bank, index) + (1.0 - keep) * new, axis=1)
         distribute.scatter_all(self.bank.value, distribute.all_gather(index), distribute.all_gather(new))

@@ -41,6 +41,7 @@ class Queue(keras.layers.Layer):
     Args:
         size: K >= 1, the keys that it holds; random directions at first.
         dim: D, their width.
+        dtype: of the keys.
         setting: the name of the config's field that the size came from, for the error's sake.
 
     Example:
@@ -49,8 +50,8 @@ class Queue(keras.layers.Layer):
         >>> negatives = queue.keys()  # [K, D]
     """
 
-    def __init__(self, size: int, dim: int, *, setting: str = "queue_size", name: str = "queue"):
-        super().__init__(name=name, dtype="float32")
+    def __init__(self, size: int, dim: int, *, setting: str = "queue_size", name: str = "queue", dtype: str = "float32"):
+        super().__init__(name=name, dtype=dtype)
         self.size, self.setting = size, setting
         fixed = {"trainable": False, "autocast": False}
         self.rows = self.add_weight(name="rows", shape=(size, dim), initializer=unit_rows, **fixed)

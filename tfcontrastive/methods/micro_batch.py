@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfcontrastive import distribute
 from tfcontrastive.config import InputError
+from tfcontrastive.encoders.checks import encoder_shape
 
 
 def encode_in_micro_batches(network: keras.Model, images: tf.Tensor, size: int, training: bool) -> tf.Tensor:
@@ -34,12 +35,13 @@ def encode_in_micro_batches(network: keras.Model, images: tf.Tensor, size: int, 
 
     Source: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", arXiv 2101.06983.
     """
-    rows, width = images.shape[0], network.output_shape[-1]
+    rows, shape = images.shape[0], encoder_shape(network)
+    width = shape.num_features
     if rows is not None and rows % size:
         raise InputError(f"`micro_batch_size` must divide a replica's {rows} images. Received: micro_batch_size={size}.")
     parts = tf.reshape(images, [-1, size, *images.shape[1:]])
     count = tf.shape(parts)[0] if rows is None else rows // size
-    dtype = tf.float64 if network.compute_dtype == "float64" else tf.float32
+    dtype = tf.float64 if shape.dtype == "float64" else tf.float32
     before = [tf.convert_to_tensor(variable) for variable in network.non_trainable_variables]
     nothing = [tf.zeros_like(value) if value.dtype.is_floating else value for value in before]
 

@@ -33,6 +33,7 @@ class MoCo(ContrastiveModel):
 
     Config = MoCoConfig
     metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+    num_views = 2
 
     def build_parts(self) -> None:
         config = self.config
@@ -41,14 +42,14 @@ class MoCo(ContrastiveModel):
         self.projection_head.build((None, self.num_features))
         self.target_encoder = self.add_target(self.encoder)
         self.target_head = self.add_target(self.projection_head)
-        self.queue = Queue(config.queue_size, config.proj_out_dim)
+        self.queue = Queue(config.queue_size, config.proj_out_dim, dtype=self.head_options["dtype"])
 
     def views_loss(
         self, views: Sequence[tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
         features = self._in_groups(self.encoder, views[0], training)
         queries = self.projection_head(features, training=training)
-        keys = tf.math.l2_normalize(tf.stop_gradient(tf.cast(self._keys(views[1], training), tf.float32)), axis=1)
+        keys = tf.math.l2_normalize(tf.stop_gradient(self._keys(views[1], training)), axis=1)
         loss, metrics = losses.info_nce(
             queries, keys, self.queue.keys(), temperature=self.config.temperature, with_metrics=True
         )
@@ -74,9 +75,9 @@ class MoCo(ContrastiveModel):
             return self.target_head(self.encode(self.target_encoder, images, training), training=training)
         batch = tf.shape(images)[0]
         rows = distribute.replica_id() * batch
-        step = tf.cast(self.optimizer.iterations, tf.int32)
+        step = tf.cast(self.optimizer.iterations, tf.int64)
         everyone = tf.range(batch * distribute.replica_count())
-        order = tf.random.experimental.stateless_shuffle(everyone, seed=tf.stack([self.seed, step]))
+        order = tf.random.experimental.stateless_shuffle(everyone, seed=tf.stack([tf.constant(self.seed, tf.int64), step]))
         own = tf.gather(distribute.all_gather(images), order[rows : rows + batch])
         keys = self.target_head(self._in_groups(self.target_encoder, own, training), training=training)
         back = tf.argsort(order)[rows : rows + batch]

@@ -28,6 +28,8 @@ class MoCoV3(ContrastiveModel):
 
     Config = MoCoV3Config
     metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+    num_views = 2
+    least_images = 2
 
     def build_parts(self) -> None:
         config = self.config

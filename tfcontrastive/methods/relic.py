@@ -28,6 +28,8 @@ class ReLIC(ContrastiveModel):
 
     Config = ReLICConfig
     metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+    num_views = 2
+    least_images = 2
 
     def build_parts(self) -> None:
         width, out = self.config.critic_hidden_dim, self.config.proj_out_dim

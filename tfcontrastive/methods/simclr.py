@@ -33,6 +33,8 @@ class SimCLR(ContrastiveModel):
 
     Config = SimCLRConfig
     metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+    num_views = 2
+    least_images = 2
 
     def build_parts(self) -> None:
         config = self.config
@@ -48,7 +50,9 @@ class SimCLR(ContrastiveModel):
             self.target_encoder = self.add_target(self.encoder)
             self.target_head = self.add_target(self.projection_head)
             width = self.projection_head.compute_output_shape((None, self.num_features))[-1]
-            self.memory = Queue(config.memory_size, width, setting="memory_size", name="memory")
+            self.memory = Queue(
+                config.memory_size, width, setting="memory_size", name="memory", dtype=self.head_options["dtype"]
+            )
 
     def views_loss(
         self, views: Sequence[tf.Tensor], training: bool

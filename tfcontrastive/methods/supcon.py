@@ -25,6 +25,7 @@ class SupCon(ContrastiveModel):
 
     Config = SupConConfig
     metric_names = VIEW_METRICS
+    least_images = 2
     batch_keys = ("label",)
 
     def build_parts(self) -> None:
@@ -38,4 +39,4 @@ class SupCon(ContrastiveModel):
         features = self.encode(self.encoder, tf.concat(views, axis=0), training)
         embeddings = tf.split(self.projection_head(features, training=training), len(views))
         loss = losses.sup_con(tf.stack(embeddings, axis=1), label, temperature=self.config.temperature)
-        return loss, view_metrics(*embeddings[:2]), features
+        return loss, view_metrics(embeddings[0], embeddings[-1]), features

@@ -8,18 +8,18 @@ from typing import Any
 import keras
 
 from tfcontrastive.config import InputError, unknown
-from tfcontrastive.optimizers.exclusions import BIAS, NORM, SUPERVISED_HEAD
+from tfcontrastive.optimizers.exclusions import BIAS, NORM, SUPERVISED_HEAD, TOKEN
 from tfcontrastive.optimizers.lars import LARS
 from tfcontrastive.optimizers.weight_decay import Adam, AdamW, Lamb, Momentum
 
 # Class, its fixed options, and what weight decay skips. SimCLR's LARS neither decays nor adapts its supervised head,
 # whose kernel has an L2 penalty in the loss instead: to decay it without adapting it is the same.
 _OPTIMIZERS = {
-    "lars": (LARS, {"exclude_from_layer_adaptation": (NORM, BIAS, SUPERVISED_HEAD)}, (NORM, BIAS)),
-    "momentum": (Momentum, {"nesterov": True}, (NORM,)),
-    "adam": (Adam, {}, (NORM,)),
-    "adamw": (AdamW, {}, (NORM, BIAS)),
-    "lamb": (Lamb, {}, (NORM, BIAS)),
+    "lars": (LARS, {"exclude_from_layer_adaptation": (NORM, BIAS, TOKEN, SUPERVISED_HEAD)}, (NORM, BIAS, TOKEN)),
+    "momentum": (Momentum, {"nesterov": True}, (NORM, TOKEN)),
+    "adam": (Adam, {}, (NORM, TOKEN)),
+    "adamw": (AdamW, {}, (NORM, BIAS, TOKEN)),
+    "lamb": (Lamb, {}, (NORM, BIAS, TOKEN)),
 }
 NAMES = tuple(_OPTIMIZERS)
 
@@ -42,6 +42,8 @@ def build(
     | adam | Adam | coupled, as an L2 penalty; not on normalisation parameters |
     | adamw | AdamW | decoupled; not on normalisation parameters and biases |
     | lamb | LAMB | decoupled; not on normalisation parameters and biases |
+
+    None of them decays a transformer's class token and position embeddings, nor does LARS adapt them.
 
     The first three mean what they mean in google-research/simclr, where the penalty is part of the loss: add none
     there.

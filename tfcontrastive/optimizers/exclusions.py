@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 NORM = r"(^|/)(gamma|beta)$"
 BIAS = r"bias$"
+TOKEN = r"(^|/)[^/]*((class|cls|register|mask)_token|pos(ition(al)?)?_embed)[^/]*(/embeddings)?$"  # of a transformer
 SUPERVISED_HEAD = r"head_supervised|probe"
 
 

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
-from tfcontrastive.optimizers.exclusions import BIAS, NORM, SUPERVISED_HEAD, matches
+from tfcontrastive.optimizers.exclusions import BIAS, NORM, SUPERVISED_HEAD, TOKEN, matches
 
 
 def lars_update(
@@ -75,7 +75,7 @@ class LARS(keras.optimizers.Optimizer):
         weight_decay: coupled, part of the gradient. It is not the decoupled `weight_decay` of Keras' own optimizers.
         eta: the trust coefficient.
         exclude_from_weight_decay: regular expressions, searched in each `variable.path` when the optimizer is built.
-            By default normalisation parameters, biases and the supervised head or probe.
+            By default normalisation parameters, biases, class tokens and positions, and the supervised head or probe.
         exclude_from_layer_adaptation: the same for the ratio; by default what is excluded from weight decay.
         **kwargs: those of `keras.optimizers.Optimizer`.
 
@@ -96,7 +96,7 @@ class LARS(keras.optimizers.Optimizer):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         eta: float = 0.001,
-        exclude_from_weight_decay: Sequence[str] = (NORM, BIAS, SUPERVISED_HEAD),
+        exclude_from_weight_decay: Sequence[str] = (NORM, BIAS, TOKEN, SUPERVISED_HEAD),
         exclude_from_layer_adaptation: Sequence[str] | None = None,
         name: str = "lars",
         **kwargs: Any,

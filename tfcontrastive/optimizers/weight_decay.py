@@ -9,14 +9,14 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
-from tfcontrastive.optimizers.exclusions import BIAS, NORM, matches
+from tfcontrastive.optimizers.exclusions import BIAS, NORM, TOKEN, matches
 
 
 class _CoupledDecay:
     """Adds `weight_decay * w` to the gradient: the gradient of an L2 penalty `weight_decay / 2 * |w|^2` in the loss."""
 
     def __init__(
-        self, *args: Any, weight_decay: float = 0.0, exclude_from_weight_decay: Sequence[str] = (NORM,), **kwargs: Any
+        self, *args: Any, weight_decay: float = 0.0, exclude_from_weight_decay: Sequence[str] = (NORM, TOKEN), **kwargs: Any
     ):
         if not weight_decay >= 0:
             raise InputError(f"`weight_decay` must be >= 0. Received: weight_decay={weight_decay!r}.")
@@ -44,7 +44,7 @@ class _CoupledDecay:
 class _ExclusionByPath:
     """Keras' decoupled decay, with exclusions found in `variable.path` instead of `variable.name`."""
 
-    def __init__(self, *args: Any, exclude_from_weight_decay: Sequence[str] = (NORM, BIAS), **kwargs: Any):
+    def __init__(self, *args: Any, exclude_from_weight_decay: Sequence[str] = (NORM, BIAS, TOKEN), **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._undecayed = tuple(exclude_from_weight_decay)
 
@@ -60,22 +60,22 @@ class _ExclusionByPath:
 
 @keras.saving.register_keras_serializable("tfcontrastive")
 class Momentum(_CoupledDecay, keras.optimizers.SGD):
-    """`keras.optimizers.SGD` with coupled weight decay, by default of all weights but normalisation parameters."""
+    """`keras.optimizers.SGD` with coupled weight decay, by default not of normalisation parameters and tokens."""
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")
 class Adam(_CoupledDecay, keras.optimizers.Adam):
-    """`keras.optimizers.Adam` with coupled weight decay, by default of all weights but normalisation parameters."""
+    """`keras.optimizers.Adam` with coupled weight decay, by default not of normalisation parameters and tokens."""
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")
 class AdamW(_ExclusionByPath, keras.optimizers.AdamW):
-    """`keras.optimizers.AdamW`, whose decay by default skips normalisation parameters and biases."""
+    """`keras.optimizers.AdamW`, whose decay by default skips normalisation parameters, biases and tokens."""
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")
 class Lamb(_ExclusionByPath, keras.optimizers.Lamb):
-    """`keras.optimizers.Lamb`, whose decay by default skips normalisation parameters and biases.
+    """`keras.optimizers.Lamb`, whose decay by default skips normalisation parameters, biases and tokens.
 
     The decay is decoupled, as in Keras: it is not part of the update whose norm sets the ratio, as it is in the paper.
     """
