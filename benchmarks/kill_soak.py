@@ -37,6 +37,7 @@ COMMON = {
     "warmup_epochs": 1,
     "checkpoint_steps": 1,
     "knn_epochs": 1,
+    "mixed_precision": "float32",
     "seed": 7,
 }
 RUNS = {
