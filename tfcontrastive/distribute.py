@@ -56,18 +56,19 @@ def all_mean(x: tf.Tensor) -> tf.Tensor:
     return total / tf.cast(count, total.dtype)
 
 
-def row_weights(counted: tf.Tensor) -> tf.Tensor:
+def row_weights(counted: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     """What weighs rows so that their sum, averaged over the replicas, is the mean over all rows that count anywhere.
 
     A mean over each replica's own would weigh a row by how many others count beside it.
 
     Args:
         counted: bool, of any shape.
+        dtype: of the weights.
 
     Returns:
-        float32 of that shape: 1 / (the number that count, averaged over the replicas), 0 for rows that do not.
+        floats of that shape: 1 / (the number that count, averaged over the replicas), 0 for rows that do not.
     """
-    counted = tf.cast(counted, tf.float32)
+    counted = tf.cast(counted, dtype)
     return tf.math.divide_no_nan(counted, all_mean(tf.reduce_sum(counted)))
 
 

@@ -121,7 +121,7 @@ class Slow:
             heads.append(tf.einsum("bnm,bmd->bnd", odds / tf.reduce_sum(odds, -1, keepdims=True), v[..., part]))
         x += self.dense(tf.concat(heads, axis=-1), attention.proj)
         y = self.dense(self.layer_norm(x, at("block1_norm2")), at("block1_fc1"))
-        y = y * 0.5 * (1 + tf.math.erf(y / np.sqrt(2.0)))
+        y = y * 0.5 * (1 + tf.math.erf(y * np.float64(np.float32(np.sqrt(0.5)))))  # tf.nn.gelu rounds its constant
         x += self.dense(y, at("block1_fc2"))
         return self.layer_norm(x, at("norm"))[:, 0]
 
@@ -207,7 +207,8 @@ def test_a_step_in_float64_is_the_one_that_is_written_out(method):
         for variable in model.variables:
             if id(variable) not in metrics:
                 found, right = np.asarray(variable), expected[id(variable)]
-                np.testing.assert_allclose(found, right, atol=1e-10 * np.abs(right).max(), rtol=1e-10, err_msg=variable.path)
+                size = max(np.abs(right).max(), 1e-3)
+                np.testing.assert_allclose(found, right, atol=1e-10 * size, rtol=1e-10, err_msg=variable.path)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -220,6 +221,7 @@ def test_every_part_of_a_float64_model_is_float64_and_replicas_agree_in_it(metho
     def losses():
         keras.utils.set_random_seed(0)
         model = tfcontrastive.build(method, conv_encoder(), num_classes=2, **settings)
+        randomize(model)  # no dead unit, whose rounding batch norm would magnify
         model.compile(keras.optimizers.SGD(0.125))
         assert {v.dtype for v in model.variables if v.dtype.startswith("float")} == {"float64"}
         batch = {"views": views(0), "label": np.arange(BATCH) % 2, "index": np.arange(BATCH)}

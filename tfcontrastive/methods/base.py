@@ -192,7 +192,7 @@ class ContrastiveModel(CheckedModel):
         both = [pair for target, online in self.targets for pair in zip(target.variables, online.variables, strict=True)]
         pairs, means = [(copy, variable) for copy, variable in both if id(variable) in trained], []
         for copy, variable in pairs:
-            own = tf.cast(momentum, copy.dtype)
+            own = tf.cast(momentum, copy.dtype) if tf.is_tensor(momentum) else tf.constant(momentum, copy.dtype)
             means.append(own * tf.convert_to_tensor(copy) + (1.0 - own) * tf.convert_to_tensor(variable))
         distribute.assign_all([copy.value for copy, _ in pairs], means)
 
@@ -270,7 +270,7 @@ class ContrastiveModel(CheckedModel):
         """Cross entropy and accuracy of the probe on stopped gradients: the replicas' mean is that of all labelled rows."""
         logits = self.probe(tf.stop_gradient(tf.cast(features, self.probe.compute_dtype)))
         labels = tf.tile(labels, [tf.shape(features)[0] // tf.shape(labels)[0]])
-        weight = tf.cast(distribute.row_weights(labels >= 0), logits.dtype)
+        weight = distribute.row_weights(labels >= 0, logits.dtype)
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(labels, 0), logits=logits)
         right = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, logits.dtype)
         return tf.reduce_sum(weight * entropy), tf.reduce_sum(weight * right)
