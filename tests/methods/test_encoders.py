@@ -83,6 +83,17 @@ def test_a_subclass_trains_with_every_method(method):
         assert target is not online
 
 
+@pytest.mark.parametrize("method", ["simclr", "moco"])
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_sequence_of_layers_trains(method, stated):
+    parts = [layers.Conv2D(4, 3), layers.GlobalAveragePooling2D()]
+    encoder = keras.Sequential([keras.Input((SIZE, SIZE, 3)), *parts]) if stated else called(keras.Sequential(parts))
+    model = tfcontrastive.build(method, encoder, micro_batch_size=4, **SETTINGS[method])
+    model.compile(keras.optimizers.SGD(0.1))
+    assert np.isfinite(model.fit(IMAGES, batch_size=8, verbose=0).history["loss"]).all()
+    assert model.predict(IMAGES, verbose=0).shape == (8, 4)
+
+
 @pytest.mark.parametrize("method", ["moco", "byol", "moco_v3"])
 def test_a_subclass_that_cannot_be_copied_is_refused_with_what_to_add(method):
     with pytest.raises(InputError, match=r"Received: Wide, .* Give it a `get_config`") as caught:

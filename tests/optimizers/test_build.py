@@ -151,7 +151,7 @@ def test_tokens_and_positions_of_transformers_are_not_decayed(name):
     ],
 )
 def test_paths_of_tokens_and_positions(path, excluded):
-    assert matches((TOKEN,), types.SimpleNamespace(path=path)) == excluded
+    assert matches((TOKEN,), types.SimpleNamespace(path=path, name=path.split("/")[-1])) == excluded
 
 
 @pytest.mark.parametrize("make", [optimizers.LARS, lambda *args, **options: optimizers.build("lars", *args, **options)])

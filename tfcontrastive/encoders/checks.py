@@ -79,6 +79,8 @@ def _input_shapes(encoder: keras.Layer) -> list[tuple[int | None, ...]]:
 
 
 def _output(encoder: keras.Layer, image: tuple[int | None, ...]) -> Any:
+    if isinstance(encoder, keras.Sequential) and encoder.outputs:
+        return encoder.outputs[0]  # its `output` is of calls of it
     if getattr(encoder, "inputs", None):
         return encoder.output
     return encoder.compute_output_spec(keras.KerasTensor(image))
