@@ -187,7 +187,7 @@ class EmbeddingClient:
             if len(batch.items) == 1:
                 reason = image_reason(error.message)
                 if bad is None:
-                    raise ServingError(error.code, f"image {batch.indices[0]} is refused: {reason}") from error
+                    raise ServingError(error.code, f"image {batch.indices[0]} is refused, since it {reason}") from error
                 bad[batch.indices[0]] = reason
                 return np.zeros([0, dim or 0], np.float32)
         # One image fails all that are sent with it. Halves find it.

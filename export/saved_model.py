@@ -232,7 +232,7 @@ def _without_assignments(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def pure(images):
-        with keras.StatelessScope():
+        with keras.StatelessScope(initialize_variables=False):  # the encoder's are; those of others stay as they are
             return function(images)
 
     return pure

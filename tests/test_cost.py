@@ -28,7 +28,7 @@ def planned(method="simclr", *, replicas=1, width=0.0625, size=32, settings=None
         encoder=EncoderConfig(encoder=encoder, resnet_depth=18, width_multiplier=width),
         loop=LoopConfig(**{"train_batch_size": 64, **loop}),
     )
-    source = types.SimpleNamespace(num_classes=None, channels=3)
+    source = types.SimpleNamespace(num_classes=4 if method == "supcon" else None, channels=3)
     plan = Plan.make(config, num_examples=1000)
     model = cost.shapes_only(lambda: build_method(config, source, plan))
     return cost.estimate(model, config, replicas)
@@ -90,6 +90,9 @@ def test_every_method_has_a_plan_of_thousands_of_replicas(case):
 def test_a_plan_allocates_no_weights():
     model = cost.shapes_only(lambda: keras.Sequential([keras.Input([1 << 20]), keras.layers.Dense(1 << 20)]))
     assert model.count_params() > 1 << 40  # four terabytes
+    with keras.StatelessScope():  # which gives values to all variables that wait for them
+        pass
+    assert model.layers[-1].kernel._value is None
 
 
 def test_the_command_prints_the_plan(capsys):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
+from keras.src.backend.common import global_state
 import tensorflow as tf
 from absl import logging
 
@@ -230,8 +231,13 @@ def check_memory(cost: Cost, replicas: int, available: float | None = None, *, r
 
 def shapes_only(build: Callable[[], keras.Model]) -> keras.Model:
     """A model whose weights have shapes but no values: what a plan of a network larger than this machine needs."""
-    with keras.StatelessScope(initialize_variables=False):
-        return build()
+    waiting = global_state.get_global_attribute("uninitialized_variables", [], set_to_default=True)
+    before = len(waiting)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            return build()
+    finally:
+        del waiting[before:]  # else Keras gives them values at the end of the next such scope, whoever opens it
 
 
 @dataclasses.dataclass(frozen=True)

@@ -79,7 +79,8 @@ def test_a_record_that_cannot_be_decoded(capsys, tmp_path, bad):
             feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
             file.write(tf.train.Example(features=tf.train.Features(feature={"image": feature})).SerializeToString())
     flags = {"train_steps": 3, "cache_dataset": False}
-    fails(capsys, words(f"tfrecord:{tmp_path / 'images.tfrecord'}", tmp_path / "run", **flags), "Unknown image file format")
+    command = words(f"tfrecord:{tmp_path / 'images.tfrecord'}", tmp_path / "run", **flags)
+    fails(capsys, command, "it is no image. Earlier checkpoints")
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(capsys, tmp_path, dataset):

@@ -147,7 +147,7 @@ def test_embed_takes_the_files_in_records_and_leaves_bad_ones_out(exported, phot
     assert main([*arguments, f"--output={tmp_path / 'vectors'}"]) == 0
     files = EmbeddingFiles(tmp_path / "vectors")
     assert files.ids == ["train/0", "train/2"]
-    assert (tmp_path / "vectors" / "bad_files.txt").read_text() == "train/1\tis not a JPEG, PNG, GIF or BMP image\n"
+    assert (tmp_path / "vectors" / "bad_files.txt").read_text() == "train/1\tis not a JPEG, PNG, GIF, BMP or WebP image\n"
     np.testing.assert_allclose(files.load(), embed_files(exported, [photos / "1.png", photos / "2.png"]), atol=1e-5)
 
 
@@ -287,7 +287,7 @@ def test_serve_check_tells_by_its_exit_code(exported, monkeypatch, capsys, passe
     (["embed", "--saved_model=BASE", "--dataset=embedded", "--output=y"], ["`split` must be given", "test", "train"]),
     (["search", "--index=INDEX"], ["`IMAGE` must be given"]),
     (["search", "--index=INDEX", "nowhere.png"], ["nowhere.png", "No such file"]),
-    (["search", "--index=INDEX", "PHOTOS/broken.jpg"], ["broken.jpg", "is not a JPEG"]),
+    (["search", "--index=INDEX", "PHOTOS/broken.jpg"], ["broken.jpg", "it is no image"]),
     (["search", "--index=nowhere", "--duplicates=1"], ["manifest.json", "nowhere"]),
     (["search", "--index=INDEX", "--dupl=1"], ["--dupl"]),
     (["serve-check"], ["`BASE` must be one export"]),

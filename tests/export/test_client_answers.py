@@ -165,7 +165,7 @@ def test_a_bad_image_is_named_and_left_out_if_asked(protocol, tmp_path):
     files = [str(number).encode() for number in range(10)]
     with server(refuses) as address, EmbeddingClient(address, protocol=protocol, batch_size=4) as client:
         reason = "is damaged" if protocol == "rest" else "as the test wants"
-        with pytest.raises(ServingError, match=f"INVALID_ARGUMENT: image 3 is refused: {reason}"):
+        with pytest.raises(ServingError, match=f"INVALID_ARGUMENT: image 3 is refused, since it {reason}"):
             client.embed(files)
         files[5] = tmp_path / "gone.png"
         vectors, reasons = client.embed_readable(files)

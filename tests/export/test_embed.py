@@ -57,7 +57,7 @@ def test_a_folder_of_any_kinds_by_any_path(exported, tmp_path, monkeypatch):
     assert files.ids == ["test/c", "test/d.webp", "train/a.png", "train/b.tif"]
     assert [name for name, _ in done.skipped] == ["train/e.tiff"]
     np.testing.assert_allclose(files.load(), np.repeat(files.load()[:1], 4, axis=0), rtol=1e-5)
-    assert [name for name, _ in folder_items(folder, "test")(0)] == ["test/c", "test/d.webp"]
+    assert [name for name, *_ in folder_items(folder, "test")(0)] == ["test/c", "test/d.webp"]
     query = embed_files(exported, [folder / "train" / "b.tif"])
     np.testing.assert_allclose(query[0], files.load()[0], rtol=1e-5)
 

@@ -85,7 +85,7 @@ def test_retries_end(server, connect, images):
 
 
 def test_lasting_errors_are_not_retried(server, connect):
-    with pytest.raises(ServingError, match=r"not a JPEG, PNG, GIF or BMP") as caught:
+    with pytest.raises(ServingError, match=r"image 0 is refused, since it is not a JPEG, PNG, GIF, BMP or WebP") as caught:
         connect().embed([b"no image"])
     assert caught.value.code == "INVALID_ARGUMENT"
     assert server.batches == [1]

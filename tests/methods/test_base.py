@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tfcontrastive
 from tests.methods.cases import SIZE, batches, make_model, tiny_encoder
-from tfcontrastive import distribute
+from tfcontrastive import distribute, methods
 from tfcontrastive.config import AugmentConfig, Checked, InputError, option
 
 
@@ -183,7 +183,8 @@ def test_build_refuses_a_name_that_config_and_model_share():
         Config = OwnConfig
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(tfcontrastive.METHODS, "own", Own)
+        patch.setitem(methods.CONFIGS, "own", OwnConfig)
+        patch.setitem(methods.METHODS, "own", Own)
         with pytest.raises(InputError, match="`seed` must be one setting, and OwnConfig and Own both have it"):
             tfcontrastive.build("own", tiny_encoder(), seed=1)
 

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "IteratorGetNext" in str(error):  # TensorFlow's op that asks the input pipeline for a batch
             from tfcontrastive.data.images import reason
 
-            return _fail(f"an image cannot be read: {reason(error)} Earlier checkpoints are kept.")
+            return _fail(f"an image cannot be read: {reason(error).rstrip('.')}. Earlier checkpoints are kept.")
         raise
 
 

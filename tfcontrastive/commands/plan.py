@@ -18,7 +18,7 @@ TITLE = """tfcontrastive plan: what a run would take of memory, network and time
 Example: tfcontrastive plan --recipe=simclr_imagenet_r50 --replicas=128 --hardware=tpu_v3
 Every flag of `tfcontrastive train` may be given too. Nothing is allocated or written."""
 
-MANY = 1_281_167  # images: ImageNet's
+MANY, CLASSES = 1_281_167, 1_000  # images and classes: ImageNet's
 
 
 def run(words: Sequence[str]) -> int:
@@ -57,6 +57,7 @@ def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -
     import_tensorflow()
     from tfcontrastive import cost
     from tfcontrastive.builders import build_method
+    from tfcontrastive.methods import method_class
     from tfcontrastive.plan import Plan, check_batch, filled_in
     from tfcontrastive.precision import fastest, with_precision
 
@@ -68,7 +69,8 @@ def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -
         config = with_precision(config, chosen)
     loop = config.loop
     plan = Plan.make(config, num_examples=loop.train_batch_size)
-    source = types.SimpleNamespace(num_classes=None, channels=channels)
+    labelled = "label" in method_class(config.method).batch_keys
+    source = types.SimpleNamespace(name="the plan", num_classes=CLASSES if labelled else None, channels=channels)
     model = cost.shapes_only(lambda: build_method(config, source, plan))
     costs = cost.estimate(model, config, replicas)
 

@@ -78,7 +78,7 @@ def decode_with_facts(
         return _whole_jpeg(encoded, lambda data: _jpeg(data, channels)), *_plain()
 
     def of_png():
-        return tf.cond(header[24] == 16, of_deep_png, lambda: finish(tf.io.decode_png(encoded, 4)))
+        return tf.cond(header[24] == 16, of_deep_png, lambda: finish(_png(encoded, header[24])))
 
     def of_deep_png():
         deep = tf.io.decode_png(encoded, 4, tf.uint16)
@@ -267,6 +267,22 @@ def _shallow(values: tf.Tensor, rendering: Rendering) -> tf.Tensor:
     inside = tf.cast(tf.clip_by_value(values[..., :3], low, high) - low, tf.float32)
     stretched = tf.cast(tf.round(inside * (255 / (high - low))), tf.int32)
     return tf.cast(tf.concat([stretched, high_bits[..., 3:]], axis=-1), tf.uint8)
+
+
+def _png(encoded: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
+    """A PNG of at most 8 bits as RGBA.
+
+    TensorFlow gives images of 1, 2 and 4 bits that say nothing of transparency an opacity of 2**bits - 1, not 255.
+    """
+    rgba = tf.io.decode_png(encoded, 4)
+
+    def without_what_it_adds():
+        before_pixels = tf.strings.split([encoded], b"IDAT").values[0]
+        says = tf.size(tf.strings.split([before_pixels], b"tRNS").values) > 1
+        opaque = tf.fill(tf.shape(rgba[..., 3:]), tf.constant(255, tf.uint8))
+        return tf.cond(says, lambda: rgba, lambda: tf.concat([rgba[..., :3], opaque], axis=-1))
+
+    return tf.cond(bits < 8, without_what_it_adds, lambda: rgba)
 
 
 def _without_alpha(rgba: tf.Tensor, channels: int, background: tuple[int, int, int]) -> tf.Tensor:
