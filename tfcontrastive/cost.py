@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
-from keras.src.backend.common import global_state
 import tensorflow as tf
 from absl import logging
+from keras.src.backend.common import global_state
 
 from tfcontrastive import methods, optimizers
 from tfcontrastive.classifier import Classifier
