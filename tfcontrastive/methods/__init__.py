@@ -5,6 +5,7 @@ Their classes are imported on first use: their configs alone, which the command 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -52,17 +53,19 @@ _CLASSES = {
 }  # of the module of the same name
 
 
+@functools.cache
+def _methods() -> dict[str, type[ContrastiveModel]]:
+    return {method: getattr(importlib.import_module(f"{__name__}.{method}"), kind) for method, kind in _CLASSES.items()}
+
+
 def __getattr__(name: str) -> Any:
     if name == "METHODS":
-        globals()[name] = {
-            method: getattr(importlib.import_module(f"{__name__}.{method}"), kind) for method, kind in _CLASSES.items()
-        }
-        return globals()[name]
+        return _methods()
     if name == "ContrastiveModel":
         return importlib.import_module(f"{__name__}.base").ContrastiveModel
     for method, kind in _CLASSES.items():
         if name == kind:
-            return __getattr__("METHODS")[method]
+            return _methods()[method]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -92,7 +95,7 @@ def method_class(name: str, *, run_code: bool = True) -> type[ContrastiveModel]:
         from tfcontrastive.methods.own_method import own_method
 
         return own_method(name, run_code=run_code)
-    return __getattr__("METHODS")[_known(name)]
+    return _methods()[_known(name)]
 
 
 def _known(name: str) -> str:

@@ -20,6 +20,7 @@ from tfcontrastive.config import (
 from tfcontrastive.evaluate.evaluator import default_image_size, held_out_split
 from tfcontrastive.finetune import FinetuneConfig, finetune
 from tfcontrastive.model_dir import ModelDir
+from tfcontrastive.precision import with_precision
 from tfcontrastive.protocol_settings import TuningSettings
 from tfcontrastive.trained import Trained
 
@@ -98,10 +99,17 @@ class TuningEvaluator(TuningSettings):
 def own_directory(config: FinetuneConfig) -> str:
     """The first of `model_dir`, `model_dir.1`, ... that no run of other settings, or of another encoder, lies in."""
     path, number = config.loop.model_dir, 0
-    while os.path.exists(ModelDir(path).config) and differences(ModelDir(path).read_config(), config):
+    while os.path.exists(ModelDir(path).config) and not _is_run_of(ModelDir(path).read_config(), config):
         number += 1
         path = f"{config.loop.model_dir}.{number}"
     return path
+
+
+def _is_run_of(stored: dict, config: FinetuneConfig) -> bool:
+    """Whether a stored run has these settings; a precision that is left open is any."""
+    if config.loop.mixed_precision == "auto":
+        config = with_precision(config, stored["loop"]["mixed_precision"])
+    return not differences(stored, config)
 
 
 def numbers(name: str, text: str) -> list[float]:
