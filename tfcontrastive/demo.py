@@ -23,9 +23,9 @@ from tfcontrastive.train import TrainResult, batches, load_source, train
 
 # What else takes time, for the length of a run of given minutes: in steps of pre-training for each such step, in views
 # that are trained on, and in seconds.
-SUPERVISED_STEP, KNN_STEP = 0.65, 0.1
+SUPERVISED_STEP, KNN_STEP = 0.9, 0.1
 MEASURED_VIEWS = 15_000
-OTHER_SECONDS = 40.0
+OTHER_SECONDS = 50.0
 MARGIN = 0.95
 
 MAP_POINTS = 1000
