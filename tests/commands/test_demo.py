@@ -80,16 +80,17 @@ def test_the_minutes_set_the_length_which_a_second_start_keeps(tmp_path, monkeyp
     from tfcontrastive.commands.demo import demo_config
     from tfcontrastive.model_dir import ModelDir
     from tfcontrastive.pace import Pace
+    from tfcontrastive.plan import filled_in
 
     config, said = demo_config(str(tmp_path / "run")), []
     directory = ModelDir(config.loop.model_dir)
-    monkeypatch.setattr(module, "measure_pace", lambda config: (config, Pace(10.0, 0.2)))
+    monkeypatch.setattr(module, "measure_pace", lambda config: (filled_in(config, 10_000)[0], Pace(10.0, 0.2)))
     start = time.monotonic()
     fast = module.fit_into(6, config, directory, start, overwrite=False, say=said.append)
     assert 350 < fast.loop.train_steps < 700  # of 0.2 s, beside as much for the rest, in what is left of 360 s
     assert fast.optimizer.warmup_epochs <= fast.loop.train_steps * 128 / 10_000 / 10 + 0.01
     directory.claim(fast)
-    monkeypatch.setattr(module, "measure_pace", lambda config: (config, Pace(10.0, 0.01)))
+    monkeypatch.setattr(module, "measure_pace", lambda config: (filled_in(config, 10_000)[0], Pace(10.0, 0.01)))
     again = module.fit_into(12, config, directory, start, overwrite=False, say=said.append)
     assert again == fast
     assert module.fit_into(6, config, directory, start, overwrite=True, say=said.append).loop.train_steps > 5000
