@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from absl import logging
 
-from tfcontrastive import augment, data, encoders, methods, optimizers
+from tfcontrastive import data, encoders, methods, optimizers
 from tfcontrastive.config import EncoderConfig, InputError, OptimizerConfig, RunConfig, TrainConfig
 from tfcontrastive.plan import Plan
 from tfcontrastive.precision import resolve
@@ -103,7 +103,8 @@ def with_first_gammas(config: Any, plan: Plan | None = None, stored: Mapping[str
 def encoder_and_size(config: TrainConfig) -> tuple[EncoderConfig, int | None]:
     """The config of a run's encoder and the size of its images; None, any size, where views have several."""
     size = config.data.image_size
-    if len({geometry.size for geometry in augment.policy_from_config(config.augmentation).geometries}) == 1:
+    policy = methods.method_class(config.method).make_policy(config.augmentation)
+    if len({geometry.size for geometry in policy.geometries}) == 1:
         return config.encoder, size
     stem = "small" if size <= encoders.SMALL_IMAGE else "large"  # what `auto` would be, were the size known
     return dataclasses.replace(config.encoder, stem=stem if config.encoder.stem == "auto" else config.encoder.stem), None

@@ -108,7 +108,7 @@ def test_transfer_measures_what_is_there_and_names_what_is_not(tmp_path, pretrai
             folder = tmp_path / "data" / "birdsnap" / split / name
             folder.mkdir(parents=True)
             for image in range(10):
-                pixels = rng.integers(0, 40, (8, 8, 3), dtype=np.uint8) + np.uint8(200 * number)
+                pixels = rng.integers(0, 100, (8, 8, 3), dtype=np.uint8) + np.uint8(150 * number)
                 Image.fromarray(pixels).save(folder / f"{image}.png")
     flags = {"checkpoint": pretrained, "output_dir": tmp_path / "out", "data_dir": tmp_path / "data"}
     flags |= {"datasets": "birdsnap,cars", "how": "both", "train_steps": 2, "train_batch_size": 8}

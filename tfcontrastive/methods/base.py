@@ -101,7 +101,7 @@ class ContrastiveModel(CheckedModel):
         if not (isinstance(seed, numbers.Integral) and 0 <= seed < 2**32):
             raise InputError(f"`seed` must be a whole number in 0..{2**32 - 1}. Received: seed={seed!r}.")
         self.augmentation = augmentation or AugmentConfig()
-        self.policy = augment.policy_from_config(self.augmentation)
+        self.policy = self.make_policy(self.augmentation)
         self.seed = int(seed)
         # Heads compute in no less than float32: they cost little, and batch norm after a rounded layer would magnify the
         # rounding wherever images differ by less than their mean.
@@ -130,6 +130,11 @@ class ContrastiveModel(CheckedModel):
         self.built = True
 
     # What a method writes.
+
+    @classmethod
+    def make_policy(cls, augmentation: AugmentConfig) -> augment.Policy:
+        """How an image becomes views; as it stands, the named policy. A method of other crops, or more, makes its own."""
+        return augment.policy_from_config(augmentation)
 
     def build_parts(self) -> None:
         """Makes and builds the heads (and targets, queues) that the method adds to the encoder."""
