@@ -19,6 +19,11 @@ tf.config.set_logical_device_configuration(
 )
 
 
+def pytest_xdist_auto_num_workers(config) -> int | None:
+    """No workers for a file or a test by name: importing TensorFlow once more in each would take longer than it saves."""
+    return 0 if config.args and all(".py" in each for each in config.args) else None
+
+
 @pytest.fixture(autouse=True)
 def float32_by_default(monkeypatch):
     """`--mixed_precision=auto` is float32 on every machine: tests are the same everywhere, and fast without bfloat16."""
