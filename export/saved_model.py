@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -106,8 +107,8 @@ def save_model(
     _version_path(base, version)
 
     rule = preprocessing or Preprocessing()
-    servable = _Servable(encoder, head, probe, fold_batch_norm(encoder) if optimize else None)
     images = tf.TensorSpec([None, height, width, channels], tf.float32, name="images")
+    servable = _Servable(encoder, head, probe, fold_batch_norm(encoder) if optimize else None, images)
     signatures = servable.signatures(images, size, rule)
 
     aside = os.path.join(base, f".{uuid.uuid4().int}.{os.getpid()}.tmp")
@@ -146,6 +147,18 @@ def save_once(model: keras.Model, base: str | os.PathLike, *, card: dict[str, An
     return save_model(model, base, card=card, **options)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """What is run. A plain object, as TensorFlow does not look into one: in a module, it would save the Keras variables of
+    these beside the lists below, every weight twice."""
+
+    encoder: keras.Model
+    head: keras.layers.Layer | None
+    probe: keras.layers.Layer | None
+    folded: keras.Model | None
+    salient: Callable
+
+
 class _Servable(tf.Module):
     """What is saved. The three lists are plain attributes because `hub.KerasLayer` looks for them by name:
     `tf.Module`'s own properties of these names are not part of a SavedModel, and cannot be assigned."""
@@ -160,27 +173,36 @@ class _Servable(tf.Module):
         head: keras.layers.Layer | None,
         probe: keras.layers.Layer | None,
         folded: keras.Model | None,
+        images: tf.TensorSpec,
     ):
         super().__init__(name="encoder")
-        self._encoder, self._head, self._probe, self._folded = encoder, head, probe, folded
-        self._salient = _salient_model(encoder)
+        self._parts = _Parts(encoder, head, probe, folded, _salient_model(encoder))
+
+        def inference(images):
+            return self._features(images)
+
+        # One trace for all that runs the encoder alone, as it stands: tracing is what an export takes its time for.
+        self._inference = tf.function(_without_assignments(inference), input_signature=[images])
         self.variables = [variable.value for variable in encoder.variables]
         self.trainable_variables = [variable.value for variable in encoder.trainable_variables]
         self.regularization_losses = [_penalty(v) for v in encoder.trainable_variables if v.regularizer is not None]
         # Only variables in a plain list are restored in a C++ session.
-        self.other_variables = [v.value for part in (head, probe, folded) if part is not None for v in part.variables]
+        parts = [part for part in (head, probe, folded) if part is not None]
+        self.other_variables = [v.value for part in parts for v in part.variables]
+        self.resources = _resources([encoder, *parts], known=[*self.variables, *self.other_variables])
 
     @tf.function
     def __call__(self, inputs, training=False):
         if inputs.dtype != tf.float32:  # hub.KerasLayer under mixed precision
             return self(tf.cast(inputs, tf.float32), training)
-        return self._features(inputs, training)
+        return self._features(inputs, training=True) if training else self._inference(inputs)
 
     def _features(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return tf.cast(self._encoder(images, training=training), tf.float32)
+        return tf.cast(self._parts.encoder(images, training=training), tf.float32)
 
     def _embed(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        features = self._features(images) if self._folded is None else self._folded(images, training=False)
+        folded = self._parts.folded
+        features = self._inference(images) if folded is None else folded(images, training=False)
         return _embeddings(tf.cast(features, tf.float32))
 
     def signatures(self, images: tf.TensorSpec, size: int, rule: Preprocessing) -> dict[str, Callable]:
@@ -216,15 +238,25 @@ class _Servable(tf.Module):
         return functions
 
     def _all_features(self, images):
-        tensors = self._salient(images, training=False)
+        parts = self._parts
+        tensors = parts.salient(images, training=False)
         embedding = tensors.pop("embedding")
         tensors = {**tensors, **_embeddings(tf.cast(embedding, tf.float32))}
-        if self._head is not None:
+        if parts.head is not None:
             tensors["proj_head_input"] = embedding
-            tensors["proj_head_output"] = self._head(embedding, training=False)
-        if self._probe is not None:
-            tensors["logits_sup"] = self._probe(embedding)
+            tensors["proj_head_output"] = parts.head(embedding, training=False)
+        if parts.probe is not None:
+            tensors["logits_sup"] = parts.probe(embedding)
         return {name: tf.cast(tensor, tf.float32) for name, tensor in tensors.items()}
+
+
+def _resources(parts: Sequence[keras.layers.Layer], known: Sequence[tf.Variable]) -> list[Any]:
+    """What layers hold beside Keras variables: variables and tables of TensorFlow's own."""
+    held = {id(each): each for part in parts for each in tf.train.TrackableView(part).descendants()}
+    for each in known:
+        held.pop(id(each), None)
+    resources = [each for each in held.values() if hasattr(each, "handle") or hasattr(each, "resource_handle")]
+    return [each for each in resources if not isinstance(each, keras.Variable)]
 
 
 def _without_assignments(function: Callable) -> Callable:

@@ -1,6 +1,7 @@
 """Two logical CPU devices for the whole test run, so that replicas are tested everywhere and never skipped."""
 
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -22,6 +23,19 @@ tf.config.set_logical_device_configuration(
 def pytest_xdist_auto_num_workers(config) -> int | None:
     """No workers for a file or a test by name: importing TensorFlow once more in each would take longer than it saves."""
     return 0 if config.args and all(".py" in each for each in config.args) else None
+
+
+LONGEST = ("workers", "commands", "finetune", "test_storage.py", "methods", "export", "test_cost.py")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """What takes longest comes first, so that two workers, who get whole files, end at about the same time."""
+
+    def place(item):
+        room = item.path.relative_to(pathlib.Path(__file__).parent).parts[0]
+        return LONGEST.index(room) if room in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)

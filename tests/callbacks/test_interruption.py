@@ -14,6 +14,14 @@ from tfcontrastive.callbacks import Checkpoints, Interruption
 STEPS = 4  # of an epoch
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """A shell's nohup has SIGHUP ignored, which the library respects."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 class Send(keras.callbacks.Callback):
     """Signals this process at the end of a step, or of an epoch, as a scheduler would."""
 

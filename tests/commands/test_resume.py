@@ -35,12 +35,18 @@ def records(directory) -> list[dict[str, float]]:
     return [{name: value for name, value in line.items() if name not in ("seconds", "images_per_second")} for line in lines]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(number, tmp_path):
-    dataset = write_images(tmp_path / "images.npz")
-    flags = {"train_steps": STEPS, "checkpoint_steps": 7, "knn_epochs": 0}
-    assert main(words(dataset, tmp_path / "straight", **flags)) == 0
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run that nobody stopped: its directory, its data, its flags."""
+    path = tmp_path_factory.mktemp("straight")
+    dataset, flags = write_images(path / "images.npz"), {"train_steps": STEPS, "checkpoint_steps": 7, "knn_epochs": 0}
+    assert main(words(dataset, path / "run", **flags)) == 0
+    return path / "run", dataset, flags
 
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(number, straight, tmp_path):
+    whole, dataset, flags = straight
     killed = start(words(dataset, tmp_path / "killed", **flags))
     checkpoints = tmp_path / "killed" / "checkpoints"
     while killed.poll() is None and not list(checkpoints.glob("step-14.index")):
@@ -57,11 +63,11 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(number, tmp_
         assert line.startswith(f"tfcontrastive: stopped by SIGTERM: step {step} is saved in {checkpoints}. Start the same")
 
     finish(start(words(dataset, tmp_path / "killed", **flags)))
-    straight, resumed = tensors(tmp_path / "straight" / "checkpoints"), tensors(checkpoints)
-    assert straight.keys() == resumed.keys()
-    for name, value in straight.items():
+    expected, resumed = tensors(whole / "checkpoints"), tensors(checkpoints)
+    assert expected.keys() == resumed.keys()
+    for name, value in expected.items():
         np.testing.assert_array_equal(value, resumed[name], err_msg=name)
-    assert records(tmp_path / "killed") == records(tmp_path / "straight")  # of epochs that were resumed, too
+    assert records(tmp_path / "killed") == records(whole)  # of epochs that were resumed, too
     assert (tmp_path / "killed" / "saved_model" / "1" / "saved_model.pb").exists()
 
 

@@ -129,6 +129,29 @@ def test_a_training_request_leaves_everybodys_vectors_alone(exported, images):
     np.testing.assert_array_equal(before, after)
 
 
+def test_every_weight_is_stored_once(exported):
+    loaded, path = tf.saved_model.load(exported), os.path.join(exported, "variables", "variables")
+    shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+    assert sorted(name.split("/")[0] for name in shapes if name != "_CHECKPOINTABLE_OBJECT_GRAPH") == sorted(
+        ["variables"] * len(loaded.variables) + ["other_variables"] * len(loaded.other_variables)
+    )
+
+
+def test_tables_and_variables_that_keras_does_not_see_are_exported(make_encoder, images, tmp_path):
+    class Scale(keras.layers.Layer):
+        def build(self, shape):
+            pairs = tf.lookup.KeyValueTensorInitializer([0, 1], [2.0, 3.0])
+            self.table, self.factor = tf.lookup.StaticHashTable(pairs, 0.0), tf.Variable(2.0)
+
+        def call(self, x):
+            return x * self.table.lookup(tf.constant(1)) * self.factor
+
+    encoder = make_encoder()
+    inputs = keras.Input((16, 16, 3))
+    loaded = tf.saved_model.load(save_model(keras.Model(inputs, Scale()(encoder(inputs))), tmp_path))
+    np.testing.assert_allclose(loaded(tf.constant(images)), 6 * encoder(images), rtol=1e-5, atol=1e-6)
+
+
 def test_assignments_that_keras_does_not_see_are_refused(make_encoder, tmp_path):
     class Counter(keras.layers.Layer):
         def build(self, shape):
