@@ -255,8 +255,7 @@ def _resources(parts: Sequence[keras.layers.Layer], known: Sequence[tf.Variable]
     held = {id(each): each for part in parts for each in tf.train.TrackableView(part).descendants()}
     for each in known:
         held.pop(id(each), None)
-    resources = [each for each in held.values() if hasattr(each, "handle") or hasattr(each, "resource_handle")]
-    return [each for each in resources if not isinstance(each, keras.Variable)]
+    return [each for each in held.values() if isinstance(each, tf.Variable) or hasattr(each, "resource_handle")]
 
 
 def _without_assignments(function: Callable) -> Callable:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import start, words, write_images
+from tests.commands.runs import ONE_BLOCK, start, words, write_images
 from tfcontrastive.callbacks.checkpoints import newest_step
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.commands.main import main
@@ -73,7 +73,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(number, stra
 
 def test_a_run_that_goes_on_longer_exports_its_new_weights(tmp_path):
     def train(**flags):
-        return main([*words(dataset, tmp_path / "run", knn_epochs=0, **flags), "--allow_config_change"])
+        return main([*words(dataset, tmp_path / "run", knn_epochs=0, **{**ONE_BLOCK, **flags}), "--allow_config_change"])
 
     def config():
         return json.loads((tmp_path / "run" / "config.json").read_text())
@@ -89,7 +89,7 @@ def test_a_run_that_goes_on_longer_exports_its_new_weights(tmp_path):
     np.testing.assert_allclose(load_run(tmp_path / "run").model(images), saved(images), rtol=1e-4, atol=1e-5)
 
     before = config()
-    for flags in ({"train_steps": 1}, {"train_steps": 3, "width_multiplier": 0.125}):  # shorter, another network
+    for flags in ({"train_steps": 1}, {"train_steps": 3, "width_multiplier": 0.1667}):  # shorter, another network
         assert train(**flags) == 2
         assert config() == before
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.commands.runs import ONE_BLOCK
 from tfcontrastive import pretrained
 from tfcontrastive.builders import build_encoder
 from tfcontrastive.commands.main import main
@@ -47,5 +48,6 @@ def test_it_is_a_teacher(theirs, dataset, tmp_path):
     images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
     source = pretrained.load(theirs)
     np.testing.assert_allclose(Teacher(theirs)(images), source.supervised_head(source.encoder(images)), rtol=1e-5)
-    assert main(words("distill", dataset, tmp_path / "student", f"--teacher={theirs}", *ENCODER)) == 0
+    student = [f"--{name}={value}" for name, value in ONE_BLOCK.items()]
+    assert main(words("distill", dataset, tmp_path / "student", f"--teacher={theirs}", *student)) == 0
     assert "teacher_top1" in json.loads((tmp_path / "student" / "metrics.json").read_text())
