@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from absl import logging
 
-from tfcontrastive import data, encoders, methods, optimizers
+from tfcontrastive import augment, data, encoders, methods, optimizers
 from tfcontrastive.config import EncoderConfig, InputError, OptimizerConfig, RunConfig, TrainConfig
 from tfcontrastive.plan import Plan
 from tfcontrastive.precision import resolve
@@ -39,7 +39,7 @@ def build_method(config: TrainConfig, source: data.Source, plan: Plan) -> method
     if num_classes is None and config.loop.lineareval_while_pretraining:
         logging.info("The data has no labels: training without the online probe and without kNN.")
     with precision(config.loop.mixed_precision):
-        encoder_config, size = encoder_and_size(config)
+        encoder_config, size = encoder_and_size(config, kind.make_policy(config.augmentation))
         encoder = build_encoder(encoder_config, image_size=size, channels=source.channels)
         return kind(
             encoder,
@@ -100,10 +100,9 @@ def with_first_gammas(config: Any, plan: Plan | None = None, stored: Mapping[str
     return dataclasses.replace(config, encoder=dataclasses.replace(encoder, zero_init_residual=zero))
 
 
-def encoder_and_size(config: TrainConfig) -> tuple[EncoderConfig, int | None]:
+def encoder_and_size(config: TrainConfig, policy: augment.Policy) -> tuple[EncoderConfig, int | None]:
     """The config of a run's encoder and the size of its images; None, any size, where views have several."""
     size = config.data.image_size
-    policy = methods.method_class(config.method).make_policy(config.augmentation)
     if len({geometry.size for geometry in policy.geometries}) == 1:
         return config.encoder, size
     stem = "small" if size <= encoders.SMALL_IMAGE else "large"  # what `auto` would be, were the size known

@@ -24,7 +24,8 @@ def model(**options):
     keras.utils.set_random_seed(0)
     encoder = ViT(width=16, depth=1, num_heads=1, patch_size=2)
     made = Crops(encoder, **options)
-    made.compile(optimizer=keras.optimizers.SGD(0.05))
+    # So slow that the loss, 1 - cosine, stays above .1: near zero its rounding, 1e-7, is no longer small.
+    made.compile(optimizer=keras.optimizers.SGD(0.005))
     return made
 
 
@@ -51,8 +52,7 @@ def test_two_replicas_learn_what_one_does(two_replicas):
     alone = fit(model(), batches)
     with two_replicas.scope():
         together = model()
-    # The loss is 1 - cosine, and falls to .01: it rounds by 1e-7 whatever it is.
-    np.testing.assert_allclose(fit(together, batches), alone, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(fit(together, batches), alone, rtol=1e-5)
 
 
 def test_whole_images_give_views_of_each_size():

@@ -133,7 +133,14 @@ class ContrastiveModel(CheckedModel):
 
     @classmethod
     def make_policy(cls, augmentation: AugmentConfig) -> augment.Policy:
-        """How an image becomes views; as it stands, the named policy. A method of other crops, or more, makes its own."""
+        """How an image becomes views; as it stands, the named policy. A method of other crops, or more, makes its own.
+
+        Args:
+            augmentation: of the run; what a method leaves unread has no effect on its views.
+
+        Returns:
+            an `augment.Policy`: a `View` for each view, its `Geometry` with `size`, the view's side over `image_size`.
+        """
         return augment.policy_from_config(augmentation)
 
     def build_parts(self) -> None:
