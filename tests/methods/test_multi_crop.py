@@ -25,7 +25,7 @@ def model(**options):
     encoder = ViT(width=16, depth=1, num_heads=1, patch_size=2)
     made = Crops(encoder, **options)
     # So slow that the loss, 1 - cosine, stays above .1: near zero its rounding, 1e-7, is no longer small.
-    made.compile(optimizer=keras.optimizers.SGD(0.005))
+    made.compile(optimizer=keras.optimizers.SGD(1e-5))
     return made
 
 
