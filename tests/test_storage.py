@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import ONE_BLOCK, words, write_images
+from tests.commands.runs import words, write_images
 from tfcontrastive import export, storage
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
@@ -87,7 +87,7 @@ def test_a_place_that_cannot_be_written_to_is_told(tmp_path):
 def test_a_run_lives_in_a_bucket(bucket, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # a path that is taken for a local one would show here
     dataset = write_images(tmp_path / "images.npz")
-    flags = {"knn_epochs": 0, "checkpoint_steps": 3, "train_steps": 8, **ONE_BLOCK}
+    flags = {"knn_epochs": 0, "checkpoint_steps": 3, "train_steps": 8}
     assert main(words(dataset, f"{bucket}/run", **flags)) == 0
     run = f"{bucket}/run"
     before = {name: storage.read_text(f"{run}/{name}") for name in ("config.json", "metrics.jsonl", "result.json")}

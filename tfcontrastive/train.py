@@ -106,10 +106,11 @@ def train(
 
     monitor = make_monitor(config, source, plan)
     monitor.set_model(model)
-    views = first_views(model, batches(config, model, source, 0))
+    first = batches(config, model, source, 0)
+    views = first_views(model, first)
     seconds = fit(
         model,
-        lambda step: batches(config, model, source, step),
+        lambda step: batches(config, model, source, step) if step else first,  # a pipeline takes a second to build
         plan,
         config,
         title=title or config.method,

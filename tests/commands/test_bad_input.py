@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import words, write_images
+from tests.commands.runs import RESNET, words, write_images
 from tfcontrastive.commands.main import main
 
 
@@ -34,11 +34,11 @@ def dataset(tmp_path):
         ({"recipe": "simclr_cifar"}, ["`recipe`", "simclr_cifar10_r18"]),
         ({"seed": 2**32}, ["`seed` must be <= 4294967295", "seed=4294967296"]),
         ({"nouse_blur": "yes"}, ["--nouse_blur=yes does not take an argument"]),
-        ({"resnet_depth": 19}, ["`resnet_depth` must be one of", "19"]),
+        ({**RESNET, "resnet_depth": 19}, ["`resnet_depth` must be one of", "19"]),
         ({"train_batch_size": 100}, ["`train_batch_size` must be at most the number of training images, 64", "100"]),
         ({"num_virtual_replicas": 2, "train_batch_size": 15}, ["multiple of the number of replicas, 2", "15"]),
         ({"num_virtual_replicas": 2, "steps_per_execution": 2}, ["`steps_per_execution` must be 1 on several replicas"]),
-        ({"num_virtual_replicas": 2, "micro_batch_size": 4}, ["`micro_batch_size` on several replicas", "--norm=group"]),
+        ({**RESNET, "num_virtual_replicas": 2, "micro_batch_size": 4}, ["`micro_batch_size` on several replicas", "--norm=group"]),
         ({"micro_batch_size": 5}, ["`micro_batch_size` must divide a replica's 16 images", "micro_batch_size=5"]),
         ({"gradient_accumulation_steps": 2}, ["BYOL", "`micro_batch_size`"]),
         ({"strategy": "tpu"}, ["`strategy=tpu` needs a TPU that can be reached"]),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import ONE_BLOCK, start, words, write_images
+from tests.commands.runs import RESNET, start, words, write_images
 from tfcontrastive.callbacks.checkpoints import newest_step
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.commands.main import main
@@ -39,7 +39,7 @@ def records(directory) -> list[dict[str, float]]:
 def straight(tmp_path_factory):
     """A run that nobody stopped: its directory, its data, its flags."""
     path = tmp_path_factory.mktemp("straight")
-    dataset, flags = write_images(path / "images.npz"), {"train_steps": STEPS, "checkpoint_steps": 7, "knn_epochs": 0}
+    dataset, flags = write_images(path / "images.npz"), {"train_steps": STEPS, "checkpoint_steps": 7, "knn_epochs": 0, **RESNET}
     assert main(words(dataset, path / "run", **flags)) == 0
     return path / "run", dataset, flags
 
@@ -73,7 +73,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(number, stra
 
 def test_a_run_that_goes_on_longer_exports_its_new_weights(tmp_path):
     def train(**flags):
-        return main([*words(dataset, tmp_path / "run", knn_epochs=0, **{**ONE_BLOCK, **flags}), "--allow_config_change"])
+        return main([*words(dataset, tmp_path / "run", knn_epochs=0, **flags), "--allow_config_change"])
 
     def config():
         return json.loads((tmp_path / "run" / "config.json").read_text())

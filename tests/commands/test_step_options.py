@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import ONE_BLOCK, start, words, write_images
+from tests.commands.runs import start, words, write_images
 from tfcontrastive.callbacks.checkpoints import passes
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import LoopConfig, TrainConfig
@@ -23,7 +23,7 @@ def newest(run):
 
 
 def test_several_steps_an_execution_save_and_end_where_single_ones_do(tmp_path, dataset):
-    flags = {"train_steps": 7, "checkpoint_steps": 2, "knn_epochs": 0, "eval_split": "train", **ONE_BLOCK}
+    flags = {"train_steps": 7, "checkpoint_steps": 2, "knn_epochs": 0, "eval_split": "train"}
     for together in (1, 3):
         run = tmp_path / f"run{together}"
         assert main(words(dataset, run, steps_per_execution=together, **flags)) == 0

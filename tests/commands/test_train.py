@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from absl import flags
 from PIL import Image
 
-from tests.commands.runs import start, words, write_images
+from tests.commands.runs import ONE_BLOCK, start, words, write_images
 from tfcontrastive import flags as command_line
 from tfcontrastive.builders import build_encoder
 from tfcontrastive.commands.main import main
@@ -59,12 +59,12 @@ def test_a_dry_run_tells_the_run_and_writes_nothing(method, tmp_path, capsys):
 
 
 # In place of a recipe's own network, which takes long to build: those are counted below, each once.
-ONE_BLOCK = ["--encoder=vit_small", "--vit_depth=1", "--width_multiplier=0.0834", "--patch_size=4"]
+SMALL_NETWORK = [f"--{name}={value}" for name, value in ONE_BLOCK.items()]
 
 
 @pytest.mark.parametrize("name", command_line.recipe_names("pretrain"))
 def test_every_recipe_makes_a_run(name, tmp_path, capsys):
-    words = ["train", f"--recipe={name}", f"--model_dir={tmp_path / 'run'}", "--dry_run", *ONE_BLOCK]
+    words = ["train", f"--recipe={name}", f"--model_dir={tmp_path / 'run'}", "--dry_run", *SMALL_NETWORK]
     with contextlib.nullcontext() if name.startswith("embedded") else tfds.testing.mock_data(num_examples=10_000):
         assert main(words) == 0
     text = capsys.readouterr().out

@@ -62,9 +62,8 @@ def test_whole_images_give_views_of_each_size():
 
 def test_the_command_trains_and_exports_it(tmp_path):
     dataset = write_images(tmp_path / "images.npz")
-    encoder = {"encoder": "vit_small", "vit_depth": 1, "patch_size": 4}
     flags = {"method": METHOD, "train_steps": 2, "eval_split": "train", "knn_k": 5}
-    assert main(words(dataset, tmp_path / "run", **encoder, **flags)) == 0
+    assert main(words(dataset, tmp_path / "run", **flags)) == 0
     record = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert record["views"] == 5
     assert (tmp_path / "run" / "saved_model" / "1" / "saved_model.pb").exists()

@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.commands.runs import words, write_images
+from tests.commands.runs import RESNET, words, write_images
 from tests.workers.command import run
 from tfcontrastive.callbacks.checkpoints import newest_step
 from tfcontrastive.callbacks.summaries import read_history
@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 # Rounding grows with the steps: with other kernels of convolution one process alone is 1.5e-5 away from itself in ReLIC
 # after 20, and in MoCo 2e-5 after 12, where a ReLU flips. After 8 it is 2e-6 at most.
 CASES = {
-    "simclr": {},
+    "simclr": RESNET,
     "moco": {"queue_size": 48, "global_bn": True, "train_steps": 8},
     "relic": {"critic_hidden_dim": 256, "train_steps": 8},
 }

@@ -6,6 +6,7 @@ This is the one decoder: of folders and records, of evaluation, of `embed`, of g
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Sequence
@@ -67,6 +68,24 @@ def decode_with_facts(
 ) -> tuple[tf.Tensor, Facts]:
     """As `decode`, with what was found on the way."""
     rendering = rendering or Rendering()
+    if tf.executing_eagerly():
+        return _decoded(encoded, channels, rendering)
+    image, transparent, low, high = _decoder(channels, rendering)(encoded)
+    return image, Facts(transparent, low, high)
+
+
+@functools.cache
+def _decoder(channels: int, rendering: Rendering) -> Callable[[tf.Tensor], tuple]:
+    """Decoding in a graph. All pipelines of a process share one, which takes most of a second to build."""
+
+    def decoder(encoded):
+        image, facts = _decoded(encoded, channels, rendering)
+        return image, *facts
+
+    return tf.function(decoder, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+
+
+def _decoded(encoded: tf.Tensor, channels: int, rendering: Rendering) -> tuple[tf.Tensor, Facts]:
     header = header_of(encoded)
 
     def of_another_kind():
