@@ -39,7 +39,8 @@ def records(directory) -> list[dict[str, float]]:
 def straight(tmp_path_factory):
     """A run that nobody stopped: its directory, its data, its flags."""
     path = tmp_path_factory.mktemp("straight")
-    dataset, flags = write_images(path / "images.npz"), {"train_steps": STEPS, "checkpoint_steps": 7, "knn_epochs": 0, **RESNET}
+    dataset = write_images(path / "images.npz")
+    flags = {"train_steps": STEPS, "checkpoint_steps": 7, "knn_epochs": 0, **RESNET}
     assert main(words(dataset, path / "run", **flags)) == 0
     return path / "run", dataset, flags
 
