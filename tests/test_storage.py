@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import words, write_images
+from tests.commands.runs import ONE_BLOCK, words, write_images
 from tfcontrastive import export, storage
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
@@ -112,7 +112,8 @@ def test_a_classifier_is_made_evaluated_and_taught_in_a_bucket(bucket, tmp_path,
     monkeypatch.chdir(tmp_path)
     dataset = write_images(tmp_path / "images.npz")
     shared = [f"--dataset={dataset}", "--image_size=8", "--eval_split=train"]
-    tiny = ["--train_batch_size=16", "--train_steps=2", "--resnet_depth=18", "--width_multiplier=0.0625"]
+    network = [f"--{name}={value}" for name, value in ONE_BLOCK.items()]
+    tiny = ["--train_batch_size=16", "--train_steps=2", *network]
     classifier = f"{bucket}/classifier"
     assert main(["finetune", f"--output_dir={classifier}", "--label_fraction=0.5", *tiny, *shared]) == 0
     assert storage.read_text(f"{classifier}/report.html").startswith("<!DOCTYPE html>")

@@ -13,7 +13,7 @@ from tfcontrastive.commands.main import main
 
 
 def words(path):
-    return ["demo", f"--output_dir={path}", "--train_epochs=3", "--train_split=train[:10%]"]
+    return ["demo", f"--output_dir={path}", "--train_epochs=2", "--train_split=train[:10%]"]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import os
 import pytest
 import tensorflow_datasets as tfds
 
-from tests.commands.runs import words, write_images
+from tests.commands.runs import ONE_BLOCK, words, write_images
 from tests.commands.test_bad_input import fails
 from tfcontrastive.commands.main import main
 
@@ -105,8 +105,8 @@ def test_a_recipe_gives_way_to_small_data_and_a_short_run(dataset, capsys):
 
 
 def test_a_run_goes_on_with_what_it_chose(dataset, tmp_path, capsys):
-    line = ["train", f"--dataset={dataset}", f"--model_dir={tmp_path / 'run'}", "--image_size=8", "--resnet_depth=18"]
-    line += ["--width_multiplier=0.0625", "--proj_out_dim=8", "--knn_epochs=0"]
+    line = ["train", f"--dataset={dataset}", f"--model_dir={tmp_path / 'run'}", "--image_size=8"]
+    line += ["--proj_out_dim=8", "--knn_epochs=0", *(f"--{name}={value}" for name, value in ONE_BLOCK.items())]
     assert main([*line, "--train_steps=1"]) == 0
     capsys.readouterr()
     assert main([*line, "--train_steps=2", "--allow_config_change"]) == 0

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.commands.runs import words, write_images
+from tests.commands.runs import ONE_BLOCK, words, write_images
 from tfcontrastive.commands.main import main
 from tfcontrastive.export import EmbeddingFiles, embed_files, load_run
 from tfcontrastive.export.serve_check import Check
@@ -75,7 +75,7 @@ def test_the_card_tells_how_it_was_trained(run_dir, exported):
     card = json.loads((exported / "1" / "model_card.json").read_text())
     assert card["method"] == "SimCLR"
     assert card["step"] == 4
-    assert card["recipe"]["encoder"]["width_multiplier"] == 0.0625
+    assert card["recipe"]["encoder"]["width_multiplier"] == ONE_BLOCK["width_multiplier"]
     assert card["data"]["image_size"] == 8
     assert card["metrics"] == {
         name: value for name, value in json.loads((run_dir / "result.json").read_text()).items() if name != "step"

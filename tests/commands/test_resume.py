@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import RESNET, start, words, write_images
+from tests.commands.runs import start, words, write_images
 from tfcontrastive.callbacks.checkpoints import newest_step
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.commands.main import main
@@ -40,7 +40,7 @@ def straight(tmp_path_factory):
     """A run that nobody stopped: its directory, its data, its flags."""
     path = tmp_path_factory.mktemp("straight")
     dataset = write_images(path / "images.npz")
-    flags = {"train_steps": STEPS, "checkpoint_steps": 7, "knn_epochs": 0, **RESNET}
+    flags = {"train_steps": STEPS, "checkpoint_steps": 7, "knn_epochs": 0}
     assert main(words(dataset, path / "run", **flags)) == 0
     return path / "run", dataset, flags
 

@@ -181,17 +181,23 @@ def test_a_model_of_images_of_any_size_takes_several_sizes_one_after_another():
 # Labels.
 
 
+def history(kind, labels, as_data_set):
+    batch = {"views": (IMAGES, IMAGES[:, ::-1]), "label": labels}
+    given = (tf.data.Dataset.from_tensors(batch),) if as_data_set else (IMAGES, labels)
+    size = None if as_data_set else 8
+    return model(kind, num_classes=3).fit(*given, batch_size=size, shuffle=False, verbose=0).history
+
+
+@functools.cache
+def history_of_integers(kind, as_data_set):
+    return history(kind, LABELS, as_data_set)
+
+
 @pytest.mark.parametrize("labels", [ONE_HOT, ONE_HOT.astype(np.int64), ONE_HOT > 0, LABELS[:, None]])
 @pytest.mark.parametrize("kind", [tfcontrastive.SimCLR, tfcontrastive.SupCon])
 @pytest.mark.parametrize("as_data_set", [False, True])
 def test_one_hot_labels_train_as_integers_do(kind, labels, as_data_set):
-    def history(y):
-        batch = {"views": (IMAGES, IMAGES[:, ::-1]), "label": y}
-        given = (tf.data.Dataset.from_tensors(batch),) if as_data_set else (IMAGES, y)
-        size = None if as_data_set else 8
-        return model(kind, num_classes=3).fit(*given, batch_size=size, shuffle=False, verbose=0).history
-
-    assert history(labels) == history(LABELS)
+    assert history(kind, labels, as_data_set) == history_of_integers(kind, as_data_set)
 
 
 def test_one_hot_labels_of_two_classes_are_not_those_of_two_views():

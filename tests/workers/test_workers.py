@@ -24,9 +24,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 # Rounding grows with the steps: with other kernels of convolution one process alone is 1.5e-5 away from itself in ReLIC
 # after 20, and in MoCo 2e-5 after 12, where a ReLU flips. After 8 it is 2e-6 at most.
 CASES = {
-    "simclr": RESNET,
+    "simclr": {},
     "moco": {"queue_size": 48, "global_bn": True, "train_steps": 8},
-    "relic": {"critic_hidden_dim": 256, "train_steps": 8},
+    "relic": {"critic_hidden_dim": 256, "train_steps": 8, **RESNET},
 }
 FLAGS = {"train_steps": 20, "checkpoint_steps": 4, "knn_epochs": 0, "learning_rate": 0.001, "seed": 3}
 MEASURED = ("loss", "alignment", "probe_loss")

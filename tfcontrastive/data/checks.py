@@ -339,7 +339,9 @@ def _require(condition: tf.Tensor, tensor: tf.Tensor, line: str, received: Calla
         return tensor
 
     def fail():
-        with tf.control_dependencies([tf.debugging.Assert(False, [line, *received()])]):
+        said = [tf.convert_to_tensor(part) for part in (line, *received())]
+        # The bare op: tf.debugging.Assert would put a condition around it once more.
+        with tf.control_dependencies([tf.raw_ops.Assert(condition=tf.constant(False), data=said)]):
             return tf.constant(False)
 
     with tf.control_dependencies([tf.cond(condition, lambda: tf.constant(True), fail)]):
