@@ -11,7 +11,7 @@ _FAR_OUTSIDE = 16.0
 def require(condition: tf.Tensor, tensor: tf.Tensor, template: str, *values: tf.Tensor) -> tf.Tensor:
     """The tensor, once the condition holds; else an error of the template, with values in place of its `{}`.
 
-    Example:
+    Examples:
 
     >>> require(tf.constant(True), tf.constant(3), "`size` must be > 0. Received: {}", tf.constant(3)).numpy().item()
     3

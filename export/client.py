@@ -53,7 +53,7 @@ class EmbeddingClient:
     Raises:
         InputError: for a wrong argument.
 
-    Example:
+    Examples:
 
     ```python
     with EmbeddingClient("localhost:8500") as client:

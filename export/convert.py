@@ -72,7 +72,7 @@ def to_tflite(
         InputError: for a wrong argument, or where the runtime has no such network: it does not convert, its vectors are not
             finite, or their mean cosine similarity with the SavedModel's is below 0.98 in int8.
 
-    Example:
+    Examples:
 
     ```python
     to_tflite("exported", "encoder.tflite", image_size=224, quantize="float16").cosine_similarity

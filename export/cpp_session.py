@@ -43,7 +43,7 @@ class CppSession:
     Raises:
         CppError: if the model cannot be loaded.
 
-    Example:
+    Examples:
 
     ```python
     with CppSession("exported/1") as session:

@@ -33,7 +33,7 @@ def model_digest(saved_model: str | os.PathLike) -> str:
     Returns:
         The digest that the model's card keeps, or that of its files where it keeps none: 32 hexadecimal digits.
 
-    Example:
+    Examples:
 
     ```python
     model_digest("exported/1") == model_digest("exported/2")

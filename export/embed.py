@@ -68,7 +68,7 @@ def embed_images(
     Raises:
         InputError: if an argument is wrong or no image could be embedded.
 
-    Example:
+    Examples:
 
     ```python
     embed_images("exported", folder_items("photos"), "vectors", dtype="int8")
@@ -107,7 +107,7 @@ def embed_files(saved_model: str | os.PathLike, files: Sequence[str | os.PathLik
     Raises:
         InputError: if one cannot be read or decoded.
 
-    Example:
+    Examples:
 
     ```python
     ids, similarities = nearest("vectors", embed_files("exported", ["cat.jpg"]), k=5)

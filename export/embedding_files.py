@@ -26,7 +26,7 @@ class EmbeddingFiles:
     Raises:
         InputError: if it holds no set of embeddings.
 
-    Example:
+    Examples:
 
     ```python
     files = EmbeddingFiles("vectors")

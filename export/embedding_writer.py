@@ -53,7 +53,7 @@ class EmbeddingWriter:
     Raises:
         InputError: for a bad value, or an `output` that holds something else or a set that was made otherwise.
 
-    Example:
+    Examples:
 
     ```python
     writer = EmbeddingWriter("vectors", dim=2048)

@@ -19,7 +19,7 @@ def from_extra(extra: str, module: str, argument: str) -> ModuleType:
     Raises:
         InputError: if it is not installed; says which command installs it.
 
-    Example:
+    Examples:
 
     ```python
     faiss = from_extra("faiss", "faiss", argument="backend='faiss'")

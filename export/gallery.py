@@ -51,7 +51,7 @@ def write_gallery(
         query_picture: the same for queries; None takes `picture`.
         rendering: of transparent and of 16-bit images; None is white, and their high 8 bits.
 
-    Example:
+    Examples:
 
     ```python
     ids, similarities = nearest("vectors", queries, k=5)

@@ -45,7 +45,7 @@ def decode_images(
         tf.errors.InvalidArgumentError: if the batch is empty or any file is empty, of another format, larger than
             `max_pixels`, or damaged. The message names the file's position for all but the last.
 
-    Example:
+    Examples:
 
     >>> png = tf.io.encode_png(tf.fill([40, 60, 3], tf.constant(255, tf.uint8)))
     >>> decode_images(png[None], size=32).shape

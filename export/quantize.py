@@ -26,7 +26,7 @@ def quantize(vectors: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: if the dtype is not one of the three, or a vector is not finite.
 
-    Example:
+    Examples:
 
     >>> stored, scale = quantize(np.array([[1.0, -2.0]], np.float32), "int8")
     >>> stored.tolist()

@@ -10,7 +10,7 @@ _LONGEST = 300
 def image_reason(message: str) -> str:
     """The line of TensorFlow's long message that names the problem, without the image's position in its batch.
 
-    Example:
+    Examples:
 
     >>> image_reason("assertion failed: [`image_bytes` [3] is empty: it has no bytes]")
     'is empty: it has no bytes'

@@ -89,7 +89,7 @@ def save_model(
         InputError: if the version exists, the encoder is not built or does not map images to vectors, the size does
             not fit, or `optimize` is asked for and the encoder is not functional.
 
-    Example:
+    Examples:
 
     ```python
     path = save_model(model, "exported")              # exported/1

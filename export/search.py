@@ -42,7 +42,7 @@ def nearest(
     Raises:
         InputError: if a shape or value does not fit, or faiss is asked for and not installed.
 
-    Example:
+    Examples:
 
     ```python
     ids, similarities = nearest("vectors", queries, k=5)

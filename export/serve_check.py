@@ -54,7 +54,7 @@ def check_export(
     Raises:
         InputError: if there is no SavedModel.
 
-    Example:
+    Examples:
 
     ```python
     for check in check_export("exported"):

@@ -21,7 +21,7 @@ def define(config: Checked, flag_values: flags.FlagValues) -> None:
     Raises:
         InputError: a flag would have two owners: two of the configs, or one and the command itself.
 
-    Example:
+    Examples:
         >>> values = flags.FlagValues()
         >>> define(TrainConfig(), values)
         >>> values(["train", "--train_batch_size=256"])

@@ -51,7 +51,7 @@ def test_build_has_its_signature():
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_tells_shapes_and_source(name):
     text = getattr(losses, name).__doc__
-    for part in ("Args:", "Returns:", "Example:", "Source", "[B" if name != "uniformity" else "[N"):
+    for part in ("Args:", "Returns:", "Examples:", "Source", "[B" if name != "uniformity" else "[N"):
         assert part in text
 
 

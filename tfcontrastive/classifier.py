@@ -42,7 +42,7 @@ class Classifier(ReplicatedModel):
         fine_tune_after_block: train only what follows this group of the encoder's blocks, see `freeze`.
         ema_decay: where > 0, the average of the weights is kept too, and measured: `averaged`.
 
-    Example:
+    Examples:
         >>> model = Classifier(encoder, 10, CrossEntropy())
         >>> model.compile(optimizer=LARS(0.16))
         >>> model.fit(batches, steps_per_epoch=30, epochs=30)

@@ -49,7 +49,7 @@ def distill(
     Raises:
         InputError: as `finetune`, and a teacher that has no logits or takes other images.
 
-    Example:
+    Examples:
         >>> config = DistillConfig(teacher="runs/a_10pct", encoder=EncoderConfig(resnet_depth=18, width_multiplier=0.125),
         ...                        data=DataConfig(dataset="embedded", image_size=28),
         ...                        loop=RunConfig(model_dir="runs/student", train_batch_size=128, train_epochs=20))

@@ -73,7 +73,7 @@ def finetune(
         InputError: anything in the config, the weights, the data or the directory that cannot work (weights that do not
             fit the network are listed), and a loss that is not finite.
 
-    Example:
+    Examples:
         >>> config = FinetuneConfig(checkpoint="runs/a", encoder=None, label_fraction=0.1,
         ...                         data=DataConfig(dataset="embedded", image_size=28),
         ...                         loop=RunConfig(model_dir="runs/a_10pct", train_batch_size=128, train_epochs=30))

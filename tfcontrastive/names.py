@@ -22,7 +22,7 @@ def escaped(name: str, *, keep_bytes: bool = False) -> str:
         name: of a file or a class.
         keep_bytes: True where the line is written with `surrogateescape`, so that such bytes alone need no escape.
 
-    Example:
+    Examples:
 
     >>> escaped("cats/1.png"), escaped("two\nlines.png")
     ('cats/1.png', '"two\\nlines.png"')

@@ -30,7 +30,7 @@ def resolve(mixed_precision: str) -> Precision:
     Args:
         mixed_precision: float32, bfloat16, float16, or auto: bfloat16 where the device multiplies it natively.
 
-    Example:
+    Examples:
         >>> resolve("float32").name
         'float32'
     """

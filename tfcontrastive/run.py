@@ -53,7 +53,7 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
     Raises:
         InputError: if there is no run or checkpoint, or the checkpoint does not fit the network.
 
-    Example:
+    Examples:
 
     ```python
     run = load_run("runs/photos")

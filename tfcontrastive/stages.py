@@ -24,7 +24,7 @@ class Stages:
         names: of the stages, in order; each is shown with its number, "1/5 pre-training".
         seconds_between_dots: where the output is not a terminal.
 
-    Example:
+    Examples:
         >>> with Stages(["pre-training", "report"]) as stages:
         ...     stages.next()
         ...     stages.say("a line that the dots leave alone")

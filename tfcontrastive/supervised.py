@@ -44,7 +44,7 @@ def train_supervised(
     Raises:
         InputError: the source has no labels.
 
-    Example:
+    Examples:
         >>> classifier = train_supervised(encoder, data.load("embedded"), batch_size=256, image_size=28, steps=1000)
     """
     if source.num_classes is None:

@@ -36,7 +36,7 @@ class Teacher:
     Raises:
         InputError: nothing there, or a model without logits.
 
-    Example:
+    Examples:
         >>> Teacher("runs/a_10pct")(images).shape
         TensorShape([8, 10])
     """

@@ -76,7 +76,7 @@ def train(
     Raises:
         InputError: anything in the config, the data or the directory that cannot work, and a loss that is not finite.
 
-    Example:
+    Examples:
         >>> config = TrainConfig(method_config=SimCLRConfig(), data=DataConfig(dataset="embedded", image_size=28),
         ...                      loop=LoopConfig(model_dir="runs/a", train_epochs=10))
         >>> result = train(config)

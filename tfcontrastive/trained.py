@@ -153,7 +153,7 @@ def load_trained(
     Raises:
         InputError: none or several of the three, nothing there, or another size than the encoder takes.
 
-    Example:
+    Examples:
         >>> trained = load_trained(checkpoint="runs/photos")
         >>> features = trained.encoder(images, training=False)
     """

@@ -14,7 +14,7 @@ def parse_color(text: str, name: str = "background_color") -> tuple[int, int, in
         text: a name of CSS, `#rrggbb` or `rgb(255, 0, 0)`.
         name: of the argument, for the error.
 
-    Example:
+    Examples:
         >>> parse_color("white"), parse_color("#ff0080")
         ((255, 255, 255), (255, 0, 128))
     """
@@ -31,7 +31,7 @@ def parse_color(text: str, name: str = "background_color") -> tuple[int, int, in
 def parse_range(text: str, name: str = "intensity_range") -> tuple[int, int]:
     """Two values of 16-bit pixels, the lower one first.
 
-    Example:
+    Examples:
         >>> parse_range("0,4095")
         (0, 4095)
     """
@@ -49,7 +49,7 @@ def parse_range(text: str, name: str = "intensity_range") -> tuple[int, int]:
 def parse_share(text: str, total: int, name: str = "max_bad_files") -> float:
     """How many of `total` a share (`5%`) or a number (`20`) is.
 
-    Example:
+    Examples:
         >>> parse_share("5%", 60), parse_share("20", 60)
         (3.0, 20.0)
     """

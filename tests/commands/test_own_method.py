@@ -1,4 +1,4 @@
-"""A method of the user's own, README's, through the commands."""
+"""A method of the user's own, that of docs/own-method.md, through the commands."""
 
 import pathlib
 import re
@@ -21,8 +21,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def method(tmp_path_factory):
-    """README's file, as `file.py:Class`."""
-    (code,) = (code for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "DCL" in code)
+    """The page's file, as `file.py:Class`."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-method.md").read_text(), re.S)
     path = tmp_path_factory.mktemp("own") / "dcl.py"
     path.write_text(code)
     return f"{path}:DCL"

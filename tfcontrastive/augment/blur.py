@@ -29,7 +29,7 @@ def gaussian_blur(images: tf.Tensor, sigma: tf.Tensor, kernel_size: int) -> tf.T
     Raises:
         InputError: if `kernel_size` < 1 or the image shape is not static.
 
-    Example:
+    Examples:
         >>> gaussian_blur(tf.ones([2, 8, 8, 3]), tf.constant([0.0, 1.0]), kernel_size=3).shape
         TensorShape([2, 8, 8, 3])
 

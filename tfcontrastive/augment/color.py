@@ -18,7 +18,7 @@ def brightness(images: tf.Tensor, amount: tf.Tensor, *, additive: bool = False) 
     Returns:
         float `[B, H, W, C]`.
 
-    Example:
+    Examples:
         >>> float(brightness(tf.fill([1, 1, 1, 3], 0.5), tf.constant([1.2]))[0, 0, 0, 0])
         0.6000000238418579
     """
@@ -38,7 +38,7 @@ def contrast(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     Returns:
         float `[B, H, W, C]`.
 
-    Example:
+    Examples:
         >>> contrast(tf.reshape(tf.constant([0.4, 0.6]), [1, 1, 2, 1]), tf.constant([2.0])).numpy().ravel().round(4)
         array([0.3, 0.7], dtype=float32)
     """
@@ -59,7 +59,7 @@ def saturation(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     Returns:
         float `[B, H, W, 3]` in [0, 1].
 
-    Example:
+    Examples:
         >>> saturation(tf.constant([[[[1.0, 0.5, 0.5]]]]), tf.constant([2.0])).numpy().ravel()
         array([1., 0., 0.], dtype=float32)
     """
@@ -78,7 +78,7 @@ def hue(images: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
     Returns:
         float `[B, H, W, 3]` in [0, 1].
 
-    Example:
+    Examples:
         >>> hue(tf.constant([[[[1.0, 0.0, 0.0]]]]), tf.constant([1 / 3])).numpy().ravel().round(4)
         array([0., 1., 0.], dtype=float32)
     """
@@ -97,7 +97,7 @@ def grayscale(images: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
     Returns:
         float `[B, H, W, 3]`.
 
-    Example:
+    Examples:
         >>> grayscale(tf.constant([[[[0.0, 1.0, 0.0]]]]), tf.constant([True])).numpy().ravel()
         array([0.587, 0.587, 0.587], dtype=float32)
     """
@@ -115,7 +115,7 @@ def solarize(images: tf.Tensor, where: tf.Tensor, threshold: float = 0.5) -> tf.
     Returns:
         float `[B, H, W, C]` in [0, 1].
 
-    Example:
+    Examples:
         >>> solarize(tf.constant([[[[0.2, 0.7]]]]), tf.constant([True])).numpy().ravel().round(4)
         array([0.2, 0.3], dtype=float32)
 

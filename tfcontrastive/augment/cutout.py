@@ -21,7 +21,7 @@ def sample_cutout_centers(seeds: tf.Tensor, height: int, width: int) -> tf.Tenso
     Returns:
         int32 `[B, 2]`.
 
-    Example:
+    Examples:
         >>> sample_cutout_centers(tf.constant([[0, 1], [0, 2]]), 32, 32).shape
         TensorShape([2, 2])
     """
@@ -46,7 +46,7 @@ def cutout(images: tf.Tensor, centers: tf.Tensor, size: int | tuple[int, int], v
     Raises:
         InputError: if `size` is negative or the image shape is not static.
 
-    Example:
+    Examples:
         >>> out = cutout(tf.ones([1, 4, 4, 1]), tf.constant([[1, 1]]), 2)
         >>> out[0, :, :, 0].numpy().tolist()[0]
         [0.0, 0.0, 1.0, 1.0]

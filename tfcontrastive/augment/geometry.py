@@ -42,7 +42,7 @@ def sample_crop_boxes(
     Raises:
         InputError: if a range is empty or out of bounds.
 
-    Example:
+    Examples:
         >>> sample_crop_boxes(tf.constant([[0, 1], [0, 2]]), 224, 320).shape
         TensorShape([2, 4])
 
@@ -101,7 +101,7 @@ def crop_and_resize(
     Raises:
         InputError: if `size` < 1, the image shape is not static, or pixels are integers but not uint8.
 
-    Example:
+    Examples:
         >>> images = tf.zeros([2, 40, 50, 3], tf.uint8)
         >>> crop_and_resize(images, tf.constant([[0, 0, 40, 50], [5, 5, 20, 10]]), 32).shape
         TensorShape([2, 32, 32, 3])
@@ -141,7 +141,7 @@ def random_resized_crop(
     Returns:
         float32 `[B, size, size, C]` in [0, 1].
 
-    Example:
+    Examples:
         >>> random_resized_crop(tf.zeros([2, 32, 32, 3]), tf.constant([[0, 1], [0, 2]]), 24).shape
         TensorShape([2, 24, 24, 3])
     """
@@ -171,7 +171,7 @@ def center_crop_resize(
     Raises:
         InputError: if `size` or `fraction` is out of range.
 
-    Example:
+    Examples:
         >>> center_crop_resize(tf.zeros([300, 400, 3], tf.uint8), 224).shape
         TensorShape([224, 224, 3])
 

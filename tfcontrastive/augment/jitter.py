@@ -83,7 +83,7 @@ def color_jitter(
     Raises:
         InputError: an unknown form, a negative limit, or hue > .5.
 
-    Example:
+    Examples:
         >>> images = tf.fill([2, 8, 8, 3], 0.5)
         >>> color_jitter(images, tf.constant([[0, 1], [0, 2]]), (0.8, 0.8, 0.8, 0.2)).shape
         TensorShape([2, 8, 8, 3])

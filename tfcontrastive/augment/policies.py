@@ -103,7 +103,7 @@ def policy(
     Raises:
         InputError: an unknown name or form, a negative strength, or one that takes hue beyond half a turn.
 
-    Example:
+    Examples:
         >>> byol = policy("byol")
         >>> [view.blur_probability for view in byol.views]
         [1.0, 0.1]
@@ -138,7 +138,7 @@ def policy_from_config(config: AugmentConfig) -> Policy:
     Raises:
         InputError: as `policy`.
 
-    Example:
+    Examples:
         >>> policy_from_config(AugmentConfig(use_blur=False)).views[0].blur_probability
         0.0
     """

@@ -27,7 +27,7 @@ def uniform(seeds: tf.Tensor, name: str, count: int) -> tf.Tensor:
     Returns:
         float32 `[B, count]`, with 24 random bits each.
 
-    Example:
+    Examples:
         >>> u = uniform(tf.constant([[1, 2], [1, 3]]), "blur", 4)
         >>> u.shape
         TensorShape([2, 4])
@@ -55,7 +55,7 @@ def bernoulli(seeds: tf.Tensor, name: str, probability: float) -> tf.Tensor:
     Returns:
         bool `[B]`.
 
-    Example:
+    Examples:
         >>> bernoulli(tf.constant([[1, 2], [1, 3]]), "flip", 1.0).numpy()
         array([ True,  True])
     """
@@ -76,7 +76,7 @@ def row_seeds(seed: int, step: tf.Tensor, rows: tf.Tensor, num_views: int) -> tf
     Returns:
         int32 `[B, num_views, 2]`.
 
-    Example:
+    Examples:
         >>> row_seeds(0, tf.constant(7), tf.range(4), num_views=2).shape
         TensorShape([4, 2, 2])
     """

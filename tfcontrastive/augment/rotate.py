@@ -24,7 +24,7 @@ def rotate(images: tf.Tensor, radians: tf.Tensor) -> tf.Tensor:
     Raises:
         InputError: if the image shape is not static.
 
-    Example:
+    Examples:
         >>> rotate(tf.ones([2, 8, 8, 3]), tf.constant([0.0, 0.5])).shape
         TensorShape([2, 8, 8, 3])
 

@@ -30,7 +30,7 @@ class View:
         image_size: the blur's kernel is a tenth of this many pixels; None: of the height of the images given.
         geometry: crop, flip and size of this view, where they are not the policy's; done by the input pipeline.
 
-    Example:
+    Examples:
         >>> view = View(blur_probability=1.0)
         >>> view(tf.ones([2, 32, 32, 3]), tf.constant([[0, 1], [0, 2]])).shape
         TensorShape([2, 32, 32, 3])

@@ -47,7 +47,7 @@ def random_view_geometry(
     Returns:
         float32 `[B, size, size, C]` in [0, 1].
 
-    Example:
+    Examples:
         >>> images, seeds = tf.zeros([2, 32, 32, 3]), tf.constant([[0, 1], [0, 2]])
         >>> random_view_geometry(images, seeds, Geometry(), 24).shape
         TensorShape([2, 24, 24, 3])

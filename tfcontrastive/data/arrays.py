@@ -33,7 +33,7 @@ class ArraySource(Source):
     Raises:
         InputError: shapes, types or values that do not fit.
 
-    Example:
+    Examples:
         >>> source = ArraySource({"train": (np.zeros((6, 8, 8), np.uint8), np.arange(6) % 3)})
         >>> source.num_classes, source.arrays("train")[0].shape
         (3, (6, 8, 8, 1))

@@ -46,7 +46,7 @@ class FolderSource(EncodedSource):
     Raises:
         InputError: no such folder, no image in it, or splits and classes that cannot be told apart.
 
-    Example:
+    Examples:
         source = FolderSource("photos")
         source.check("run/bad_files.txt")
         source.num_examples("train[90%:]")

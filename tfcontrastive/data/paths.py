@@ -8,7 +8,7 @@ import os
 def local_path(path: str | os.PathLike) -> str:
     """A path as text, with `~` expanded: a shell leaves it alone after a colon or an equals sign.
 
-    Example:
+    Examples:
         >>> local_path(pathlib.Path("photos"))
         'photos'
     """

@@ -64,7 +64,7 @@ def train_batches(
     Raises:
         InputError: a number out of range, a batch larger than the data, or no such split.
 
-    Example:
+    Examples:
         >>> from tfcontrastive import augment, data
         >>> source, geometry = data.load("embedded"), augment.policy("simclr").geometry
         >>> batches = data.train_batches(source, "train", batch_size=64, image_size=32, geometry=geometry, seed=0)
@@ -146,7 +146,7 @@ def eval_batches(
     Raises:
         InputError: a number out of range, or no such split.
 
-    Example:
+    Examples:
         >>> from tfcontrastive import data
         >>> batches = data.eval_batches(data.load("embedded"), "test", batch_size=100, image_size=28)
         >>> len(batches)

@@ -36,7 +36,7 @@ class Preprocessing(Checked):
         background_color: what transparent images lie on; None leaves it to the data, where it is white unless told.
         intensity_range: `LOW,HIGH`, the values of 16-bit images that become 0 and 1; None leaves it to the data too.
 
-    Example:
+    Examples:
         >>> rule = Preprocessing.named("imagenet")
         >>> inputs = rule.normalize(rule.crop_and_resize(image, 224))
     """

@@ -18,7 +18,7 @@ class Rendering:
     Raises:
         InputError: no colour, or no range.
 
-    Example:
+    Examples:
         >>> Rendering("black", "0,4095").bounds
         (0, 4095)
     """

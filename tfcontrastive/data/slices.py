@@ -34,7 +34,7 @@ def parse_split(expression: str, sizes: Mapping[str, int]) -> tuple[str, int, in
     Raises:
         InputError: unknown split, bad syntax, a bound outside the split, or an empty slice.
 
-    Example:
+    Examples:
         >>> parse_split("train[90%:]", {"train": 50})
         ('train', 45, 50)
     """

@@ -53,7 +53,7 @@ def load(
     Raises:
         InputError: no such data, or data of another form; says what to do.
 
-    Example:
+    Examples:
         >>> load("embedded").num_examples("test")
         2000
     """

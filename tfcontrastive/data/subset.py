@@ -40,7 +40,7 @@ def balanced_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     Raises:
         InputError: a fraction out of range, or no labels.
 
-    Example:
+    Examples:
         >>> balanced_rows(np.array([0, 0, 0, 1, 1, 1]), 1 / 3, seed=0).shape
         (2,)
 
@@ -67,7 +67,7 @@ class Subset(Source):
         parts: for the name of a split: the split or expression that it is taken from, and the positions of the chosen
             examples in the order of `eval_batches`, int `[M]`, ascending.
 
-    Example:
+    Examples:
         >>> source = load("embedded")
         >>> rows = balanced_rows(labels_of(source, "train"), 0.01, seed=0)
         >>> few = Subset(source, {"train": ("train", rows)})

@@ -35,7 +35,7 @@ class TfdsSource(EncodedSource):
     Raises:
         InputError: the data set has no 8-bit image feature.
 
-    Example:
+    Examples:
         >>> TfdsSource.embedded().class_names[0]
         'T-shirt/top'
     """

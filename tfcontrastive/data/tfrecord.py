@@ -47,7 +47,7 @@ class TfRecordSource(EncodedSource):
     Raises:
         InputError: no such files, records of another form, or a label below -1.
 
-    Example:
+    Examples:
         source = TfRecordSource("imagenet/train-*-of-01024")
         source.num_examples("train"), source.num_classes
     """

@@ -45,7 +45,7 @@ _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 def kind_of(head: bytes) -> str | None:
     """The kind of an image file by its first bytes (`SNIFFED_BYTES` are enough); None of what is no image.
 
-    Example:
+    Examples:
         >>> kind_of(b"II*\\0"), kind_of(b"hello")
         ('TIFF', None)
     """

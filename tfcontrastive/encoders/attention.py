@@ -32,7 +32,7 @@ class SelfAttention(layers.Layer):
     Raises:
         InputError: heads that do not divide the width.
 
-    Example:
+    Examples:
         >>> SelfAttention(num_heads=2)(tf.zeros([4, 10, 8])).shape
         TensorShape([4, 10, 8])
 

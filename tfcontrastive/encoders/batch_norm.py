@@ -36,7 +36,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         inputs: `[B, ..., C]`.
         training: whether to normalise with the statistics of this batch.
 
-    Example:
+    Examples:
         >>> layer = BatchNorm()
         >>> y = layer(tf.random.normal([8, 4, 4, 3]), training=True)
 

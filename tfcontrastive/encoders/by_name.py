@@ -63,7 +63,7 @@ def encoder_from_name(
         InputError: an unknown name, a shape or option that the network cannot take, weights of another network, or
             keras_hub is not installed.
 
-    Example:
+    Examples:
         >>> encoder_from_name("resnet18", (32, 32, 3), width_multiplier=0.25).output_shape
         (None, 128)
     """

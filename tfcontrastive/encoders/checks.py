@@ -35,7 +35,7 @@ def encoder_shape(encoder: Any) -> EncoderShape:
     Raises:
         InputError: it is none.
 
-    Example:
+    Examples:
         >>> encoder_shape(ResNet(18, input_shape=(32, 32, 3))).num_features
         512
     """

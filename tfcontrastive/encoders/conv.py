@@ -20,7 +20,7 @@ class FixedPaddingConv2D(keras.layers.Conv2D):
     Call arguments:
         inputs: `[B, H, W, C]` -> `[B, ceil(H / stride), ceil(W / stride), filters]`.
 
-    Example:
+    Examples:
         >>> FixedPaddingConv2D(8, 3, strides=2)(tf.zeros([1, 7, 8, 3])).shape
         TensorShape([1, 4, 4, 8])
     """

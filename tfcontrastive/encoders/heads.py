@@ -34,7 +34,7 @@ class ProjectionHead(layers.Layer):
     Raises:
         InputError: an unknown mode, or a number below 1.
 
-    Example:
+    Examples:
         >>> head = ProjectionHead(num_layers=2)
         >>> [hidden.shape[-1] for hidden in head.hiddens(tf.zeros([4, 512]))]
         [512, 512, 128]

@@ -64,7 +64,7 @@ def hub_encoder(
         InputError: keras_hub is not installed, there is no such preset, it cannot take these images, it gives anything
             else than one tensor, or its normalisation is not known.
 
-    Example:
+    Examples:
         >>> hub_encoder("dinov2_small", (224, 224, 3)).output_shape
         (None, 384)
     """

@@ -30,7 +30,7 @@ class MLP(layers.Layer):
     Raises:
         InputError: no widths, one below 1, or an unknown `last_norm`.
 
-    Example:
+    Examples:
         >>> byol_projector = MLP((4096, 256))
         >>> moco_v2_head = MLP((2048, 128), hidden_norm=False)
     """

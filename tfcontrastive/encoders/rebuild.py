@@ -26,7 +26,7 @@ def rebuild(encoder: keras.Model, *, image_size: int, weights: bool = True) -> k
     Raises:
         InputError: the network cannot be had at that size.
 
-    Example:
+    Examples:
         >>> rebuild(ResNet(18, input_shape=(32, 32, 3)), image_size=64).input_shape
         (None, 64, 64, 3)
     """

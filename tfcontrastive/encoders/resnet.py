@@ -61,7 +61,7 @@ class ResNet(keras.Model):
     Raises:
         InputError: a value outside its range.
 
-    Example:
+    Examples:
         >>> encoder = ResNet(18, width_multiplier=0.25, input_shape=(32, 32, 3))
         >>> encoder(tf.zeros([2, 32, 32, 3])).shape
         TensorShape([2, 128])

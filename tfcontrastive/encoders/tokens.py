@@ -20,7 +20,7 @@ def sin_cos_positions(
         dim: a multiple of 4.
         dtype: float32 or float64.
 
-    Example:
+    Examples:
         >>> sin_cos_positions(2, 2, 8)[0]  # sines 0, cosines 1
     """
     omega = 10_000.0 ** (-tf.range(dim // 4, dtype=dtype) / (dim // 4))
@@ -41,7 +41,7 @@ class Tokens(layers.Layer):
     Call arguments:
         inputs: embedded patches `[B, h, w, D]`.
 
-    Example:
+    Examples:
         >>> Tokens()(tf.zeros([2, 14, 14, 384])).shape
         TensorShape([2, 197, 384])
 

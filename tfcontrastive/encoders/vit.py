@@ -51,7 +51,7 @@ class ViT(keras.Model):
     Raises:
         InputError: a value outside its range, or an image that the patch does not divide.
 
-    Example:
+    Examples:
         >>> encoder = ViT(width=384, patch_size=16, input_shape=(224, 224, 3))
         >>> encoder(tf.zeros([2, 224, 224, 3])).shape
         TensorShape([2, 384])

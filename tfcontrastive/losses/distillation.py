@@ -27,7 +27,7 @@ def distillation(student_logits: tf.Tensor, teacher_logits: tf.Tensor, *, temper
     Raises:
         InputError: for a temperature that is not positive or shapes that differ.
 
-    Example:
+    Examples:
         >>> print(f"{distillation(tf.zeros([1, 4]), tf.ones([1, 4]), temperature=1.0):.4f}")  # log 4
         1.3863
 

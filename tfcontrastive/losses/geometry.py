@@ -25,7 +25,7 @@ def alignment(z1: tf.Tensor, z2: tf.Tensor, *, alpha: float = 2) -> tf.Tensor:
     Raises:
         InputError: for an alpha that is not positive or shapes that differ.
 
-    Example:
+    Examples:
         >>> print(f"{alignment(tf.constant([[1.0, 0.0]]), tf.constant([[0.0, 1.0]])):.1f}")
         2.0
 
@@ -56,7 +56,7 @@ def uniformity(z: tf.Tensor, *, t: float = 2) -> tf.Tensor:
     Raises:
         InputError: for a t that is not positive, or fewer than 2 rows.
 
-    Example:
+    Examples:
         >>> print(f"{uniformity(tf.constant([[1.0, 0.0], [-1.0, 0.0]])):.1f}")
         -8.0
 
@@ -89,7 +89,7 @@ def embedding_std(z: tf.Tensor) -> tf.Tensor:
     Returns:
         A scalar in [0, 1].
 
-    Example:
+    Examples:
         >>> print(f"{embedding_std(tf.constant([[1.0, 0.0], [0.0, 1.0]])):.1f}")
         0.5
 
@@ -115,7 +115,7 @@ def infonce_bound(loss: tf.Tensor | float, candidates: int) -> tf.Tensor | float
     Raises:
         InputError: for fewer than 1 candidate.
 
-    Example:
+    Examples:
         >>> print(f"{infonce_bound(0.5, candidates=256):.2f}")
         5.05
 

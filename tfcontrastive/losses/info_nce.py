@@ -41,7 +41,7 @@ def info_nce(
     Raises:
         InputError: for a temperature that is not positive or shapes that do not fit.
 
-    Example:
+    Examples:
         >>> axes = tf.eye(3)
         >>> print(f"{info_nce(axes[:1], axes[:1], axes[1:], temperature=1.0):.4f}")  # log(1 + 2 / e)
         0.5514
@@ -83,7 +83,7 @@ def symmetric_info_nce(
     Raises:
         InputError: for a temperature that is not positive or views of different shapes.
 
-    Example:
+    Examples:
         >>> z = tf.eye(2)
         >>> print(f"{symmetric_info_nce(z, z, z, z, temperature=1.0):.4f}")  # 4 log(1 + 1 / e)
         1.2530

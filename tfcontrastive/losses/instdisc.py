@@ -33,7 +33,7 @@ def instance_softmax(
     Raises:
         InputError: for a temperature that is not positive or shapes or dtypes that do not fit.
 
-    Example:
+    Examples:
         >>> print(f"{instance_softmax(tf.eye(3)[:1], tf.eye(3), tf.constant([0]), temperature=1.0):.4f}")
         0.5514
 
@@ -79,7 +79,7 @@ def instance_nce(
     Raises:
         InputError: for a temperature that is not positive or shapes or dtypes that do not fit.
 
-    Example:
+    Examples:
         >>> z = tf.eye(2)
         >>> print(f"{instance_nce(z[:1], z, [0], [[1]], temperature=1.0, log_normalizer=0.0):.4f}")
         1.2675
@@ -119,7 +119,7 @@ def instance_log_normalizer(
     Raises:
         InputError: for a temperature that is not positive or shapes or dtypes that do not fit.
 
-    Example:
+    Examples:
         >>> z = tf.ones([1, 1])
         >>> print(f"{instance_log_normalizer(z, z, [[0]], temperature=0.5):.1f}")
         2.0

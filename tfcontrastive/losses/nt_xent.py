@@ -46,7 +46,7 @@ def nt_xent(
     Raises:
         InputError: for a temperature that is not positive or views of different shapes.
 
-    Example:
+    Examples:
         >>> z = tf.one_hot([0, 1], 2)
         >>> print(f"{nt_xent(z, z, temperature=1.0):.4f}")  # log(1 + 2 / e)
         0.5514

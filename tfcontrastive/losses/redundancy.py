@@ -32,7 +32,7 @@ def barlow_twins(z1: tf.Tensor, z2: tf.Tensor, *, off_diagonal_weight: float) ->
     Raises:
         InputError: for a negative weight or views of different shapes.
 
-    Example:
+    Examples:
         >>> z = tf.constant([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
         >>> print(f"{barlow_twins(z, -z, off_diagonal_weight=0.005):.1f}")
         8.0

@@ -25,7 +25,7 @@ def negative_cosine(p: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
     Raises:
         InputError: for shapes that differ.
 
-    Example:
+    Examples:
         >>> print(f"{negative_cosine(tf.constant([[1.0, 0.0]]), tf.constant([[3.0, 4.0]])):.2f}")
         -0.60
 

@@ -54,7 +54,7 @@ def relic(
     Raises:
         InputError: for a temperature that is not positive, a negative alpha, an unknown direction, or unequal shapes.
 
-    Example:
+    Examples:
         >>> z = tf.eye(2)
         >>> print(f"{relic(z, z, z, z, temperature=1.0, alpha=1.0):.4f}")  # log(1 + 1 / e), equal views
         0.3133

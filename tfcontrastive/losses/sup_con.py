@@ -33,7 +33,7 @@ def sup_con(embeddings: tf.Tensor, labels: tf.Tensor, *, temperature: float) -> 
     Raises:
         InputError: for a temperature that is not positive, or shapes or dtypes that do not fit.
 
-    Example:
+    Examples:
         >>> z = tf.constant([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.0]]])
         >>> print(f"{sup_con(z, tf.constant([0, 0, 1, 1]), temperature=1.0):.4f}")  # log(1 + 2 / e)
         0.5514

@@ -116,7 +116,7 @@ def build(method: str, encoder: keras.Model, *, num_classes: int | None = None, 
     Raises:
         InputError: an unknown method, or a setting that neither takes, or both.
 
-    Example:
+    Examples:
         >>> model = tfcontrastive.build("simclr", encoder, temperature=0.2, seed=1)
     """
     kind = method_class(method)

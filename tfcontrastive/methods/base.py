@@ -31,11 +31,13 @@ class ContrastiveModel(CheckedModel):
         loss = views_loss(views) + regularization + cross_entropy(probe(stop_gradient(features)), labels)
 
     `fit` and `evaluate` take, as one element of their data, any of
+
       * `{"views": (v1, v2), "seeds": [B, V, 2], "label": [B]}`, as `tfcontrastive.data.train_batches` gives it: cropped
         views, whose colors are still to be changed;
       * images `[B, H, W, C]`, integers in 0..255 or floats in [0, 1], alone, with labels, or as `{"image": ...,
         "label": ...}`: views are made here, whole;
       * `(v1, v2)` or `((v1, v2), labels)`: views that are ready.
+
     Labels are integers `[B]` or one-hot `[B, num_classes]`.
 
     Args:
@@ -55,7 +57,7 @@ class ContrastiveModel(CheckedModel):
         InputError: where the encoder does not map images to vectors of a known size, or gradients are to be accumulated
             over parts of a batch whose images the method compares.
 
-    Example:
+    Examples:
         >>> encoder = tfcontrastive.ResNet(18, width_multiplier=0.25, input_shape=(28, 28, 1))
         >>> model = tfcontrastive.SimCLR(encoder, tfcontrastive.SimCLRConfig(temperature=0.2))
         >>> model.compile(optimizer=tfcontrastive.LARS(0.3))
@@ -149,12 +151,11 @@ class ContrastiveModel(CheckedModel):
     def views_loss(
         self, views: Sequence[tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
-        """The method's objective on this replica's views.
+        """The method's objective on this replica's views. A method that names `batch_keys` takes those too, by name.
 
         Args:
             views: V tensors `[B, H, W, C]` in [0, 1]; row i of each is the same image.
             training: whether batch norm uses the batch's own statistics.
-            A method that names `batch_keys` takes those too, by name.
 
         Returns:
             the scalar loss, a mean over this replica's rows; `{name: scalar}` for each of `metric_names`; and the

@@ -44,7 +44,7 @@ class Queue(keras.layers.Layer):
         dtype: of the keys.
         setting: the name of the config's field that the size came from, for the error's sake.
 
-    Example:
+    Examples:
         >>> queue = Queue(65_536, 128)
         >>> queue.enqueue(keys)  # [B, D] of this replica
         >>> negatives = queue.keys()  # [K, D]

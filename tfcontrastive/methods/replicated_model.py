@@ -16,7 +16,7 @@ from tfcontrastive.config import InputError
 class ReplicatedModel(keras.Model):
     """A `keras.Model` with a `train_step` of its own: a subclass builds every part in `__init__` and sets `trackers`.
 
-    Example:
+    Examples:
         >>> class Mine(ReplicatedModel):
         ...     def __init__(self):
         ...         super().__init__()

@@ -60,7 +60,7 @@ def build(
     Raises:
         InputError: for an unknown name or values out of range.
 
-    Example:
+    Examples:
         >>> build("lars", 0.3, weight_decay=1e-4).name
         'lars'
     """

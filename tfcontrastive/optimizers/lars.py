@@ -41,7 +41,7 @@ def lars_update(
     Returns:
         (weight, velocity) after the step.
 
-    Example:
+    Examples:
         >>> w, v = lars_update(tf.ones([4]), tf.ones([4]), tf.zeros([4]),
         ...                    learning_rate=1.0, momentum=0.9, weight_decay=0.0)
         >>> print(f"{w[0]:.3f}")
@@ -82,7 +82,7 @@ class LARS(keras.optimizers.Optimizer):
     Raises:
         InputError: for values out of range.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input([3]), keras.layers.Dense(2)])
         >>> model.compile(optimizer=LARS(learning_rate=0.1, weight_decay=1e-4), loss="mse")
 

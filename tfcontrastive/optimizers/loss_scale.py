@@ -20,7 +20,7 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
         initial_scale: the first scale.
         dynamic_growth_steps: steps without overflow before the scale is doubled.
 
-    Example:
+    Examples:
         >>> optimizer = LossScale(LARS(0.3))
 
     Source: Micikevicius et al., "Mixed Precision Training", arXiv 1710.03740.

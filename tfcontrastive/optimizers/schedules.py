@@ -27,7 +27,7 @@ def scaled_learning_rate(learning_rate: float, batch_size: int, scaling: str = "
     Raises:
         InputError: for an unknown scaling.
 
-    Example:
+    Examples:
         >>> scaled_learning_rate(0.3, 4096)
         4.8
 
@@ -41,7 +41,7 @@ def scaled_learning_rate(learning_rate: float, batch_size: int, scaling: str = "
 def train_steps(num_examples: int, batch_size: int, epochs: float) -> int:
     """The steps of a run, `N * epochs // B + 1`, as google-research/simclr counts them.
 
-    Example:
+    Examples:
         >>> train_steps(50_000, batch_size=512, epochs=100)
         9766
     """
@@ -51,7 +51,7 @@ def train_steps(num_examples: int, batch_size: int, epochs: float) -> int:
 def warmup_steps(num_examples: int, batch_size: int, warmup_epochs: float) -> int:
     """The steps of the warm-up, `N * epochs // B`, as google-research/simclr counts them.
 
-    Example:
+    Examples:
         >>> warmup_steps(50_000, batch_size=512, warmup_epochs=10)
         976
     """
@@ -77,7 +77,7 @@ def learning_rate_schedule(
     Raises:
         InputError: for fewer than 1 step or a negative warm-up.
 
-    Example:
+    Examples:
         >>> schedule = learning_rate_schedule(0.6, steps=9766, warmup_steps=976)
         >>> [round(float(schedule(step)), 5) for step in (0, 488, 976, 5000)]
         [0.0, 0.3, 0.6, 0.33966]
@@ -109,7 +109,7 @@ def ema_momentum(base: float, step: tf.Tensor | int, total_steps: int) -> tf.Ten
     Raises:
         InputError: for a base outside [0, 1] or no steps.
 
-    Example:
+    Examples:
         >>> [f"{ema_momentum(0.996, step, 100):.3f}" for step in (0, 50, 100)]
         ['0.996', '0.998', '1.000']
 

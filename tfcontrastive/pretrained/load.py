@@ -83,7 +83,7 @@ def load(
     Raises:
         InputError: there is no such file, it is damaged, it is none of the known families, or it does not fit.
 
-    Example:
+    Examples:
         >>> pretrained = load("moco_v2_800ep_pretrain.pth.tar")
         >>> print(pretrained.report)
         >>> features = pretrained.encoder(pretrained.preprocessing.normalize(images))

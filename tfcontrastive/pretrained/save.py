@@ -63,7 +63,7 @@ def save(
     Raises:
         InputError: an architecture that the other project's networks cannot have, or a file that exists.
 
-    Example:
+    Examples:
         >>> save("theirs", "simclr_tf2", encoder=model.encoder, config=config.encoder)
     """
     if format not in FORMATS:
