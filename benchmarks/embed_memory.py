@@ -24,7 +24,7 @@ def embed(args):
 
     from tfcontrastive import export
 
-    count, = args.counts
+    (count,) = args.counts
     images = keras.Input((8, 8, 3))
     features = keras.layers.Dense(256)(keras.layers.GlobalAveragePooling2D()(images))
     saved_model = export.save_model(keras.Model(images, features), os.path.join(args.folder, "model"))

@@ -66,9 +66,7 @@ def measure(options) -> None:
     geometry = augment.policy("simclr").geometry
 
     def batches(source, batch_size, size):
-        return data.train_batches(
-            source, "train", batch_size=batch_size, image_size=size, geometry=geometry, seed=0
-        )
+        return data.train_batches(source, "train", batch_size=batch_size, image_size=size, geometry=geometry, seed=0)
 
     def report(what, batches, batch_size):
         wall, processor = rate(batches, batch_size, options.seconds)

@@ -85,10 +85,12 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-FEATURES = tfds.features.FeaturesDict({
-    "image": tfds.features.Image(shape=(28, 28, 1), encoding_format="png"),
-    "label": tfds.features.ClassLabel(names=CLASS_NAMES),
-})
+FEATURES = tfds.features.FeaturesDict(
+    {
+        "image": tfds.features.Image(shape=(28, 28, 1), encoding_format="png"),
+        "label": tfds.features.ClassLabel(names=CLASS_NAMES),
+    }
+)
 
 
 def write_split(path: pathlib.Path, images: np.ndarray, labels: np.ndarray, per_class: int) -> None:

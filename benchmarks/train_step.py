@@ -206,7 +206,9 @@ def main():
     parser.add_argument("--rows", nargs="+", choices=[*ROWS, "torch"], help="the rows to run; all but xla by default")
     parser.add_argument("--depth", type=int, default=18)
     parser.add_argument("--width", type=float, nargs="+", default=[1.0, 0.25])
-    parser.add_argument("--precision", nargs="+", choices=["float32", "bfloat16"], help="float32, and bfloat16 if native")
+    parser.add_argument(
+        "--precision", nargs="+", choices=["float32", "bfloat16"], help="float32, and bfloat16 if native"
+    )
     parser.add_argument("--batch", type=int, default=128, help="images per step; each gives two views")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3.0, help="of a row in a round, about")

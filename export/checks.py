@@ -30,7 +30,7 @@ def checked_batch(tensor: tf.Tensor, name: str) -> tf.Tensor:
     # one vector, of which B is never known. XLA knows all of it and folds the message away, which it cannot compile.
     shape, end = tf.shape(tensor), -tf.ones([len(tensor.shape) + 1], tf.int32)
     sides = tf.constant([*(side or 0 for side in tensor.shape), -1])  # 0 stands for any
-    known = tf.concat([shape, end], axis=0)[:len(tensor.shape) + 1]
+    known = tf.concat([shape, end], axis=0)[: len(tensor.shape) + 1]
     fits = tf.reduce_all(tf.where(sides != 0, known == sides, known > 0))
     wanted = ", ".join("any" if side is None else str(side) for side in tensor.shape)
     return require(fits, tensor, f"`{name}` must have the shape [{wanted}] with no side 0. Received: {{}}", shape)
@@ -39,6 +39,9 @@ def checked_batch(tensor: tf.Tensor, name: str) -> tf.Tensor:
 def checked_images(images: tf.Tensor) -> tf.Tensor:
     """The images `[B, H, W, C]`, if there are any and their pixels are finite and not far outside [0, 1]."""
     images = checked_batch(images, "images")
-    return require(tf.reduce_all(tf.abs(images) <= _FAR_OUTSIDE), images,
-                   "`images` must have finite pixels in [0, 1] (divide 8-bit pixels by 255). "
-                   "Received: NaN, infinity or far larger values")
+    return require(
+        tf.reduce_all(tf.abs(images) <= _FAR_OUTSIDE),
+        images,
+        "`images` must have finite pixels in [0, 1] (divide 8-bit pixels by 255). "
+        "Received: NaN, infinity or far larger values",
+    )

@@ -84,8 +84,14 @@ class EmbeddingClient:
         for name, value in (("address", address), ("model", model)):
             if not isinstance(value, str) or not value or not value.isprintable() or " " in value:
                 raise InputError(f"`{name}` must be a text without spaces. Received: {name}={value!r}.")
-        _check_numbers(version=version, batch_size=batch_size, max_bytes=max_bytes, timeout=timeout, retries=retries,
-                       backoff=backoff)
+        _check_numbers(
+            version=version,
+            batch_size=batch_size,
+            max_bytes=max_bytes,
+            timeout=timeout,
+            retries=retries,
+            backoff=backoff,
+        )
         security = _security(tls, client_certificate)
         if protocol == "grpc":
             self._transport = GrpcTransport(address, model, version, tls=security, options=channel_options or {})
@@ -97,9 +103,7 @@ class EmbeddingClient:
         self._timeout, self._retries, self._backoff = timeout, retries, backoff
         self._closed = False
 
-    def embed(
-        self, images: np.ndarray | Sequence[str | os.PathLike | bytes], *, normalize: bool = False
-    ) -> np.ndarray:
+    def embed(self, images: np.ndarray | Sequence[str | os.PathLike | bytes], *, normalize: bool = False) -> np.ndarray:
         """The embeddings of the images, in their order.
 
         Args:
@@ -234,14 +238,19 @@ def _checked(answer: np.ndarray, rows: int, dim: int | None) -> np.ndarray:
         vectors = answer.astype(np.float32)
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
-        raise ServingError("INTERNAL", "the answer must be finite vectors. "
-                                       f"Received: NaN or infinity in row {int(np.argmin(finite))}.")
+        raise ServingError(
+            "INTERNAL", f"the answer must be finite vectors. Received: NaN or infinity in row {int(np.argmin(finite))}."
+        )
     return vectors
 
 
 def _check_numbers(**given: float | None) -> None:
-    whole = {"version": (0, 2**63 - 1), "batch_size": (1, 2**31), "max_bytes": (1, _LARGEST_REQUEST),
-             "retries": (0, 2**31)}
+    whole = {
+        "version": (0, 2**63 - 1),
+        "batch_size": (1, 2**31),
+        "max_bytes": (1, _LARGEST_REQUEST),
+        "retries": (0, 2**31),
+    }
     for name, (least, most) in whole.items():
         value = given[name]
         if value is None and name in ("version", "retries"):
@@ -256,7 +265,9 @@ def _check_numbers(**given: float | None) -> None:
         value = given[name]
         good = isinstance(value, int | float | np.number) and math.isfinite(value) and value <= _LONGEST_TIMEOUT
         if not good or value < 0 or (least == "> 0" and value == 0):
-            raise InputError(f"`{name}` must be {least} seconds, {_LONGEST_TIMEOUT:g} at most. Received: {name}={value}.")
+            raise InputError(
+                f"`{name}` must be {least} seconds, {_LONGEST_TIMEOUT:g} at most. Received: {name}={value}."
+            )
 
 
 def _security(tls: bool | str | os.PathLike, certificate: tuple | None) -> Tls | None:

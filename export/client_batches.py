@@ -39,8 +39,10 @@ class Batch:
     def halves(self) -> tuple[Batch, Batch]:
         """The same images, in two batches."""
         middle = len(self.items) // 2
-        return tuple(dataclasses.replace(self, items=self.items[part], indices=self.indices[part])
-                     for part in (slice(middle), slice(middle, None)))
+        return tuple(
+            dataclasses.replace(self, items=self.items[part], indices=self.indices[part])
+            for part in (slice(middle), slice(middle, None))
+        )
 
 
 def batches_of(
@@ -60,8 +62,9 @@ def batches_of(
     """
     if isinstance(images, np.ndarray) and images.dtype.kind != "O":
         if images.ndim != 4 or images.dtype != np.float32 or not len(images):
-            raise InputError("`images` must be float32 [N, H, W, C] with N >= 1. "
-                             f"Received: {images.dtype} {list(images.shape)}.")
+            raise InputError(
+                f"`images` must be float32 [N, H, W, C] with N >= 1. Received: {images.dtype} {list(images.shape)}."
+            )
         target, contents = ("serving_default", "images"), iter(images)
     else:
         if isinstance(images, str | bytes | os.PathLike):
@@ -77,13 +80,21 @@ def batches_of(
     return _batches(target, contents, batch_size, max_bytes, largest, bad)
 
 
-def _batches(target: tuple[str, str], contents: Iterable, batch_size: int, max_bytes: int, largest: int,
-             bad: dict[int, str] | None) -> Iterator[Batch]:
+def _batches(
+    target: tuple[str, str],
+    contents: Iterable,
+    batch_size: int,
+    max_bytes: int,
+    largest: int,
+    bad: dict[int, str] | None,
+) -> Iterator[Batch]:
     number, items, indices, size, index = 1, [], [], 0, -1
     for index, content in enumerate(contents):
         length = 0 if isinstance(content, InputError) else _bytes(content)
         if length > largest:
-            content = InputError(f"`images` must have at most {largest} bytes each. Received: image {index} of {length}.")
+            content = InputError(
+                f"`images` must have at most {largest} bytes each. Received: image {index} of {length}."
+            )
         if isinstance(content, np.ndarray) and not np.isfinite(content).all():
             content = InputError(f"`images` must have finite pixels. Received: NaN or infinity in image {index}.")
         if isinstance(content, InputError):

@@ -120,8 +120,12 @@ def to_onnx(
     model = _Model(saved_model, image_size, path)
     samples = model.samples(images)
     with _one_line("ONNX Runtime", ""):
-        proto, _ = tf2onnx.convert.from_function(_without_xla(model.function), input_signature=[model.spec], opset=opset,
-                                                 custom_op_handlers={"Erfc": (_erfc_in_onnx, [])})
+        proto, _ = tf2onnx.convert.from_function(
+            _without_xla(model.function),
+            input_signature=[model.spec],
+            opset=opset,
+            custom_op_handlers={"Erfc": (_erfc_in_onnx, [])},
+        )
         content = proto.SerializeToString()
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         vectors = model.run(lambda batch: session.run(["embedding"], {"images": batch})[0], samples)
@@ -250,8 +254,9 @@ def _erfc_in_onnx(graph: Any, node: Any, name: str, _: list) -> Any:
     graph.remove_node(node.name)
     one = graph.make_const(f"{name}_one", np.array(1, np.float32))
     erf = graph.make_node("Erf", node.input, name=f"{name}_erf")
-    return graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=node.output, name=name, shapes=[shape],
-                           dtypes=[dtype])
+    return graph.make_node(
+        "Sub", [one.output[0], erf.output[0]], outputs=node.output, name=name, shapes=[shape], dtypes=[dtype]
+    )
 
 
 def _interpreter(content: bytes) -> Any:

@@ -21,8 +21,14 @@ import numpy as np
 _DTYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 9: np.int64, 10: np.bool_}
 _STRING = 7
 _TSTRING_BYTES = 24
-_CODES = {3: "INVALID_ARGUMENT", 5: "NOT_FOUND", 8: "RESOURCE_EXHAUSTED", 9: "FAILED_PRECONDITION", 12: "UNIMPLEMENTED",
-          13: "INTERNAL"}
+_CODES = {
+    3: "INVALID_ARGUMENT",
+    5: "NOT_FOUND",
+    8: "RESOURCE_EXHAUSTED",
+    9: "FAILED_PRECONDITION",
+    12: "UNIMPLEMENTED",
+    13: "INTERNAL",
+}
 
 
 class CppError(RuntimeError):
@@ -113,8 +119,10 @@ class _Library:
     def __init__(self):
         folder = importlib.util.find_spec("tensorflow").submodule_search_locations[0]
         suffix = "2.dylib" if sys.platform == "darwin" else "so.2"
-        self._parts = [ctypes.CDLL(os.path.join(folder, f"lib{name}.{suffix}"), mode=ctypes.RTLD_GLOBAL)
-                       for name in ("tensorflow_framework", "tensorflow_cc")]
+        self._parts = [
+            ctypes.CDLL(os.path.join(folder, f"lib{name}.{suffix}"), mode=ctypes.RTLD_GLOBAL)
+            for name in ("tensorflow_framework", "tensorflow_cc")
+        ]
 
     def __getattr__(self, name: str) -> Any:
         for part in self._parts:
@@ -138,9 +146,18 @@ class _Session:
         self._graph = self._pointer(self._c.TF_NewGraph())
         meta = self._c.TF_NewBuffer()
         tag_array = (ctypes.c_char_p * len(tags))(*[tag.encode() for tag in tags])
-        self._session = self._pointer(self._c.TF_LoadSessionFromSavedModel(
-            self._pointer(self._c.TF_NewSessionOptions()), None, path.encode(), tag_array, len(tags), self._graph,
-            self._pointer(meta), self._status))
+        self._session = self._pointer(
+            self._c.TF_LoadSessionFromSavedModel(
+                self._pointer(self._c.TF_NewSessionOptions()),
+                None,
+                path.encode(),
+                tag_array,
+                len(tags),
+                self._graph,
+                self._pointer(meta),
+                self._status,
+            )
+        )
         self._check()
         buffer = ctypes.cast(meta, ctypes.POINTER(_Buffer)).contents
         self.signatures = _signatures(ctypes.string_at(buffer.data, buffer.length))
@@ -155,8 +172,20 @@ class _Session:
         fetches = [self._endpoint(name) for name in spec["outputs"].values()]
         tensors = (ctypes.c_void_p * len(feeds))(*[self._tensor(value) for value in inputs.values()])
         results = (ctypes.c_void_p * len(fetches))()
-        self._c.TF_SessionRun(self._session, None, (_Output * len(feeds))(*feeds), tensors, len(feeds),
-                              (_Output * len(fetches))(*fetches), results, len(fetches), None, 0, None, self._status)
+        self._c.TF_SessionRun(
+            self._session,
+            None,
+            (_Output * len(feeds))(*feeds),
+            tensors,
+            len(feeds),
+            (_Output * len(fetches))(*fetches),
+            results,
+            len(fetches),
+            None,
+            0,
+            None,
+            self._status,
+        )
         for tensor in tensors:
             self._c.TF_DeleteTensor(self._pointer(tensor))
         self._check()
@@ -225,21 +254,25 @@ def _fields(message: bytes) -> list[tuple[int, Any]]:
             found.append((number, varint()))
         else:
             length = varint() if kind == 2 else {1: 8, 5: 4}[kind]
-            found.append((number, message[position:position + length]))
+            found.append((number, message[position : position + length]))
             position += length
     return found
 
 
 def _signatures(meta_graph: bytes) -> dict[str, dict[str, dict[str, str]]]:
     """{signature: {"inputs" | "outputs": {name: tensor name}}} of a serialized MetaGraphDef."""
+
     def entries(message, number):
         return {(pair := dict(_fields(value)))[1].decode(): pair[2] for key, value in _fields(message) if key == number}
 
     def tensors(signature, number):
         return {name: dict(_fields(info))[1].decode() for name, info in entries(signature, number).items()}
 
-    return {name: {"inputs": tensors(signature, 1), "outputs": tensors(signature, 2)}
-            for name, signature in entries(meta_graph, 5).items() if not name.startswith("__")}
+    return {
+        name: {"inputs": tensors(signature, 1), "outputs": tensors(signature, 2)}
+        for name, signature in entries(meta_graph, 5).items()
+        if not name.startswith("__")
+    }
 
 
 def _serve(path: str, tags: list[str]) -> None:

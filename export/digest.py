@@ -72,9 +72,13 @@ class _Graph:
         for name in _OWN:
             if name in self._signatures and "embedding" in self._signatures[name].outputs:
                 return scope.tensor(self._signatures[name].outputs["embedding"].name)
-        return _hash(*(f"{signature} {name} {scope.tensor(info.name)}"
-                       for signature, spec in sorted(self._signatures.items())
-                       for name, info in sorted(spec.outputs.items())))
+        return _hash(
+            *(
+                f"{signature} {name} {scope.tensor(info.name)}"
+                for signature, spec in sorted(self._signatures.items())
+                for name, info in sorted(spec.outputs.items())
+            )
+        )
 
     def call(self, name: str, arguments: Sequence[str]) -> list[str]:
         """The digests of a function's outputs, given those of its arguments."""
@@ -89,8 +93,13 @@ class _Graph:
         if not called:
             return value.SerializeToString(deterministic=True)
         counts = [len(self._functions[function.name].signature.input_arg) for function in called]
-        return _hash(*(digest for function, count in zip(called, counts, strict=True)
-                       for digest in self.call(function.name, [f"argument {i}" for i in range(count)])))
+        return _hash(
+            *(
+                digest
+                for function, count in zip(called, counts, strict=True)
+                for digest in self.call(function.name, [f"argument {i}" for i in range(count)])
+            )
+        )
 
     def value(self, variable: str) -> str | None:
         """The digest of a variable's value; None where the checkpoint has none."""
@@ -151,8 +160,12 @@ class _Scope:
         value = self._graph.value(node.name) if node.op in _VARIABLES else None
         if value is not None:
             return [value]
-        attributes = (part for name in sorted(node.attr) if name not in _NAMES and not name.startswith("_")
-                      for part in (name, self._graph.attribute(node.attr[name])))
+        attributes = (
+            part
+            for name in sorted(node.attr)
+            if name not in _NAMES and not name.startswith("_")
+            for part in (name, self._graph.attribute(node.attr[name]))
+        )
         return _hash(node.op, *attributes, *inputs)
 
 

@@ -79,10 +79,22 @@ def embed_images(
         raise InputError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}.")
     path = latest_version(saved_model)
     encode = _Encoder(path, "embedding_l2" if normalize else "embedding")
-    facts = {"model": encode.facts, "normalize": normalize, "source": source,
-             "items": getattr(items, "fingerprint", None)}
-    writer = EmbeddingWriter(output, encode.dim, format=format, dtype=dtype, shard_rows=shard_rows,
-                             labels=getattr(items, "labels", None), facts=facts, stamps=getattr(items, "stamps", None))
+    facts = {
+        "model": encode.facts,
+        "normalize": normalize,
+        "source": source,
+        "items": getattr(items, "fingerprint", None),
+    }
+    writer = EmbeddingWriter(
+        output,
+        encode.dim,
+        format=format,
+        dtype=dtype,
+        shard_rows=shard_rows,
+        labels=getattr(items, "labels", None),
+        facts=facts,
+        stamps=getattr(items, "stamps", None),
+    )
     before, start = writer.rows, time.monotonic()
     if not writer.complete:
         for batch in _read_ahead(_batches(items(writer.position), batch_size)):
@@ -137,8 +149,10 @@ class _Encoder:
         self._output = output
         outputs = self._model.signatures["serving_default"].structured_outputs
         if output not in outputs:
-            raise InputError(f"`saved_model` must be written by tfcontrastive. Received: {path} with outputs "
-                             f"{', '.join(sorted(outputs))}.")
+            raise InputError(
+                f"`saved_model` must be written by tfcontrastive. Received: {path} with outputs "
+                f"{', '.join(sorted(outputs))}."
+            )
         self.dim = outputs[output].shape[-1]
         self.facts = model_facts(path)
 
@@ -169,8 +183,12 @@ def model_facts(path: str) -> dict[str, Any]:
         path: the directory of a version, on a disk or in a bucket.
     """
     card = read_card(path)
-    return {"name": card.get("name"), "version": os.path.basename(path.rstrip("/")), "digest": model_digest(path),
-            "preprocessing_hash": card.get("preprocessing", {}).get("hash")}
+    return {
+        "name": card.get("name"),
+        "version": os.path.basename(path.rstrip("/")),
+        "digest": model_digest(path),
+        "preprocessing_hash": card.get("preprocessing", {}).get("hash"),
+    }
 
 
 def _vectors(encode: _Encoder, batch: list[tuple]) -> Iterator[np.ndarray | str]:

@@ -40,8 +40,9 @@ class EmbeddingFiles:
         manifest = read_manifest(self.path, "path")
         if manifest is None:
             found = "without one" if os.path.isdir(self.path) else "which is no directory"
-            raise InputError(f"`path` must be a directory of embeddings with a {MANIFEST}. "
-                             f"Received: {self.path}, {found}.")
+            raise InputError(
+                f"`path` must be a directory of embeddings with a {MANIFEST}. Received: {self.path}, {found}."
+            )
         self.facts: dict = manifest["made"]
         self.dim: int = self.facts["dim"]
         self.complete: bool = manifest["complete"]

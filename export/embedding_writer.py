@@ -84,7 +84,14 @@ class EmbeddingWriter:
         if shard_rows < 1:
             raise InputError(f"`shard_rows` must be >= 1. Received: shard_rows={shard_rows}.")
         self._output = os.fspath(output)
-        made = {"dim": dim, "format": format, "dtype": dtype, "shard_rows": shard_rows, "labels": labels, **(facts or {})}
+        made = {
+            "dim": dim,
+            "format": format,
+            "dtype": dtype,
+            "shard_rows": shard_rows,
+            "labels": labels,
+            **(facts or {}),
+        }
         made = json.loads(json.dumps(made))
         self._manifest = self._open(made, stamps)
         self._ids: list[str] = []
@@ -168,8 +175,10 @@ class EmbeddingWriter:
         if manifest is None:
             taken = own_files(self._output)
             if taken:
-                raise InputError(f"`output` must be new, or a set of embeddings. Received: {self._output}, which holds "
-                                 f"{taken[0]} and no manifest.")
+                raise InputError(
+                    f"`output` must be new, or a set of embeddings. Received: {self._output}, which holds "
+                    f"{taken[0]} and no manifest."
+                )
             manifest = {"format": FORMAT, "made": made, "position": 0, "complete": False, "shards": [], "skipped": []}
             if stamps is not None:
                 lines = "".join(f"{stamp}\t{escaped(name)}\n" for name, stamp in stamps.items())
@@ -178,12 +187,17 @@ class EmbeddingWriter:
             return manifest
         remove_asides(self._output)
         before = manifest["made"]
-        other = [f"{key} {before.get(key)!r}, now {made.get(key)!r}" for key in sorted({*made, *before})
-                 if _identity(before.get(key)) != _identity(made.get(key)) and (key, made.get(key)) != ("labels", None)]
+        other = [
+            f"{key} {before.get(key)!r}, now {made.get(key)!r}"
+            for key in sorted({*made, *before})
+            if _identity(before.get(key)) != _identity(made.get(key)) and (key, made.get(key)) != ("labels", None)
+        ]
         if other:
             changed = self._changed(before, made, stamps)
-            raise InputError(f"`output` must be new, or made alike. Received: {self._output}, with {'; '.join(other)}"
-                             f"{changed}. Name another directory, or move this one away.")
+            raise InputError(
+                f"`output` must be new, or made alike. Received: {self._output}, with {'; '.join(other)}"
+                f"{changed}. Name another directory, or move this one away."
+            )
         return manifest
 
     def _changed(self, before: dict[str, Any], made: dict[str, Any], stamps: Mapping[str, str] | None) -> str:
@@ -213,5 +227,6 @@ def _check_name(name: Label) -> None:
         try:
             name.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
-            raise InputError("`name` must be text, or bytes as `os.fsdecode` gives them. "
-                             f"Received: {name!r} ({error.reason}).") from error
+            raise InputError(
+                f"`name` must be text, or bytes as `os.fsdecode` gives them. Received: {name!r} ({error.reason})."
+            ) from error

@@ -28,5 +28,7 @@ def from_extra(extra: str, module: str, argument: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise InputError(f"{argument} needs the package {error.name or module}, which is not installed. "
-                         f"Install it with: pip install 'tfcontrastive[{extra}]'") from error
+        raise InputError(
+            f"{argument} needs the package {error.name or module}, which is not installed. "
+            f"Install it with: pip install 'tfcontrastive[{extra}]'"
+        ) from error

@@ -100,9 +100,7 @@ def _pairs(graph: keras.Model) -> dict[int, tuple[keras.Layer, keras.Layer]]:
 
 def _is_foldable_norm(node) -> bool:
     norm = node.operation
-    plain_call = len(node.input_tensors) == 1 and all(
-        value is None for value in node.arguments.kwargs.values()
-    )
+    plain_call = len(node.input_tensors) == 1 and all(value is None for value in node.arguments.kwargs.values())
     return isinstance(norm, keras.layers.BatchNormalization) and plain_call and norm.axis in (-1, 3)
 
 

@@ -66,8 +66,10 @@ def write_gallery(
         ]
         rows.append(f"<section>{''.join(figures)}</section>")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Nearest neighbours</title>'
-                   f"<style>{_STYLE}</style>\n<h1>Nearest neighbours</h1>\n" + "\n".join(rows) + "\n</html>\n")
+        file.write(
+            f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Nearest neighbours</title>'
+            f"<style>{_STYLE}</style>\n<h1>Nearest neighbours</h1>\n" + "\n".join(rows) + "\n</html>\n"
+        )
 
 
 def _figure(name: str, label: str, data: bytes | None, rendering: Rendering | None) -> str:

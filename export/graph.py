@@ -8,8 +8,14 @@ import tensorflow as tf
 from tensorflow.core.framework import node_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-_ASSIGNMENTS = ("Assign", "ResourceApply", "ResourceCountUpTo", "ResourceScatter", "ResourceSparseApply",
-                "ResourceStridedSliceAssign")
+_ASSIGNMENTS = (
+    "Assign",
+    "ResourceApply",
+    "ResourceCountUpTo",
+    "ResourceScatter",
+    "ResourceSparseApply",
+    "ResourceStridedSliceAssign",
+)
 _HALF = {tf.bfloat16.as_datatype_enum: "bfloat16", tf.float16.as_datatype_enum: "float16"}
 
 
@@ -40,19 +46,31 @@ def signature_nodes(meta: meta_graph_pb2.MetaGraphDef) -> dict[str, list[node_de
                         nodes += functions[name]
         return nodes
 
-    return {name: reached(info.name for info in signature.outputs.values())
-            for name, signature in meta.signature_def.items() if not name.startswith("__")}
+    return {
+        name: reached(info.name for info in signature.outputs.values())
+        for name, signature in meta.signature_def.items()
+        if not name.startswith("__")
+    }
 
 
 def assigning_signatures(meta: meta_graph_pb2.MetaGraphDef) -> dict[str, str]:
     """{signature: the operation with which it changes a variable}, {} where none does, as it should be."""
-    return {name: node.op for name, nodes in signature_nodes(meta).items() for node in nodes
-            if node.op.startswith(_ASSIGNMENTS)}
+    return {
+        name: node.op
+        for name, nodes in signature_nodes(meta).items()
+        for node in nodes
+        if node.op.startswith(_ASSIGNMENTS)
+    }
 
 
 def precision(meta: meta_graph_pb2.MetaGraphDef) -> str:
     """The least precise of float32, float16 and bfloat16 that `serving_default` or `features` computes in."""
-    nodes = [node for name, nodes in signature_nodes(meta).items() if name in ("serving_default", "features")
-             for node in nodes if node.op != "Cast"]
+    nodes = [
+        node
+        for name, nodes in signature_nodes(meta).items()
+        if name in ("serving_default", "features")
+        for node in nodes
+        if node.op != "Cast"
+    ]
     found = {_HALF[node.attr["T"].type] for node in nodes if node.attr["T"].type in _HALF}
     return min(found, default="float32")  # alphabetically: bfloat16 has the fewest bits

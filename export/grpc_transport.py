@@ -45,8 +45,9 @@ class GrpcTransport:
         try:
             self._channel = self._open(address, tls, list({**_OPTIONS, **options}.items()))
         except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"`channel_options` must be options of a gRPC channel. Received: {dict(options)} "
-                             f"({error}).") from error
+            raise InputError(
+                f"`channel_options` must be options of a gRPC channel. Received: {dict(options)} ({error})."
+            ) from error
         self._stub = service.PredictionServiceStub(self._channel)
         self._model, self._version = model, version
 
@@ -62,8 +63,11 @@ class GrpcTransport:
             request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
         response = self._call(self._stub.Predict, request, timeout)
         if output not in response.outputs:  # asking a protobuf map for it would put it there
-            raise ServingError("INTERNAL", f"the answer must hold the output {output!r}. "
-                                           f"Received: {', '.join(sorted(response.outputs)) or 'none'}.")
+            raise ServingError(
+                "INTERNAL",
+                f"the answer must hold the output {output!r}. "
+                f"Received: {', '.join(sorted(response.outputs)) or 'none'}.",
+            )
         return _array(response.outputs[output])
 
     def metadata(self, timeout: float) -> dict[str, dict[str, Any]]:
@@ -77,14 +81,18 @@ class GrpcTransport:
         signatures = self._metadata.SignatureDefMap()
 
         def describe(tensors):
-            return {name: [tf.dtypes.as_dtype(info.dtype).name, [side.size for side in info.tensor_shape.dim]]
-                    for name, info in tensors.items()}
+            return {
+                name: [tf.dtypes.as_dtype(info.dtype).name, [side.size for side in info.tensor_shape.dim]]
+                for name, info in tensors.items()
+            }
 
         try:
             if not response.metadata["signature_def"].Unpack(signatures):
                 raise ServingError("INTERNAL", "the answer must hold the metadata signature_def. Received: none.")
-            return {name: {"inputs": describe(signature.inputs), "outputs": describe(signature.outputs)}
-                    for name, signature in signatures.signature_def.items()}
+            return {
+                name: {"inputs": describe(signature.inputs), "outputs": describe(signature.outputs)}
+                for name, signature in signatures.signature_def.items()
+            }
         except (DecodeError, TypeError) as error:
             raise ServingError("INTERNAL", f"the metadata must be signatures. Received: {error}.") from error
 

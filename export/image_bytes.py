@@ -60,8 +60,12 @@ def decode_images(
         return rule.crop_and_resize(decoded, size)
 
     # Few at a time: an image at the pixel limit takes about a gigabyte while it is resized.
-    return tf.map_fn(image, (tf.range(tf.size(contents)), contents), parallel_iterations=4,
-                     fn_output_signature=tf.TensorSpec([size, size, channels], tf.float32))
+    return tf.map_fn(
+        image,
+        (tf.range(tf.size(contents)), contents),
+        parallel_iterations=4,
+        fn_output_signature=tf.TensorSpec([size, size, channels], tf.float32),
+    )
 
 
 @tf.autograph.experimental.do_not_convert
@@ -89,13 +93,24 @@ def decode_image(
     jpeg, png, gif, bmp, webp = (kind == number for number in range(1, len(KINDS)))
     data = require(tf.strings.length(data) > 0, data, "`image_bytes` [{}] is empty: it has no bytes", position)
     # Of fewer bits or with compression, the decoder would give other pixels.
-    data = require(~_starts(header, b"BM") | (header[14] > 0), data,
-                   "`image_bytes` [{}] has a damaged header: no pixels", position)
-    data = require((kind > 0) | ~_starts(header, b"BM"), data,
-                   "`image_bytes` [{}] is a BMP of another kind than uncompressed, of 1, 4, 8, 24 or 32 bits", position)
-    data = require((kind > 0) | ~(_starts(header, b"RIFF") & _starts(header[8:], b"WEBP")), data,
-                   f"`image_bytes` [{{}}] is {_OTHER_WEBP}", position)
-    data = require(kind > 0, data, f"`image_bytes` [{{}}] is not a {', '.join(KINDS[1:-1])} or {KINDS[-1]} image", position)
+    data = require(
+        ~_starts(header, b"BM") | (header[14] > 0), data, "`image_bytes` [{}] has a damaged header: no pixels", position
+    )
+    data = require(
+        (kind > 0) | ~_starts(header, b"BM"),
+        data,
+        "`image_bytes` [{}] is a BMP of another kind than uncompressed, of 1, 4, 8, 24 or 32 bits",
+        position,
+    )
+    data = require(
+        (kind > 0) | ~(_starts(header, b"RIFF") & _starts(header[8:], b"WEBP")),
+        data,
+        f"`image_bytes` [{{}}] is {_OTHER_WEBP}",
+        position,
+    )
+    data = require(
+        kind > 0, data, f"`image_bytes` [{{}}] is not a {', '.join(KINDS[1:-1])} or {KINDS[-1]} image", position
+    )
 
     def of_gif():
         frame = first_frame(data)
@@ -114,16 +129,22 @@ def decode_image(
         height, width = tf.where(is_kind, its_height, height), tf.where(is_kind, its_width, width)
     data = require((height > 0) & (width > 0), data, "`image_bytes` [{}] has a damaged header: no pixels", position)
     # By division, since the product of two 32-bit sides may overflow.
-    data = require(height <= max_pixels // tf.maximum(width, 1), data,
-                   f"`image_bytes` [{{}}] is {{}} x {{}} pixels, more than the {max_pixels} that are decoded",
-                   position, width, height)
+    data = require(
+        height <= max_pixels // tf.maximum(width, 1),
+        data,
+        f"`image_bytes` [{{}}] is {{}} x {{}} pixels, more than the {max_pixels} that are decoded",
+        position,
+        width,
+        height,
+    )
     return decode(data, channels, rendering)
 
 
 def _webp_size(header: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Height and width of a WebP, int64, by its first chunk: lossy, lossless or extended."""
+
     def number(at, count):
-        return tf.reduce_sum(tf.cast(header[at:at + count], tf.int64) * [256**i for i in range(count)])
+        return tf.reduce_sum(tf.cast(header[at : at + count], tf.int64) * [256**i for i in range(count)])
 
     bits = number(21, 4)
     lossless, extended = _starts(header[12:], b"VP8L"), _starts(header[12:], b"VP8X")
@@ -133,7 +154,7 @@ def _webp_size(header: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _starts(header: tf.Tensor, magic: bytes) -> tf.Tensor:
-    return tf.reduce_all(header[:len(magic)] == list(magic))
+    return tf.reduce_all(header[: len(magic)] == list(magic))
 
 
 def _big_endian(header: tf.Tensor) -> tf.Tensor:

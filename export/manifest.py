@@ -38,7 +38,9 @@ def read_manifest(directory: str, argument: str) -> dict[str, Any] | None:
     Raises:
         InputError: if it is damaged, of another format, or lists shards that are missing or not whole.
     """
-    found = [path for path in (os.path.join(directory, prefix + MANIFEST) for prefix in ("", "_")) if os.path.exists(path)]
+    found = [
+        path for path in (os.path.join(directory, prefix + MANIFEST) for prefix in ("", "_")) if os.path.exists(path)
+    ]
     if not found:
         return None
     if len(found) > 1:
@@ -98,8 +100,12 @@ def _problem(manifest: Any) -> str | None:
         if not isinstance(manifest.get(key), kind):
             return f"has no {key!r}"
     made = manifest["made"]
-    if not _is_count(made.get("dim")) or made.get("format") not in FORMATS or made.get("dtype") not in DTYPES or (
-            made.get("labels") not in (None, "name", "number")):
+    if (
+        not _is_count(made.get("dim"))
+        or made.get("format") not in FORMATS
+        or made.get("dtype") not in DTYPES
+        or (made.get("labels") not in (None, "name", "number"))
+    ):
         return "does not say how the vectors are written"
     for shard in manifest["shards"]:
         if not isinstance(shard, dict) or not _is_count(shard.get("rows")) or not isinstance(shard.get("bytes"), dict):
@@ -109,8 +115,9 @@ def _problem(manifest: Any) -> str | None:
             return "names a shard that is none"
         if not all(_is_count(size) for size in shard["bytes"].values()):
             return "has a shard without size"
-    if not all(isinstance(row, list) and len(row) == 2 and all(isinstance(x, str) for x in row)
-               for row in manifest["skipped"]):
+    if not all(
+        isinstance(row, list) and len(row) == 2 and all(isinstance(x, str) for x in row) for row in manifest["skipped"]
+    ):
         return "has a list of skipped images that is none"
     return None
 
@@ -127,5 +134,7 @@ def _check_size(argument: str, path: str, size: int) -> None:
 
 
 def _damaged(argument: str, path: str, problem: str) -> InputError:
-    return InputError(f"`{argument}` must be a whole set of embeddings. Received: {path}, which {problem}. Embed the "
-                      "images again, into a new directory.")
+    return InputError(
+        f"`{argument}` must be a whole set of embeddings. Received: {path}, which {problem}. Embed the "
+        "images again, into a new directory."
+    )

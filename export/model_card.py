@@ -43,7 +43,8 @@ def model_card(
     config = getattr(model, "config", None)
     signatures = {
         name: {"inputs": _describe(signature.inputs), "outputs": _describe(signature.outputs)}
-        for name, signature in sorted(meta_graph(saved_model).signature_def.items()) if not name.startswith("__")
+        for name, signature in sorted(meta_graph(saved_model).signature_def.items())
+        if not name.startswith("__")
     }
     served = signatures["serving_default"]
     return {
@@ -92,11 +93,15 @@ def preprocessing(size: int, channels: int, rule: Preprocessing) -> dict[str, An
 def readme(card: dict[str, Any]) -> str:
     """The card as a model hub's README: front matter, what it is, how to call it."""
     size, channels = card["preprocessing"]["image_size"], card["preprocessing"]["channels"]
-    rows = "\n".join(f"| `{name}` | {_list(spec['inputs'])} | {_list(spec['outputs'])} |"
-                     for name, spec in card["signatures"].items())
+    rows = "\n".join(
+        f"| `{name}` | {_list(spec['inputs'])} | {_list(spec['outputs'])} |"
+        for name, spec in card["signatures"].items()
+    )
     trained = f"trained with {card['method']}" if card["method"] else "exported as it is"
     name = f"{card['method']} {card['name']}" if card["method"] else card["name"]
-    numbers = {key: f"{value:.4g}" for key, value in (card.get("metrics") or {}).items() if isinstance(value, int | float)}
+    numbers = {
+        key: f"{value:.4g}" for key, value in (card.get("metrics") or {}).items() if isinstance(value, int | float)
+    }
     dataset = (card.get("data") or {}).get("dataset")
     table = "".join(f"| {key} | {value} |\n" for key, value in numbers.items())
     on = f" on {dataset}" if dataset else ""
@@ -113,8 +118,8 @@ tags:
 
 # {name}
 
-An image encoder {trained}: images in, vectors of {card['embedding_dim']} numbers out
-({card['parameters']:,} parameters). All facts are in `model_card.json`.
+An image encoder {trained}: images in, vectors of {card["embedding_dim"]} numbers out
+({card["parameters"]:,} parameters). All facts are in `model_card.json`.
 {results}
 ## Use
 
@@ -145,8 +150,10 @@ def _model_index(name: str, dataset: str | None, numbers: dict[str, str]) -> str
         return ""
     quoted = json.dumps(dataset)
     metrics = "".join(f"    - type: {key}\n      value: {value}\n" for key, value in numbers.items())
-    return (f"model-index:\n- name: {json.dumps(name)}\n  results:\n  - task:\n      type: image-feature-extraction\n"
-            f"    dataset:\n      name: {quoted}\n      type: {quoted}\n    metrics:\n{metrics}")
+    return (
+        f"model-index:\n- name: {json.dumps(name)}\n  results:\n  - task:\n      type: image-feature-extraction\n"
+        f"    dataset:\n      name: {quoted}\n      type: {quoted}\n    metrics:\n{metrics}"
+    )
 
 
 def meta_graph(saved_model: str | os.PathLike) -> meta_graph_pb2.MetaGraphDef:
@@ -160,8 +167,10 @@ def meta_graph(saved_model: str | os.PathLike) -> meta_graph_pb2.MetaGraphDef:
 
 
 def _describe(tensors: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, dict[str, Any]]:
-    return {name: {"dtype": tf.dtypes.as_dtype(info.dtype).name, "shape": tf.TensorShape(info.tensor_shape).as_list()}
-            for name, info in sorted(tensors.items())}
+    return {
+        name: {"dtype": tf.dtypes.as_dtype(info.dtype).name, "shape": tf.TensorShape(info.tensor_shape).as_list()}
+        for name, info in sorted(tensors.items())
+    }
 
 
 def _list(tensors: dict[str, dict[str, Any]]) -> str:

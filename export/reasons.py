@@ -17,5 +17,5 @@ def image_reason(message: str) -> str:
     """
     lines = [line.strip() for line in message.splitlines() if line.strip()] or ["no reason is given"]
     start = next((i for i, line in enumerate(lines) if line.startswith("<stack traces")), -1)
-    line = (lines[start + 1:] or lines)[0].partition("[[")[0].strip().removeprefix("assertion failed: ").strip("[] ")
+    line = (lines[start + 1 :] or lines)[0].partition("[[")[0].strip().removeprefix("assertion failed: ").strip("[] ")
     return " ".join(re.sub(r"^`image_bytes` \[\d+\] ", "", line).split())[:_LONGEST] or "no reason is given"

@@ -22,9 +22,18 @@ from tfcontrastive.export.extras import from_extra
 from tfcontrastive.export.serving_error import ServingError
 from tfcontrastive.export.tls import Tls
 
-_CODES = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 408: "DEADLINE_EXCEEDED", 412: "FAILED_PRECONDITION",
-          429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 501: "UNIMPLEMENTED", 502: "UNAVAILABLE", 503: "UNAVAILABLE",
-          504: "DEADLINE_EXCEEDED"}
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    412: "FAILED_PRECONDITION",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
 _LARGEST_ANSWER = 2**30
 _CHUNK = 2**16
 _SHOWN = 300
@@ -51,7 +60,9 @@ class RestTransport:
         self._url = f"{base.rstrip('/')}/v1/models/{name}" + (f"/versions/{version}" if version is not None else "")
         tls = tls or Tls()
         self._tls = {
-            "verify": None if tls.roots is None else os.fspath(tls.roots),  # None: as the environment says, or the system
+            "verify": None
+            if tls.roots is None
+            else os.fspath(tls.roots),  # None: as the environment says, or the system
             "cert": None if tls.chain is None else (os.fspath(tls.chain), os.fspath(tls.key)),
         }
 
@@ -70,14 +81,21 @@ class RestTransport:
         answer = self._call("GET", "/metadata", timeout)
 
         def describe(tensors):
-            return {name: [info["dtype"].removeprefix("DT_").lower().replace("float", "float32"),
-                           [int(side["size"]) for side in info["tensor_shape"].get("dim", [])]]
-                    for name, info in tensors.items()}
+            return {
+                name: [
+                    info["dtype"].removeprefix("DT_").lower().replace("float", "float32"),
+                    [int(side["size"]) for side in info["tensor_shape"].get("dim", [])],
+                ]
+                for name, info in tensors.items()
+            }
 
         try:
             signatures = answer["metadata"]["signature_def"]["signature_def"]
-            return {name: {"inputs": describe(signature["inputs"]), "outputs": describe(signature["outputs"])}
-                    for name, signature in signatures.items() if not name.startswith("__")}
+            return {
+                name: {"inputs": describe(signature["inputs"]), "outputs": describe(signature["outputs"])}
+                for name, signature in signatures.items()
+                if not name.startswith("__")
+            }
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ServingError("INTERNAL", f"the metadata must be signatures. Received: {_shown(answer)}.") from error
 
@@ -105,8 +123,9 @@ class RestTransport:
         """Sends a request, and reads the whole answer: its status and its content."""
         errors = self._requests.exceptions
         try:
-            with session.request(method, self._url + path, timeout=timeout, stream=True, allow_redirects=False,
-                                 **self._tls, **body) as response:
+            with session.request(
+                method, self._url + path, timeout=timeout, stream=True, allow_redirects=False, **self._tls, **body
+            ) as response:
                 content = bytearray()
                 for chunk in response.iter_content(_CHUNK):
                     content += chunk
@@ -222,7 +241,9 @@ def _numbers(values: list) -> np.ndarray:
     try:
         return np.array(values)
     except (ValueError, OverflowError) as error:  # rows of several lengths
-        raise ServingError("INTERNAL", f"the output must be an array of numbers. Received: {_shown(values)}.") from error
+        raise ServingError(
+            "INTERNAL", f"the output must be an array of numbers. Received: {_shown(values)}."
+        ) from error
 
 
 def _json(value: bytes | np.ndarray) -> Any:

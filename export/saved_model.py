@@ -26,8 +26,15 @@ from tfcontrastive.export.model_card import meta_graph, model_card, read_card, r
 from tfcontrastive.export.warmup import write_warmup_requests
 from tfcontrastive.trained import ARCHITECTURE, CARD, MAX_VERSION, versions_in
 
-SALIENT = ("initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4",
-           "final_avg_pool")
+SALIENT = (
+    "initial_conv",
+    "initial_max_pool",
+    "block_group1",
+    "block_group2",
+    "block_group3",
+    "block_group4",
+    "final_avg_pool",
+)
 """Encoder layers whose outputs the `features` signature returns, where the encoder has them (SimCLR's names)."""
 
 DEFAULT_IMAGE_SIZE = 224
@@ -117,8 +124,10 @@ def save_model(
         tf.saved_model.save(servable, aside, signatures=signatures)
         assigning = assigning_signatures(meta_graph(aside))
         if assigning:
-            raise InputError("`model_or_encoder` must hold its state in Keras variables (`add_weight`), as no signature may "
-                             f"change the model that it serves. Received: {assigning}.")
+            raise InputError(
+                "`model_or_encoder` must hold its state in Keras variables (`add_weight`), as no signature may "
+                f"change the model that it serves. Received: {assigning}."
+            )
         more = {"optimized": optimize, **(card or {})}
         facts = model_card(model_or_encoder, encoder, aside, size, more, rule)
         facts["digest"] = digest_of_files(aside, facts["preprocessing"]["hash"])
@@ -212,8 +221,10 @@ class _Servable(tf.Module):
             for dtype in (tf.float16, tf.bfloat16):
                 self.__call__.get_concrete_function(tf.TensorSpec(images.shape, dtype, images.name), training=training)
         if output.shape.rank != 2:
-            raise InputError(f"`model_or_encoder` must map images [B, H, W, C] to vectors [B, F]. Received: an encoder "
-                             f"with output shape {output.shape}. Add a global pooling layer.")
+            raise InputError(
+                f"`model_or_encoder` must map images [B, H, W, C] to vectors [B, F]. Received: an encoder "
+                f"with output shape {output.shape}. Add a global pooling layer."
+            )
 
         def serving_default(images):
             return self._embed(checked_images(images))
@@ -225,13 +236,13 @@ class _Servable(tf.Module):
             return self._all_features(checked_images(images))
 
         def image_bytes(image_bytes):
-            return self._embed(decode_images(
-                image_bytes, size=size, channels=images.shape[-1], preprocessing=rule
-            ))
+            return self._embed(decode_images(image_bytes, size=size, channels=images.shape[-1], preprocessing=rule))
 
         # An input signature, not a concrete function: else variables made under a strategy cannot be saved.
-        functions = {f.__name__: tf.function(_without_assignments(f), input_signature=[images])
-                     for f in (serving_default, features, serve_training)}
+        functions = {
+            f.__name__: tf.function(_without_assignments(f), input_signature=[images])
+            for f in (serving_default, features, serve_training)
+        }
         if images.shape[-1] in (1, 3, 4) and images.shape[1] == images.shape[2]:
             encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
             functions["image_bytes"] = tf.function(_without_assignments(image_bytes), input_signature=[encoded])
@@ -314,21 +325,26 @@ def _image_size(image_size: int | None, height: int | None, width: int | None, d
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InputError(f"`image_size` must be a whole number >= 1. Received: image_size={image_size!r}.")
     if image_size is not None and any(side not in (None, image_size) for side in (height, width)):
-        raise InputError(f"`image_size` must be what the encoder takes, {height} x {width}. "
-                         f"Received: image_size={image_size}.")
+        raise InputError(
+            f"`image_size` must be what the encoder takes, {height} x {width}. Received: image_size={image_size}."
+        )
     return size
 
 
 def _version_path(base: str, version: int | None) -> str:
     """Where the version is to be, or the next one; refused where it is already."""
-    allowed = version is None or (isinstance(version, int) and not isinstance(version, bool) and 0 <= version <= MAX_VERSION)
+    allowed = version is None or (
+        isinstance(version, int) and not isinstance(version, bool) and 0 <= version <= MAX_VERSION
+    )
     if not allowed:
         raise InputError(f"`version` must be a whole number from 0 to {MAX_VERSION}. Received: version={version!r}.")
     if version is not None:
         path = os.path.join(base, str(version))
         if storage.exists(path):
-            raise InputError(f"`version` must be new. Received: version={version}, but {path} exists. "
-                             "Leave it out to take the next one.")
+            raise InputError(
+                f"`version` must be new. Received: version={version}, but {path} exists. "
+                "Leave it out to take the next one."
+            )
         return path
     number = 1 + max(map(int, versions_in(base)), default=0)
     while storage.exists(os.path.join(base, str(number))):  # a file, say

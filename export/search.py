@@ -56,7 +56,9 @@ def nearest(
     more = any(name is not None for name in left_out)
     if not 1 <= k <= len(files) - more:
         others = "other " if more else ""
-        raise InputError(f"`k` must be between 1 and the {len(files) - more} {others}vectors of the set. Received: k={k}.")
+        raise InputError(
+            f"`k` must be between 1 and the {len(files) - more} {others}vectors of the set. Received: k={k}."
+        )
     if backend not in BACKENDS:
         raise InputError(f"`backend` {unknown(backend, BACKENDS)}")
     queries = _directions(queries)
@@ -68,7 +70,7 @@ def nearest(
         similarity, position = top(queries, unit_length(vectors), min(k + more, len(ids)))
         best = np.concatenate([best, similarity], axis=1)
         found = np.concatenate([found, position + len(names)], axis=1)
-        order = np.lexsort((found, -best), axis=1)[:, :k + more]  # of equals, the first in the set
+        order = np.lexsort((found, -best), axis=1)[:, : k + more]  # of equals, the first in the set
         best, found = np.take_along_axis(best, order, 1), np.take_along_axis(found, order, 1)
         names += ids
     ids = [[names[position] for position in row] for row in found]
@@ -144,7 +146,7 @@ def _without(names: list[str], own: str | None) -> list[int]:
 def _blocks(files: EmbeddingFiles) -> Iterator[tuple[list[str], np.ndarray]]:
     for ids, vectors in files.blocks():
         for start in range(0, len(ids), _BLOCK_ROWS):
-            yield ids[start:start + _BLOCK_ROWS], unit_length(vectors[start:start + _BLOCK_ROWS])
+            yield ids[start : start + _BLOCK_ROWS], unit_length(vectors[start : start + _BLOCK_ROWS])
 
 
 def _numpy_top(queries: np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

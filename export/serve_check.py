@@ -110,14 +110,18 @@ class _Export:
     @cached_property
     def inputs(self) -> dict[str, dict[str, Any]]:
         """{signature: {name: input}}."""
-        return {name: {"image_bytes": self.files} if name == "image_bytes" else {"images": self.images}
-                for name in self.loaded.signatures}
+        return {
+            name: {"image_bytes": self.files} if name == "image_bytes" else {"images": self.images}
+            for name in self.loaded.signatures
+        }
 
     @cached_property
     def expected(self) -> dict[str, dict[str, tf.Tensor]]:
         """{signature: {output: tensor}} of `inputs`."""
-        return {name: self.loaded.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
-                for name, inputs in self.inputs.items()}
+        return {
+            name: self.loaded.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+            for name, inputs in self.inputs.items()
+        }
 
     @cached_property
     def unstable(self) -> str:
@@ -130,8 +134,10 @@ class _Export:
         moved = _difference(outputs, self.expected["serve_training"])[1]
         if moved <= self.tolerance:
             return ""
-        return (f"; serve_training is too unstable to compare: with the batch statistics of {len(self.images)} images of "
-                f"{self.images.shape[1]} x {self.images.shape[2]} pixels, noise of {_NUDGE:g} moves it by {moved:.2g}")
+        return (
+            f"; serve_training is too unstable to compare: with the batch statistics of {len(self.images)} images of "
+            f"{self.images.shape[1]} x {self.images.shape[2]} pixels, noise of {_NUDGE:g} moves it by {moved:.2g}"
+        )
 
     def compare(self, received: dict[str, Any], expected: dict[str, tf.Tensor]) -> None:
         """Fails where an output differs by more than the tolerance."""
@@ -191,8 +197,10 @@ def _no_side_effect(export: _Export) -> str:
 def _hub_load(export: _Export) -> str:
     import tensorflow_hub as hub
 
-    export.compare({"embedding": hub.load(export.path)(export.images)},
-                   {"embedding": export.expected["serving_default"]["embedding"]})
+    export.compare(
+        {"embedding": hub.load(export.path)(export.images)},
+        {"embedding": export.expected["serving_default"]["embedding"]},
+    )
     return f"equal within {export.tolerance:g}"
 
 
@@ -211,8 +219,10 @@ def _hub_layer(export: _Export, trainable: bool) -> str:
     before = [variable.numpy() for variable in layer.variables]
     model.fit(export.images, np.ones([len(export.images), 2]), epochs=2, verbose=0)
     if not all(np.isfinite(variable).all() for variable in layer.variables):
-        raise _Failed(f"two steps of training gave NaN: the network does not train on {len(export.images)} images of "
-                      f"{export.images.shape[1]} x {export.images.shape[2]} pixels")
+        raise _Failed(
+            f"two steps of training gave NaN: the network does not train on {len(export.images)} images of "
+            f"{export.images.shape[1]} x {export.images.shape[2]} pixels"
+        )
     changed = sum(bool((a != b.numpy()).any()) for a, b in zip(before, layer.variables, strict=True))
     found = f"two steps changed {changed} of {len(before)} variables"
     if bool(changed) != trainable:
@@ -228,8 +238,9 @@ def _hub_layer(export: _Export, trainable: bool) -> str:
 def _keras_layer(export: _Export) -> str:
     import keras
 
-    layer = keras.layers.TFSMLayer(export.path, call_endpoint="serving_default",
-                                   call_training_endpoint="serve_training")
+    layer = keras.layers.TFSMLayer(
+        export.path, call_endpoint="serving_default", call_training_endpoint="serve_training"
+    )
     export.compare(layer(export.images), export.expected["serving_default"])
     if not export.unstable:
         export.compare(layer(export.images, training=True), export.expected["serve_training"])
@@ -291,7 +302,9 @@ _CHECKS: dict[str, Callable[[_Export], str]] = {
 
 def _difference(received: dict[str, Any], expected: dict[str, tf.Tensor]) -> tuple[str, float]:
     """The output that differs most, and by how much: of its largest entry, where that is above 1."""
-    found = {name: float(np.abs(np.asarray(received[name]) - value).max() / max(1.0, np.abs(value).max()))
-             for name, value in expected.items()}
+    found = {
+        name: float(np.abs(np.asarray(received[name]) - value).max() / max(1.0, np.abs(value).max()))
+        for name, value in expected.items()
+    }
     name = max(found, key=lambda name: (np.isnan(found[name]), found[name]))
     return name, found[name]

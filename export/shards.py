@@ -61,7 +61,9 @@ def read_shard(path: str, format: str) -> Shard:
         raise
     except Exception as error:  # whatever a reader makes of a damaged file
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"`path` must hold whole shards. Received: {path} ({type(error).__name__}: {reason}).") from error
+        raise InputError(
+            f"`path` must hold whole shards. Received: {path} ({type(error).__name__}: {reason})."
+        ) from error
 
 
 def write_atomically(path: str, write: Callable[[str], None]) -> None:
@@ -158,8 +160,11 @@ def _write_tfrecord(path: str, shard: Shard) -> list[str]:
     def write(aside):
         with tf.io.TFRecordWriter(os.fsencode(aside)) as writer:
             for row, (name, vector) in enumerate(zip(shard.ids, shard.stored, strict=True)):
-                features = {"id": text(escaped(name).encode()), "embedding": text(vector.tobytes()),
-                            "dtype": text(vector.dtype.name.encode())}
+                features = {
+                    "id": text(escaped(name).encode()),
+                    "embedding": text(vector.tobytes()),
+                    "dtype": text(vector.dtype.name.encode()),
+                }
                 if shard.scale is not None:
                     features["scale"] = tf.train.Feature(float_list=tf.train.FloatList(value=[shard.scale[row]]))
                 if shard.labels is not None:

@@ -27,7 +27,11 @@ class Tls:
     def __post_init__(self):
         if (self.chain is None) != (self.key is None):
             raise InputError("`client_certificate` must be a pair of files: (certificate, private key).")
-        for argument, path in (("tls", self.roots), ("client_certificate", self.chain), ("client_certificate", self.key)):
+        for argument, path in (
+            ("tls", self.roots),
+            ("client_certificate", self.chain),
+            ("client_certificate", self.key),
+        ):
             try:
                 if path is not None:
                     with open(path, "rb"):

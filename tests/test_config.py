@@ -125,7 +125,9 @@ def test_a_stored_setting_that_there_is_not_is_refused():
 
 
 def test_two_owners_of_a_name_are_no_flag():
-    with pytest.raises(InputError, match=r"^`momentum` must be .* both OwnConfig and OptimizerConfig\. .* another name"):
+    with pytest.raises(
+        InputError, match=r"^`momentum` must be .* both OwnConfig and OptimizerConfig\. .* another name"
+    ):
         config_lib.leaves(TrainConfig(method_config=OwnConfig()))
 
 

@@ -118,7 +118,9 @@ def test_a_run_larger_than_memory_is_told_of_and_one_far_beyond_is_refused(caplo
     cost.check_memory(found, 2, available=1.1 * found.total_memory)
     (record,) = caplog.records
     assert "may not fit into memory" in record.getMessage()
-    with pytest.raises(InputError, match=r"fit into memory.* GB, most of it activations, .* has .* GB.*--train_batch_size"):
+    with pytest.raises(
+        InputError, match=r"fit into memory.* GB, most of it activations, .* has .* GB.*--train_batch_size"
+    ):
         cost.check_memory(found, 1, available=found.total_memory / 4)
     cost.check_memory(found, 1, available=found.total_memory / 4, refuse=False)
     assert len(caplog.records) == 2
@@ -128,7 +130,9 @@ def test_the_memory_of_this_machine_is_known():
     assert 1e8 < hardware.machine_memory() < 1e15
 
 
-@pytest.mark.parametrize("network", [["--batch=256", "--width=0.5"], ["--batch=192", "--width=0.5", "--encoder=vit_small"]])
+@pytest.mark.parametrize(
+    "network", [["--batch=256", "--width=0.5"], ["--batch=192", "--width=0.5", "--encoder=vit_small"]]
+)
 def test_the_memory_of_a_measured_step_is_the_planned_one_within_a_quarter(network):
     command = [sys.executable, ROOT / "benchmarks" / "large_batch.py", "--measure", *network]
     run = subprocess.run([*command, "--micro_batch_size=0"], capture_output=True, text=True, check=True, cwd=ROOT)

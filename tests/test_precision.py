@@ -48,7 +48,9 @@ def test_float32_where_bfloat16_gains_little(ratios, ratio):
 
 def test_an_emulated_bfloat16_is_told_by_the_small_convolution(ratios):
     left = ratios(9.1, None)
-    assert measured() == Precision("float32", "since a bfloat16 convolution takes 9.1 times as long as one in float32 here")
+    assert measured() == Precision(
+        "float32", "since a bfloat16 convolution takes 9.1 times as long as one in float32 here"
+    )
     assert left == [None]  # the large one, which would take seconds, was not run
 
 

@@ -39,7 +39,9 @@ def test_a_loss_has_its_signature(name):
     bare = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
     assert str(inspect.Signature(bare)).startswith(LOSSES[name])
     more = bare[LOSSES[name].replace("*, ", "").count(",") + 1 :]
-    assert all(parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty for parameter in more)
+    assert all(
+        parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty for parameter in more
+    )
 
 
 def test_build_has_its_signature():

@@ -118,7 +118,12 @@ def test_a_classifier_is_made_evaluated_and_taught_in_a_bucket(bucket, tmp_path,
     assert main(["finetune", f"--output_dir={classifier}", "--label_fraction=0.5", *tiny, *shared]) == 0
     assert storage.read_text(f"{classifier}/report.html").startswith("<!DOCTYPE html>")
     assert json.loads(storage.read_text(f"{classifier}/label_subset.json"))["rows"]
-    student = [f"--teacher={classifier}", f"--output_dir={bucket}/student", "--teacher_logits=cached", "--cache_dataset"]
+    student = [
+        f"--teacher={classifier}",
+        f"--output_dir={bucket}/student",
+        "--teacher_logits=cached",
+        "--cache_dataset",
+    ]
     assert main(["distill", *student, *tiny, *shared]) == 0
     assert "teacher_top1" in json.loads(storage.read_text(f"{bucket}/student/metrics.json"))
     worth = ["evaluate", "--protocol=knn", f"--checkpoint={bucket}/student", f"--output_dir={bucket}/worth", *shared]

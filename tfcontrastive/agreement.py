@@ -38,7 +38,10 @@ def shared_settings(config: Checked) -> dict[str, Any]:
 
 def check_same_data(config: TrainConfig, source: data.Source, plan: Plan, strategy: tf.distribute.Strategy) -> None:
     """All workers of a run must have found the same images, by their numbers."""
-    facts = {"images": plan.num_examples, "classes": source.num_classes, "channels": source.channels, "steps": plan.steps}
+    facts = {
+        "images": plan.num_examples,
+        "classes": source.num_classes,
+        "channels": source.channels,
+        "steps": plan.steps,
+    }
     distribute.check_alike(strategy, facts, "data", config.loop.cluster_timeout)
-
-

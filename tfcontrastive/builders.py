@@ -106,7 +106,9 @@ def encoder_and_size(config: TrainConfig, policy: augment.Policy) -> tuple[Encod
     if len({geometry.size for geometry in policy.geometries}) == 1:
         return config.encoder, size
     stem = "small" if size <= encoders.SMALL_IMAGE else "large"  # what `auto` would be, were the size known
-    return dataclasses.replace(config.encoder, stem=stem if config.encoder.stem == "auto" else config.encoder.stem), None
+    return dataclasses.replace(
+        config.encoder, stem=stem if config.encoder.stem == "auto" else config.encoder.stem
+    ), None
 
 
 def build_encoder(config: EncoderConfig, *, image_size: int | None, channels: int) -> keras.Model:

@@ -59,7 +59,9 @@ class Cluster:
         places = [place.lower() for group in addresses.values() for place in group]
         twice = sorted({place for place in places if places.count(place) > 1})
         if twice:
-            raise InputError(f"TF_CONFIG must give each task an address of its own. Received: {', '.join(twice)} twice.")
+            raise InputError(
+                f"TF_CONFIG must give each task an address of its own. Received: {', '.join(twice)} twice."
+            )
         if type(index) is not int or not isinstance(kind, str):
             raise InputError(
                 'TF_CONFIG\'s `task` must have a text as "type" and a whole number as "index", without quotation marks. '
@@ -128,7 +130,9 @@ class Cluster:
         """
 
         def end() -> None:
-            message = f"every task of TF_CONFIG must join within {seconds:g} s (--cluster_timeout). Received: one did not."
+            message = (
+                f"every task of TF_CONFIG must join within {seconds:g} s (--cluster_timeout). Received: one did not."
+            )
             print(f"tfcontrastive: {message}", file=sys.stderr, flush=True)
             os._exit(2)
 

@@ -440,9 +440,13 @@ def from_nested(base: Checked, stored: dict[str, Any]) -> Checked:
     changes = {}
     for name, value in stored.items():
         if name not in known:
-            raise InputError(f"a setting of {type(base).__name__} {unknown(name, known)} Another version has written it.")
+            raise InputError(
+                f"a setting of {type(base).__name__} {unknown(name, known)} Another version has written it."
+            )
         part = getattr(base, name)
-        changes[name] = from_nested(part, value) if dataclasses.is_dataclass(part) and isinstance(value, dict) else value
+        changes[name] = (
+            from_nested(part, value) if dataclasses.is_dataclass(part) and isinstance(value, dict) else value
+        )
     return dataclasses.replace(base, **changes)
 
 

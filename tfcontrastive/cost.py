@@ -277,7 +277,9 @@ def _layers(network: keras.Model, shape: tuple[int, ...]) -> Iterator[_Layer]:
 
 def _attention(layer: keras.Operation, out: Sequence[int]) -> Iterator[_Layer]:
     """The products of tokens with tokens in a layer, which have no weights: q k' and softmax(q k') v."""
-    for part in layer._flatten_layers() if isinstance(layer, keras.Layer) else ():  # else a bare operation, such as x[:, 0]
+    for part in (
+        layer._flatten_layers() if isinstance(layer, keras.Layer) else ()
+    ):  # else a bare operation, such as x[:, 0]
         if type(part).__name__ not in ("SelfAttention", "MultiHeadAttention", "GroupedQueryAttention"):
             continue
         tokens, heads = int(np.prod(out[:-1])), part.num_heads

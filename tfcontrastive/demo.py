@@ -100,7 +100,8 @@ def run_demo(
         supervised,
         source,
         split=config.data.train_split,
-        batch_size=len(result.model.policy.views) * config.loop.train_batch_size,  # as many images a step, hence seconds
+        batch_size=len(result.model.policy.views)
+        * config.loop.train_batch_size,  # as many images a step, hence seconds
         image_size=config.data.image_size,
         steps=result.plan.steps,
         seed=config.loop.seed,

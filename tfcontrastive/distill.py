@@ -132,7 +132,9 @@ class DistillJob(Job):
         config = self.config
         if config.checkpoint is None and config.saved_model is None and config.encoder is None:
             if self.teacher.encoder is None:
-                raise InputError("Give the flags of the student's encoder. Received: none, and a SavedModel as teacher.")
+                raise InputError(
+                    "Give the flags of the student's encoder. Received: none, and a SavedModel as teacher."
+                )
             return None
         return super().starting_point()
 
@@ -170,13 +172,15 @@ class DistillJob(Job):
                 self._answers = np.load(io.BytesIO(file.read()))
             if self._answers.shape == (count, self.num_classes):
                 return self._answers
-        self._answers, _ = self.ask(data.eval_batches(
-            source,
-            config.data.train_split,
-            batch_size=config.loop.eval_batch_size,
-            image_size=config.data.image_size,
-            preprocessing=self.preprocessing,
-        ))
+        self._answers, _ = self.ask(
+            data.eval_batches(
+                source,
+                config.data.train_split,
+                batch_size=config.loop.eval_batch_size,
+                image_size=config.data.image_size,
+                preprocessing=self.preprocessing,
+            )
+        )
         return self._answers
 
     def ask(self, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:

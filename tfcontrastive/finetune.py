@@ -33,6 +33,7 @@ SUBSET = "label_subset.json"
 
 _WITH_HEAD = "_with_head"  # ends the name of a trunk of an encoder and layers of its projection head
 
+
 @dataclasses.dataclass(frozen=True)
 class Finetuned:
     """A trained classifier, its accuracies after the last step (`eval_top1`, `eval_top5`, ...), its data, and how
@@ -359,7 +360,12 @@ class Job:
         write_json(self.directory.network, facts)
         if self.rows is not None:
             split, fraction = self.config.data.train_split, self.config.label_fraction
-            facts = {"dataset": self.whole.name, "split": split, "label_fraction": fraction, "seed": self.config.loop.seed}
+            facts = {
+                "dataset": self.whole.name,
+                "split": split,
+                "label_fraction": fraction,
+                "seed": self.config.loop.seed,
+            }
             write_json(os.path.join(self.directory.path, SUBSET), {**facts, "rows": self.rows.tolist()})
 
     def write_result(self, step: int, metrics: dict[str, float]) -> None:

@@ -38,7 +38,9 @@ class FinetuneConfig(Checked):
     checkpoint: str | None = option(None, "model_dir of the run whose encoder is fine-tuned; without: from scratch.")
     saved_model: str | None = option(None, "An export whose encoder is fine-tuned, instead of a checkpoint.")
     fine_tune_after_block: int = option(
-        -1, "Train what follows this group of blocks: -1 all, 0 after the stem, 4 the linear head alone.", choices=BLOCKS
+        -1,
+        "Train what follows this group of blocks: -1 all, 0 after the stem, 4 the linear head alone.",
+        choices=BLOCKS,
     )
     ft_proj_selector: int | None = option(
         None,
@@ -50,7 +52,9 @@ class FinetuneConfig(Checked):
     label_fraction: float | None = option(
         None, "Use the labels of this part of the images, equally many of each class.", above=0, at_most=1
     )
-    ema_decay: float = option(0.0, "Where > 0, weights are averaged with this decay, for the result.", at_least=0, below=1)
+    ema_decay: float = option(
+        0.0, "Where > 0, weights are averaged with this decay, for the result.", at_least=0, below=1
+    )
     eval_epochs: int = option(
         0, "Epochs between evaluations; 0: only at the end. The end is what is reported.", at_least=0, may_change=True
     )

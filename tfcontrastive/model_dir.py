@@ -119,7 +119,9 @@ class ModelDir:
         except (tf.errors.OpError, ValueError, RecursionError) as error:
             raise InputError(f"`model_dir` must hold a run's config.json. Received: {self.path!r}: {error}.") from error
         if not isinstance(stored, dict):
-            raise InputError(f"`model_dir` must hold a run's config.json. Received: {self.path!r}, without settings in it.")
+            raise InputError(
+                f"`model_dir` must hold a run's config.json. Received: {self.path!r}, without settings in it."
+            )
         if stored.get("format") != FORMAT:
             raise InputError(
                 f"config.json must be of format {FORMAT}. Received: {self.config!r}, of format {stored.get('format')}, "

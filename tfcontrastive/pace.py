@@ -45,7 +45,9 @@ class Pace:
         return steps
 
 
-def measure_pace(config: TrainConfig, *, at_most_seconds: float = 5.0, at_most_steps: int = 40) -> tuple[TrainConfig, Pace]:
+def measure_pace(
+    config: TrainConfig, *, at_most_seconds: float = 5.0, at_most_steps: int = 40
+) -> tuple[TrainConfig, Pace]:
     """Trains a throwaway model for a few steps of a run.
 
     Args:

@@ -148,7 +148,12 @@ def check_batch(config: TrainConfig, replicas: int, num_examples: int | None = N
         value = getattr(loop, name, 0)  # fine-tuning has neither
         if value and share % value:
             raise InputError(f"`{name}` must divide a replica's {share} images. Received: {name}={value}.")
-    if getattr(loop, "micro_batch_size", 0) and replicas > 1 and config.encoder.norm == "batch" and config.encoder.global_bn:
+    if (
+        getattr(loop, "micro_batch_size", 0)
+        and replicas > 1
+        and config.encoder.norm == "batch"
+        and config.encoder.global_bn
+    ):
         raise InputError(
             "`micro_batch_size` on several replicas needs --norm=group, or batch norm of each replica's own images "
             f"(--global_bn=false). Received: norm=batch, global_bn=True on {replicas} replicas."

@@ -75,7 +75,9 @@ def fastest() -> Precision:
         if ratio > 2:
             break
     if ratio > _WORTH:
-        return Precision("float32", f"since a bfloat16 convolution takes {ratio:.1f} times as long as one in float32 here")
+        return Precision(
+            "float32", f"since a bfloat16 convolution takes {ratio:.1f} times as long as one in float32 here"
+        )
     return Precision("bfloat16", f"in which a convolution takes {ratio:.2f} of float32's time here")
 
 

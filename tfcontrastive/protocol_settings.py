@@ -126,7 +126,9 @@ class ContentStyleSettings(Checked):
 class GeometrySettings(FeatureSettings):
     """How features and projections lie on the sphere: alignment, uniformity, rank, InfoNCE bound, class separation."""
 
-    eval_batch_size: int = option(256, "Images that the encoder takes at a time, and B of the InfoNCE bound.", at_least=1)
+    eval_batch_size: int = option(
+        256, "Images that the encoder takes at a time, and B of the InfoNCE bound.", at_least=1
+    )
     augmentation: str = option("simclr", "Policy that the two views are made by.", choices=POLICY_NAMES)
     temperature: float = option(0.1, "Temperature of the loss in the InfoNCE bound.", above=0)
     seed: int = option(0, "Seed of the views.", at_least=0)
@@ -167,7 +169,9 @@ class SemiSettings(TuningSettings):
     """Accuracy after fine-tuning on a part of the labels, 1% and 10% by default."""
 
     fractions: str = option("0.01,0.1", "Parts of the labels, with commas between them.")
-    train_epochs: int | None = option(None, "Epochs of each; default: 60 for up to 1% of the labels, else 30.", at_least=1)
+    train_epochs: int | None = option(
+        None, "Epochs of each; default: 60 for up to 1% of the labels, else 30.", at_least=1
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +200,7 @@ class TransferSettings(TuningSettings):
     train_steps: int = option(FINETUNE["train_steps"], "Steps of a fine-tuning.", at_least=1)
     learning_rates: str = option(",".join(f"{rate:g}" for rate in FINETUNE["learning_rates"]), "Rates to choose from.")
     weight_decays: str = option(
-        ",".join(f"{decay:g}" for decay in FINETUNE["weight_decays"]), "Decays to choose from, each divided by the rate."
+        ",".join(f"{decay:g}" for decay in FINETUNE["weight_decays"]),
+        "Decays to choose from, each divided by the rate.",
     )
     needs_dataset: ClassVar[bool] = False  # it brings its own

@@ -50,7 +50,9 @@ def settings_of(evaluator: Checked) -> dict[str, Any]:
     """
     settings = getattr(evaluator, "settings", None)
     if settings is None:
-        settings = {name: value for name, (field, value) in leaves(evaluator).items() if not field.metadata["may_change"]}
+        settings = {
+            name: value for name, (field, value) in leaves(evaluator).items() if not field.metadata["may_change"]
+        }
     return json.loads(json.dumps(settings))
 
 
@@ -153,5 +155,7 @@ def read_metrics(path: str) -> dict[str, Any]:
         if not {"encoder", "weights", "results"} <= set(stored):
             raise ValueError("it lacks encoder, weights or results")
     except (tf.errors.OpError, ValueError, TypeError) as error:
-        raise InputError(f"metrics.json must be one of `tfcontrastive evaluate`. Received: {path!r}: {error}.") from error
+        raise InputError(
+            f"metrics.json must be one of `tfcontrastive evaluate`. Received: {path!r}: {error}."
+        ) from error
     return stored

@@ -96,7 +96,9 @@ def train(
     config = settled(asked, source, stored=None if overwrite else directory.stored(), **how)
     plan = make_plan(config, source)
     check_same_data(config, source, plan, strategy)
-    model = first_model(config, source, plan, strategy, start)  # what cannot work fails here, before anything is written
+    model = first_model(
+        config, source, plan, strategy, start
+    )  # what cannot work fails here, before anything is written
     check_memory(estimate(model, config, replicas), replicas)
     claim(directory, config, strategy, overwrite=overwrite, allow_config_change=allow_config_change)
     if source.check(directory.bad_files):  # fewer images, hence other steps
@@ -191,9 +193,7 @@ def fit(
     )
     if views:
         summaries.write_views(views, step=0)
-    progress = Progress(
-        title, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size, say=say
-    )
+    progress = Progress(title, first_step=first_step, last_step=plan.steps, batch_size=loop.train_batch_size, say=say)
     interruption = Interruption(checkpoints, _how_to_go_on(loop))
     guard = NanGuard(directory.checkpoints)
     try:
@@ -354,7 +354,9 @@ def eval_split(config: TrainConfig, source: data.Source) -> str | None:
         return next((name for name in usual if name in source.splits and name not in unlabelled), None)
     source.num_examples(wanted)
     if wanted.partition("[")[0] in unlabelled:
-        raise InputError(f"`eval_split` must have labels, as the rest of {source.name}. Received: eval_split={wanted!r}.")
+        raise InputError(
+            f"`eval_split` must have labels, as the rest of {source.name}. Received: eval_split={wanted!r}."
+        )
     return wanted
 
 

@@ -115,7 +115,9 @@ class SavedEncoder:
                 f"projects are for --checkpoint. Received: {path}: {str(error).strip().splitlines()[0][:200]}"
             ) from error
         if not isinstance(features, tf.Tensor):
-            raise InputError(f"`saved_model` must map images to [B, F]. Received: {path}, with a {type(features).__name__}.")
+            raise InputError(
+                f"`saved_model` must map images to [B, F]. Received: {path}, with a {type(features).__name__}."
+            )
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self._loaded(images, training=training)
@@ -163,7 +165,9 @@ def load_trained(
         received = ", ".join(chosen) or "none"
         raise InputError(f"Give exactly one of checkpoint, saved_model and encoder. Received: {received}.")
     if weights is not None and encoder is None:
-        raise InputError(f"`weights` is for `encoder`, a network by name. Received: weights={weights!r} with {chosen[0]}.")
+        raise InputError(
+            f"`weights` is for `encoder`, a network by name. Received: weights={weights!r} with {chosen[0]}."
+        )
     if checkpoint is not None:
         is_run = storage.exists(ModelDir(checkpoint).config)
         return _of_run(checkpoint, image_size) if is_run else _of_published(checkpoint, image_size)
@@ -192,9 +196,7 @@ def _of_run(model_dir: str, image_size: int | None) -> Trained:
     selector = getattr(run.config.method_config, "ft_proj_selector", 0)
     name = f"{run.config.method}, step {run.step} of {model_dir}"
     channels, config = encoder.input_shape[-1], run.config.encoder
-    return Trained(
-        encoder, head, run.model.probe, size, channels, name, run.step, selector, run.preprocessing, config
-    )
+    return Trained(encoder, head, run.model.probe, size, channels, name, run.step, selector, run.preprocessing, config)
 
 
 def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | None) -> Trained:

@@ -47,7 +47,9 @@ def test_colors_of_integers_are_refused(name):
         op((255 * IMAGES).astype(np.uint8), *arguments)
 
 
-@pytest.mark.parametrize("name", ["crop_and_resize", "random_resized_crop", "center_crop_resize", "random_view_geometry"])
+@pytest.mark.parametrize(
+    "name", ["crop_and_resize", "random_resized_crop", "center_crop_resize", "random_view_geometry"]
+)
 def test_crops_of_integers_other_than_bytes_are_refused(name):
     op, arguments, _ = OPS[name]
     with pytest.raises(InputError, match=r"must be uint8, or float in .* Received: dtype=int64"):

@@ -143,7 +143,9 @@ def test_a_damaged_checkpoint_is_refused_and_the_newest_whole_one_named(file, tm
     fit(tmp_path)
     damage(tmp_path / file)
     damage(tmp_path / "step-6.data-00000-of-00001")
-    with pytest.raises(InputError, match=r"must be whole.*step-8.*newest whole one is of step 4.*--restore_step=4") as error:
+    with pytest.raises(
+        InputError, match=r"must be whole.*step-8.*newest whole one is of step 4.*--restore_step=4"
+    ) as error:
         go_on(str(tmp_path))
     assert "\n" not in str(error.value)
 
@@ -195,7 +197,9 @@ def test_going_back_loses_nothing_wherever_it_is_killed(moves, tmp_path, monkeyp
 
 def test_a_step_without_a_checkpoint_cannot_be_gone_back_to(tmp_path):
     fit(tmp_path)
-    with pytest.raises(InputError, match=r"`restore_step` must be the step of a checkpoint: 2, 4, 6, 8. Received: .*=5"):
+    with pytest.raises(
+        InputError, match=r"`restore_step` must be the step of a checkpoint: 2, 4, 6, 8. Received: .*=5"
+    ):
         Checkpoints(str(tmp_path), every_steps=1, last_step=9).restore(model(), 5)
 
 

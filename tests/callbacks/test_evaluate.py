@@ -14,7 +14,9 @@ SOURCE = data.arrays.ArraySource({"train": (IMAGES, LABELS), "test": (IMAGES, LA
 
 def test_it_adds_to_the_logs_of_due_epochs_and_sees_the_weights_of_then():
     inputs = keras.Input((4, 4, 1))
-    features = keras.layers.Dense(3, kernel_initializer="zeros", bias_initializer="ones")(keras.layers.Flatten()(inputs))
+    features = keras.layers.Dense(3, kernel_initializer="zeros", bias_initializer="ones")(
+        keras.layers.Flatten()(inputs)
+    )
     encoder = keras.Model(inputs, features)
     model = keras.Sequential([encoder, keras.layers.Dense(2)])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)

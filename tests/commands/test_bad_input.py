@@ -37,8 +37,14 @@ def dataset(tmp_path):
         ({**RESNET, "resnet_depth": 19}, ["`resnet_depth` must be one of", "19"]),
         ({"train_batch_size": 100}, ["`train_batch_size` must be at most the number of training images, 64", "100"]),
         ({"num_virtual_replicas": 2, "train_batch_size": 15}, ["multiple of the number of replicas, 2", "15"]),
-        ({"num_virtual_replicas": 2, "steps_per_execution": 2}, ["`steps_per_execution` must be 1 on several replicas"]),
-        ({**RESNET, "num_virtual_replicas": 2, "micro_batch_size": 4}, ["`micro_batch_size` on several", "--norm=group"]),
+        (
+            {"num_virtual_replicas": 2, "steps_per_execution": 2},
+            ["`steps_per_execution` must be 1 on several replicas"],
+        ),
+        (
+            {**RESNET, "num_virtual_replicas": 2, "micro_batch_size": 4},
+            ["`micro_batch_size` on several", "--norm=group"],
+        ),
         ({"micro_batch_size": 5}, ["`micro_batch_size` must divide a replica's 16 images", "micro_batch_size=5"]),
         ({"gradient_accumulation_steps": 2}, ["BYOL", "`micro_batch_size`"]),
         ({"strategy": "tpu"}, ["`strategy=tpu` needs a TPU that can be reached"]),
@@ -103,7 +109,9 @@ def test_another_runs_directory(capsys, tmp_path, dataset):
 
 
 def test_help_does_not_wait_for_tensorflow():
-    code = "import sys; from tfcontrastive.commands import main; main.main(['--help']); assert 'keras' not in sys.modules"
+    code = (
+        "import sys; from tfcontrastive.commands import main; main.main(['--help']); assert 'keras' not in sys.modules"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "train" in run.stdout
 

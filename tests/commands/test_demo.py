@@ -43,8 +43,8 @@ def test_the_report_has_its_sections_and_loads_nothing(demo):
     page = (demo / "report.html").read_text()
     for heading in ("Results", "Curves", "Augmented views", "Nearest neighbours", "Map of the embedding"):
         assert f"<h2>{heading}</h2>" in page
-    assert "src=\"http" not in page
-    assert "href=\"http" not in page
+    assert 'src="http' not in page
+    assert 'href="http' not in page
 
 
 def test_tensorboard_has_scalars_pictures_and_the_projector(demo):

@@ -76,7 +76,14 @@ def test_it_downloads_nothing(capsys, monkeypatch, tmp_path):
 
 
 def test_a_default_warm_up_is_a_tenth_of_a_short_run(dataset, capsys):
-    line = ["train", f"--dataset={dataset}", "--image_size=8", "--resnet_depth=18", "--width_multiplier=0.0625", "--dry_run"]
+    line = [
+        "train",
+        f"--dataset={dataset}",
+        "--image_size=8",
+        "--resnet_depth=18",
+        "--width_multiplier=0.0625",
+        "--dry_run",
+    ]
     assert main([*line, "--train_batch_size=8", "--train_epochs=5"]) == 0
     out, err = capsys.readouterr()
     assert "warm-up 4," in out  # of 41 steps
@@ -85,7 +92,14 @@ def test_a_default_warm_up_is_a_tenth_of_a_short_run(dataset, capsys):
 
 
 def test_a_default_batch_is_no_larger_than_the_data_and_an_explicit_one_is_refused(dataset, capsys):
-    line = ["train", f"--dataset={dataset}", "--image_size=8", "--resnet_depth=18", "--width_multiplier=0.0625", "--dry_run"]
+    line = [
+        "train",
+        f"--dataset={dataset}",
+        "--image_size=8",
+        "--resnet_depth=18",
+        "--width_multiplier=0.0625",
+        "--dry_run",
+    ]
     assert main(line) == 0
     out, err = capsys.readouterr()
     assert "train_batch_size=64" in out

@@ -20,7 +20,9 @@ def squares(path, train_labels, test_labels, size=8, channels=3):
     rng = np.random.default_rng(0)
 
     def draw(labels):
-        pixels = 20 + 50 * np.asarray(labels)[:, None, None, None] + rng.integers(0, 20, (len(labels), size, size, channels))
+        pixels = (
+            20 + 50 * np.asarray(labels)[:, None, None, None] + rng.integers(0, 20, (len(labels), size, size, channels))
+        )
         return pixels.astype(np.uint8), np.asarray(labels)
 
     (x_train, y_train), (x_test, y_test) = draw(train_labels), draw(test_labels)
@@ -86,7 +88,11 @@ def test_protocols_stand_side_by_side(run, dataset, tmp_path, capsys):
     assert evaluate("knn", dataset, out, f"--checkpoint={run}", "--k=1") == 0  # stands beside it
 
     results = stored(out)["results"]
-    assert [(one["protocol"], one["settings"].get("k")) for one in results] == [("linear", None), ("knn", 5), ("knn", 1)]
+    assert [(one["protocol"], one["settings"].get("k")) for one in results] == [
+        ("linear", None),
+        ("knn", 5),
+        ("knn", 1),
+    ]
     linear = results[0]
     runs = [linear["runs"][seed]["linear_top1"] for seed in "01"]
     assert linear["metrics"]["linear_top1"] == pytest.approx(np.mean(runs))

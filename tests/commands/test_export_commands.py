@@ -112,8 +112,20 @@ def test_onnx_is_equal(run_dir, tmp_path, capsys):
 def test_int8_is_calibrated_on_a_data_set_as_the_model_sees_it(run_dir, tmp_path, capsys):
     write_photos(tmp_path / "colour", count=120, channels=3)
     (tmp_path / "colour" / "broken.jpg").write_bytes(b"no image")
-    assert main(["export", f"--model_dir={run_dir}", f"--export_dir={tmp_path}", "--format=tflite", "--quantize=int8",
-                 f"--calibration=folder:{tmp_path / 'colour'}", "--calibration_images=16"]) == 0
+    assert (
+        main(
+            [
+                "export",
+                f"--model_dir={run_dir}",
+                f"--export_dir={tmp_path}",
+                "--format=tflite",
+                "--quantize=int8",
+                f"--calibration=folder:{tmp_path / 'colour'}",
+                "--calibration_images=16",
+            ]
+        )
+        == 0
+    )
     output = capsys.readouterr().out
     assert "on 16 images of folder:" in output
     assert cosine_similarity(output) > 0.98
@@ -147,14 +159,20 @@ def test_embed_takes_the_files_in_records_and_leaves_bad_ones_out(exported, phot
     assert main([*arguments, f"--output={tmp_path / 'vectors'}"]) == 0
     files = EmbeddingFiles(tmp_path / "vectors")
     assert files.ids == ["train/0", "train/2"]
-    assert (tmp_path / "vectors" / "bad_files.txt").read_text() == "train/1\tis not a JPEG, PNG, GIF, BMP or WebP image\n"
+    assert (
+        tmp_path / "vectors" / "bad_files.txt"
+    ).read_text() == "train/1\tis not a JPEG, PNG, GIF, BMP or WebP image\n"
     np.testing.assert_allclose(files.load(), embed_files(exported, [photos / "1.png", photos / "2.png"]), atol=1e-5)
 
 
 def test_a_folder_that_has_changed_is_not_taken_for_the_same(exported, photos, tmp_path, capsys):
     shutil.copytree(photos, tmp_path / "photos")
-    arguments = ["embed", f"--saved_model={exported}", f"--dataset=folder:{tmp_path / 'photos'}",
-                 f"--output={tmp_path / 'vectors'}"]
+    arguments = [
+        "embed",
+        f"--saved_model={exported}",
+        f"--dataset=folder:{tmp_path / 'photos'}",
+        f"--output={tmp_path / 'vectors'}",
+    ]
     assert main(arguments) == 0
     (tmp_path / "photos" / "0.png").rename(tmp_path / "photos" / "new.png")
     assert main(arguments) == 2
@@ -177,8 +195,11 @@ def test_search_shows_pictures_of_records(exported, photos, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     with tf.io.TFRecordWriter("some.tfrecord") as writer:
         for name in ("1.png", "broken.jpg", "2.png", "large.png"):
-            content = (photos / name).read_bytes() if name != "large.png" else tf.io.encode_png(
-                tf.zeros([40, 50, 1], tf.uint8)).numpy()
+            content = (
+                (photos / name).read_bytes()
+                if name != "large.png"
+                else tf.io.encode_png(tf.zeros([40, 50, 1], tf.uint8)).numpy()
+            )
             value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
             writer.write(tf.train.Example(features=tf.train.Features(feature={"image": value})).SerializeToString())
     assert main(["embed", f"--saved_model={exported}", "--dataset=tfrecord:some.tfrecord", "--output=vectors"]) == 0
@@ -188,8 +209,17 @@ def test_search_shows_pictures_of_records(exported, photos, tmp_path, monkeypatc
     assert (tmp_path / "elsewhere" / "page.html").read_text().count("data:image/png;base64,") == 4, capsys.readouterr()
 
 
-ODD_NAMES = [b"x[/b].png", b"[red]a.png", b":smile:.png", b"caf\xe9.png", b"two\nlines.png", b"tab\t.png", b"<b>&.png",
-             b"\xf0\x9f\x98\x80.png", b"\x1b[31m.png"]
+ODD_NAMES = [
+    b"x[/b].png",
+    b"[red]a.png",
+    b":smile:.png",
+    b"caf\xe9.png",
+    b"two\nlines.png",
+    b"tab\t.png",
+    b"<b>&.png",
+    b"\xf0\x9f\x98\x80.png",
+    b"\x1b[31m.png",
+]
 
 
 @pytest.mark.parametrize("format", ["npy", "parquet"])
@@ -214,8 +244,15 @@ def test_names_of_any_bytes_go_through_embed_search_and_pages(exported, tmp_path
 
 
 @hypothesis.settings(max_examples=4, suppress_health_check=list(hypothesis.HealthCheck))
-@hypothesis.given(names=st.sets(st.binary(min_size=1, max_size=12).filter(
-    lambda name: not {b"\0"[0], b"/"[0]} & set(name) and not name.startswith(b".")), min_size=2, max_size=4))
+@hypothesis.given(
+    names=st.sets(
+        st.binary(min_size=1, max_size=12).filter(
+            lambda name: not {b"\0"[0], b"/"[0]} & set(name) and not name.startswith(b".")
+        ),
+        min_size=2,
+        max_size=4,
+    )
+)
 def test_any_file_names_go_through_embed_search_and_pages(exported, names):
     with tempfile.TemporaryDirectory() as room:
         room = pathlib.Path(room)
@@ -274,25 +311,31 @@ def test_serve_check_tells_by_its_exit_code(exported, monkeypatch, capsys, passe
     assert "details" in row
 
 
-@pytest.mark.parametrize(("arguments", "parts"), [
-    (["export", "--export_dir=x"], ["`model_dir` must be given"]),
-    (["export", "--model_dir=nowhere", "--export_dir=x"], ["config.json", "nowhere"]),
-    (["export", "--model_dir=RUN", "--export_dir=x", "--format=onnx", "--quantize=int8"], ["--format=tflite"]),
-    (["export", "--model_dir=RUN", "--export_dir=x", "--format=tflit"], ["tflit"]),
-    (["export", "--model_dir=RUN", "--export_dir=x", "--format=tflite", "--quantize=int8"], ["images.npz"]),
-    (["export", "--model_dir=RUN", "--export_dir=x", "--channels=3"], ["checkpoint must be of this very network"]),
-    (["embed", "--saved_model=BASE", "--dataset=folder:nowhere"], ["`output` must be given"]),
-    (["embed", "--saved_model=nowhere", "--dataset=folder:x", "--output=y"], ["`saved_model` must be", "nowhere"]),
-    (["embed", "--saved_model=BASE", "--dataset=folder:nowhere", "--output=y"], ["must be readable", "nowhere"]),
-    (["embed", "--saved_model=BASE", "--dataset=embedded", "--output=y"], ["`split` must be given", "test", "train"]),
-    (["search", "--index=INDEX"], ["`IMAGE` must be given"]),
-    (["search", "--index=INDEX", "nowhere.png"], ["nowhere.png", "No such file"]),
-    (["search", "--index=INDEX", "PHOTOS/broken.jpg"], ["broken.jpg", "it is no image"]),
-    (["search", "--index=nowhere", "--duplicates=1"], ["manifest.json", "nowhere"]),
-    (["search", "--index=INDEX", "--dupl=1"], ["--dupl"]),
-    (["serve-check"], ["`BASE` must be one export"]),
-    (["serve-check", "nowhere"], ["must be a SavedModel", "nowhere"]),
-])
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["export", "--export_dir=x"], ["`model_dir` must be given"]),
+        (["export", "--model_dir=nowhere", "--export_dir=x"], ["config.json", "nowhere"]),
+        (["export", "--model_dir=RUN", "--export_dir=x", "--format=onnx", "--quantize=int8"], ["--format=tflite"]),
+        (["export", "--model_dir=RUN", "--export_dir=x", "--format=tflit"], ["tflit"]),
+        (["export", "--model_dir=RUN", "--export_dir=x", "--format=tflite", "--quantize=int8"], ["images.npz"]),
+        (["export", "--model_dir=RUN", "--export_dir=x", "--channels=3"], ["checkpoint must be of this very network"]),
+        (["embed", "--saved_model=BASE", "--dataset=folder:nowhere"], ["`output` must be given"]),
+        (["embed", "--saved_model=nowhere", "--dataset=folder:x", "--output=y"], ["`saved_model` must be", "nowhere"]),
+        (["embed", "--saved_model=BASE", "--dataset=folder:nowhere", "--output=y"], ["must be readable", "nowhere"]),
+        (
+            ["embed", "--saved_model=BASE", "--dataset=embedded", "--output=y"],
+            ["`split` must be given", "test", "train"],
+        ),
+        (["search", "--index=INDEX"], ["`IMAGE` must be given"]),
+        (["search", "--index=INDEX", "nowhere.png"], ["nowhere.png", "No such file"]),
+        (["search", "--index=INDEX", "PHOTOS/broken.jpg"], ["broken.jpg", "it is no image"]),
+        (["search", "--index=nowhere", "--duplicates=1"], ["manifest.json", "nowhere"]),
+        (["search", "--index=INDEX", "--dupl=1"], ["--dupl"]),
+        (["serve-check"], ["`BASE` must be one export"]),
+        (["serve-check", "nowhere"], ["must be a SavedModel", "nowhere"]),
+    ],
+)
 def test_mistakes_are_one_line(run_dir, exported, index, photos, tmp_path, monkeypatch, capsys, arguments, parts):
     monkeypatch.chdir(tmp_path)
     names = {"RUN": run_dir, "BASE": exported, "INDEX": index, "PHOTOS": photos}

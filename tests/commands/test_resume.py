@@ -32,7 +32,9 @@ def tensors(directory) -> dict[str, np.ndarray]:
 def records(directory) -> list[dict[str, float]]:
     """What a run says of its epochs, but for the time they took."""
     lines = read_history(directory / "metrics.jsonl")
-    return [{name: value for name, value in line.items() if name not in ("seconds", "images_per_second")} for line in lines]
+    return [
+        {name: value for name, value in line.items() if name not in ("seconds", "images_per_second")} for line in lines
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,9 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(number, stra
     else:
         assert killed.returncode == 128 + number
         (line,) = (line for line in errors.splitlines() if line.startswith("tfcontrastive: "))
-        assert line.startswith(f"tfcontrastive: stopped by SIGTERM: step {step} is saved in {checkpoints}. Start the same")
+        assert line.startswith(
+            f"tfcontrastive: stopped by SIGTERM: step {step} is saved in {checkpoints}. Start the same"
+        )
 
     finish(start(words(dataset, tmp_path / "killed", **flags)))
     expected, resumed = tensors(whole / "checkpoints"), tensors(checkpoints)
@@ -117,7 +121,9 @@ def test_a_run_of_ever_larger_weights_keeps_good_checkpoints_and_goes_back_to_on
             value = reader.get_tensor(name)
             assert not isinstance(value, np.ndarray) or np.isfinite(value).all(), f"{path}: {name}"
     # Of the newest one, the next step is no number at any rate: the one before is named.
-    assert f"of step {last - 1}. Go back to it, or further, with --restore_step={last - 1} --allow_config_change" in line
+    assert (
+        f"of step {last - 1}. Go back to it, or further, with --restore_step={last - 1} --allow_config_change" in line
+    )
     assert train(learning_rate=1e8)[0] == 2  # as it is: told again, nothing lost
 
     assert train(learning_rate=1e-3, restore_step=3) == (0, [])

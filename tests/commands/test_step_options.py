@@ -28,7 +28,11 @@ def test_several_steps_an_execution_save_and_end_where_single_ones_do(tmp_path, 
         run = tmp_path / f"run{together}"
         assert main(words(dataset, run, steps_per_execution=together, **flags)) == 0
     saved = sorted(path.stem for path in (tmp_path / "run3" / "checkpoints").glob("*.index"))
-    assert saved == ["step-3", "step-6", "step-7"]  # the ends of executions that pass a multiple of 2, and the last step
+    assert saved == [
+        "step-3",
+        "step-6",
+        "step-7",
+    ]  # the ends of executions that pass a multiple of 2, and the last step
     expected = newest(tmp_path / "run1")
     for name, value in newest(tmp_path / "run3").items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6, err_msg=name)

@@ -102,7 +102,9 @@ def test_every_network_of_a_published_recipe_is_counted():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_networks_of_recipes_have_the_published_size(name, monkeypatch):
     zeros = keras.initializers.Zeros().__call__  # nobody looks at the weights: only their shapes count
-    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", lambda _, shape, dtype=None: zeros(shape, dtype))
+    monkeypatch.setattr(
+        keras.initializers.VarianceScaling, "__call__", lambda _, shape, dtype=None: zeros(shape, dtype)
+    )
     with keras.StatelessScope():  # which keeps no weights
         encoder = build_encoder(encoder_of(name), image_size=32 if "cifar10" in name else 224, channels=3)
         millions = sum(math.prod(variable.shape) for variable in encoder.weights) / 1e6

@@ -31,7 +31,9 @@ def cut_out() -> np.ndarray:
 def on(rgba: np.ndarray, background: str = "white") -> np.ndarray:
     """An RGBA picture on a colour, by Pillow, as int."""
     image = Image.fromarray(rgba)
-    return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")).astype(int)
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")).astype(
+        int
+    )
 
 
 def tiff(pixels: np.ndarray, **options) -> bytes:

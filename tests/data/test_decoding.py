@@ -28,7 +28,8 @@ def decoded():
     """Decodes in a graph, as tf.data does, whatever the kind."""
     functions = {
         channels: tf.function(
-            lambda data, channels=channels: decode(native(data), channels), input_signature=[tf.TensorSpec([], tf.string)]
+            lambda data, channels=channels: decode(native(data), channels),
+            input_signature=[tf.TensorSpec([], tf.string)],
         )
         for channels in (1, 3, 4)
     }
@@ -166,7 +167,10 @@ def test_a_jpeg_without_its_end_marker_is_whole_and_one_cut_short_is_not(decoded
         (b"<html>404</html>", "it is no image"),
         (b"\xff\x0a" + bytes(50), "JPEG XL files are not read: convert them"),
         (tiff(np.zeros([4, 4], np.float32)), "float32, not of 8 or 16 bits"),
-        (tiff(np.zeros([4, 4, 5], np.uint8), photometric="minisblack", planarconfig="contig"), r"\[4, 4, 5\]: gray and RGB"),
+        (
+            tiff(np.zeros([4, 4, 5], np.uint8), photometric="minisblack", planarconfig="contig"),
+            r"\[4, 4, 5\]: gray and RGB",
+        ),
         (tiff(np.zeros([4, 4, 2], np.uint8), photometric="minisblack", planarconfig="contig"), r"\[4, 4, 2\]: gray"),
         (encode(RGB, "TIFF")[:200], "TIFF"),
         (encode(RGB.convert("P"), "BMP")[:-50], "ends within its pixels"),

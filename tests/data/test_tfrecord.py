@@ -10,8 +10,7 @@ from tfcontrastive.data.images import decode
 def contents(source, split="train", seeds=None):
     """(image, label) of each record."""
     return [
-        (int(decode(reference, 3)[0, 0, 0]) // STEP, int(label))
-        for reference, label in source.references(split, seeds)
+        (int(decode(reference, 3)[0, 0, 0]) // STEP, int(label)) for reference, label in source.references(split, seeds)
     ]
 
 

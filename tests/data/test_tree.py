@@ -38,7 +38,9 @@ def labels(source, split="train"):
     return [int(label) for _, label in source.references(split)]
 
 
-@pytest.mark.parametrize("beside", ["README.txt", "labels.csv", "data.yaml", "LICENSE", "labels/a.txt", "notes/x/y.json"])
+@pytest.mark.parametrize(
+    "beside", ["README.txt", "labels.csv", "data.yaml", "LICENSE", "labels/a.txt", "notes/x/y.json"]
+)
 def test_files_that_are_no_images_do_not_hide_the_splits(tmp_path, beside):
     plant(tmp_path, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png")
     plant(tmp_path, beside, content=b"text")

@@ -68,7 +68,9 @@ def test_applications_with_weights_see_what_keras_own_would(network, options, tm
 def test_own_networks_take_weights(tmp_path):
     trained = ResNet(18, width_multiplier=0.0625, input_shape=(8, 8, 3))
     trained.save_weights(tmp_path / "own.weights.h5")
-    encoder = encoder_from_name("resnet18", (8, 8, 3), width_multiplier=0.0625, weights=str(tmp_path / "own.weights.h5"))
+    encoder = encoder_from_name(
+        "resnet18", (8, 8, 3), width_multiplier=0.0625, weights=str(tmp_path / "own.weights.h5")
+    )
     for ours, theirs in zip(encoder.get_weights(), trained.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

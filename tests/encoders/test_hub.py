@@ -65,7 +65,11 @@ def folder(dinov2, keras_hub, tmp_path_factory):
     path = str(tmp_path_factory.mktemp("hub") / "dinov2")
     dinov2.save_to_preset(path)
     keras_hub.layers.DINOV2ImageConverter(
-        image_size=(16, 16), scale=list(1 / 255 / STD), offset=list(-MEAN / STD), interpolation="bicubic", antialias=True
+        image_size=(16, 16),
+        scale=list(1 / 255 / STD),
+        offset=list(-MEAN / STD),
+        interpolation="bicubic",
+        antialias=True,
     ).save_to_preset(path)
     return path
 
@@ -131,7 +135,9 @@ def test_a_network_of_convolutions_is_averaged_over_positions(keras_hub, tmp_pat
 
 def test_a_family_whose_normalisation_nobody_tells_is_refused(keras_hub, tmp_path):
     resnet(keras_hub).save_to_preset(str(tmp_path))
-    with pytest.raises(InputError, match=r"must tell how its images are normalised.*Received: a ResNetBackbone without it"):
+    with pytest.raises(
+        InputError, match=r"must tell how its images are normalised.*Received: a ResNetBackbone without it"
+    ):
         encoder_from_name(f"keras_hub/{tmp_path}", (16, 16, 3))
     assert encoder_from_name(f"keras_hub/{tmp_path}", (16, 16, 3), load_weights=False).output_shape == (None, 64)
 

@@ -30,7 +30,9 @@ def test_noise_depends_on_the_seed_and_the_images_number_alone(name):
     assert (together != IMAGES).any()
 
 
-@pytest.mark.parametrize("name", ["brightness", "contrast", "jpeg_compression", "pixelate", "defocus_blur", "zoom_blur"])
+@pytest.mark.parametrize(
+    "name", ["brightness", "contrast", "jpeg_compression", "pixelate", "defocus_blur", "zoom_blur"]
+)
 def test_what_has_no_noise_is_what_the_library_makes(name):
     expected = [imagecorruptions.corrupt(image, 2, name) for image in IMAGES]
     np.testing.assert_array_equal(corrupt(IMAGES, name, 2), expected)
@@ -57,9 +59,7 @@ def test_small_and_gray_images_keep_their_shape():
     small = corrupt(RNG.integers(0, 256, (2, 9, 10, 1)).astype(np.uint8), "gaussian_noise", 1)
     assert small.shape == (2, 9, 10, 1)
     # What has no noise and looks at one pixel alone is not touched by the border.
-    np.testing.assert_array_equal(
-        corrupt(GRAY[:, :9, :9], "brightness", 1), corrupt(GRAY, "brightness", 1)[:, :9, :9]
-    )
+    np.testing.assert_array_equal(corrupt(GRAY[:, :9, :9], "brightness", 1), corrupt(GRAY, "brightness", 1)[:, :9, :9])
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,9 @@ def errors_of(value):
 
 
 def test_mce_by_hand():
-    values = corruption_metrics(errors_of(lambda name, severity: ALEXNET[name]), ALEXNET_CLEAN, (ALEXNET, ALEXNET_CLEAN))
+    values = corruption_metrics(
+        errors_of(lambda name, severity: ALEXNET[name]), ALEXNET_CLEAN, (ALEXNET, ALEXNET_CLEAN)
+    )
     assert values["robustness_mce"] == pytest.approx(1)  # AlexNet against itself
     assert values["robustness_relative_mce"] == pytest.approx(1)
     values = corruption_metrics(errors_of(lambda name, severity: severity / 10), 0.1, (ALEXNET, ALEXNET_CLEAN))
@@ -100,7 +102,6 @@ def test_a_baseline_is_read_from_another_encoders_results(tmp_path):
     assert means == pytest.approx(dict.fromkeys(CORRUPTIONS, 0.3))
     with pytest.raises(InputError, match="--protocol=robustness"):
         read_baseline(str(tmp_path / "none.json"))
-
 
 
 @pytest.fixture(scope="module")

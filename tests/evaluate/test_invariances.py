@@ -44,7 +44,9 @@ def test_without_a_head_and_without_color_there_is_less_to_tell():
     assert set(values) == {f"invariances_h_{task}_accuracy" for task in ("rotation", "noise", "sobel")}
 
 
-@pytest.mark.parametrize(("task", "shown"), [(task, shown) for task, ways in TASKS.items() for shown in range(len(ways))])
+@pytest.mark.parametrize(
+    ("task", "shown"), [(task, shown) for task, ways in TASKS.items() for shown in range(len(ways))]
+)
 def test_altered_images_stay_images(task, shown):
     way = TASKS[task][shown]
     images = tf.random.stateless_uniform([3, 8, 8, 3], [0, 0])

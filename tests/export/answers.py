@@ -39,7 +39,7 @@ def rest_server(answer, *, port=0, pause=0.0, ssl_context=None):
                 self.end_headers()
                 for start in range(0, len(data), 1 if pause else max(len(data), 1)):
                     time.sleep(pause)
-                    self.wfile.write(data[start:start + 1] if pause else data)
+                    self.wfile.write(data[start : start + 1] if pause else data)
 
         def log_message(self, *_):
             pass

@@ -11,8 +11,9 @@ def small_encoder(shape=(None, None, 3), dtype=None, l2=1e-3):
     """A conv net with batch norm and two of SimCLR's layer names; its moving statistics are not the initial ones."""
     keras.utils.set_random_seed(1)
     images = keras.Input(shape)
-    x = keras.layers.Conv2D(4, 3, padding="same", name="initial_conv", dtype=dtype,
-                            kernel_regularizer=keras.regularizers.L2(l2))(images)
+    x = keras.layers.Conv2D(
+        4, 3, padding="same", name="initial_conv", dtype=dtype, kernel_regularizer=keras.regularizers.L2(l2)
+    )(images)
     x = keras.layers.BatchNormalization(dtype=dtype)(x)
     x = keras.layers.ReLU(dtype=dtype)(x)
     x = keras.layers.Conv2D(6, 3, strides=2, padding="same", name="block_group1", dtype=dtype)(x)

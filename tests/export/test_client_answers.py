@@ -39,18 +39,22 @@ def test_each_image_gets_its_own_vector(protocol):
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-@pytest.mark.parametrize(("wrong", "message"), [
-    (lambda rows: rows[:-1], r"must be vectors \[4, 1\]. Received: shape \[3, 1\]"),
-    (lambda rows: np.concatenate([rows, rows[:1]]), r"Received: shape \[5, 1\]"),
-    (lambda rows: rows[:, 0], r"Received: shape \[4\]"),
-    (lambda rows: rows[..., None], r"Received: shape \[4, 1, 1\]"),
-    (lambda rows: rows[:, :0], r"Received: shape"),
-    (lambda rows: np.concatenate([rows, rows], 1), r"must be vectors \[4, 1\]. Received: shape \[4, 2\]"),
-    (lambda rows: np.where(rows == rows[2], np.nan, rows), "NaN or infinity in row 2"),
-    (lambda rows: np.where(rows == rows[0], np.inf, rows), "NaN or infinity in row 0"),
-    (lambda rows: rows.astype(str), "must hold numbers"),
-    (lambda rows: rows > 0, "must hold numbers. Received: values of type bool"),
-], ids=["fewer", "more", "1-D", "3-D", "empty", "longer", "NaN", "infinity", "text", "bool"])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda rows: rows[:-1], r"must be vectors \[4, 1\]. Received: shape \[3, 1\]"),
+        (lambda rows: np.concatenate([rows, rows[:1]]), r"Received: shape \[5, 1\]"),
+        (lambda rows: rows[:, 0], r"Received: shape \[4\]"),
+        (lambda rows: rows[..., None], r"Received: shape \[4, 1, 1\]"),
+        (lambda rows: rows[:, :0], r"Received: shape"),
+        (lambda rows: np.concatenate([rows, rows], 1), r"must be vectors \[4, 1\]. Received: shape \[4, 2\]"),
+        (lambda rows: np.where(rows == rows[2], np.nan, rows), "NaN or infinity in row 2"),
+        (lambda rows: np.where(rows == rows[0], np.inf, rows), "NaN or infinity in row 0"),
+        (lambda rows: rows.astype(str), "must hold numbers"),
+        (lambda rows: rows > 0, "must hold numbers. Received: values of type bool"),
+    ],
+    ids=["fewer", "more", "1-D", "3-D", "empty", "longer", "NaN", "infinity", "text", "bool"],
+)
 def test_a_wrong_answer_is_refused_with_its_batch(protocol, wrong, message):
     server, answer = SERVERS[protocol]
     asked = []
@@ -66,21 +70,25 @@ def test_a_wrong_answer_is_refused_with_its_batch(protocol, wrong, message):
     assert asked == [4, 4], "asking again does not help"
 
 
-@pytest.mark.parametrize(("reply", "code"), [
-    ((200, b"<html><body>Please log in"), "INTERNAL"),
-    ((200, b""), "INTERNAL"),
-    ((200, b"[1, 2]"), "INTERNAL"),
-    ((200, b'{"outputs": [[1.0]]}'), "INTERNAL"),
-    ((200, b'{"outputs": {"other": [[1.0]]}}'), "INTERNAL"),
-    ((200, b'{"outputs": {"embedding": [[1.0], [1.0, 2.0]]}}'), "INTERNAL"),
-    ((200, b'{"outputs": {"embedding": [[1e999], [0], [0], [0]]}}'), "INTERNAL"),
-    ((200, b"[" * 100_000), "INTERNAL"),
-    ((200, b"\xff\xfe"), "INTERNAL"),
-    ((302, b"elsewhere"), "HTTP_302"),
-    ((413, b"too large"), "HTTP_413"),
-    ((404, b'{"error": "no such model"}'), "NOT_FOUND"),
-    ((500, b'{"error": {"nested": 1}}'), "INTERNAL"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        ((200, b"<html><body>Please log in"), "INTERNAL"),
+        ((200, b""), "INTERNAL"),
+        ((200, b"[1, 2]"), "INTERNAL"),
+        ((200, b'{"outputs": [[1.0]]}'), "INTERNAL"),
+        ((200, b'{"outputs": {"other": [[1.0]]}}'), "INTERNAL"),
+        ((200, b'{"outputs": {"embedding": [[1.0], [1.0, 2.0]]}}'), "INTERNAL"),
+        ((200, b'{"outputs": {"embedding": [[1e999], [0], [0], [0]]}}'), "INTERNAL"),
+        ((200, b"[" * 100_000), "INTERNAL"),
+        ((200, b"\xff\xfe"), "INTERNAL"),
+        ((302, b"elsewhere"), "HTTP_302"),
+        ((413, b"too large"), "HTTP_413"),
+        ((404, b'{"error": "no such model"}'), "NOT_FOUND"),
+        ((500, b'{"error": {"nested": 1}}'), "INTERNAL"),
+    ],
+    ids=str,
+)
 def test_a_lasting_answer_is_an_error_at_once(reply, code):
     asked = []
 
@@ -102,25 +110,36 @@ def test_an_answer_without_the_output_or_without_a_tensor():
     huge = grpc_answer(np.ones([1, 1], np.float32))  # a tensor whose one value would fill 2^50 of them
     for size, dim in zip((4, 2**50), huge.outputs["embedding"].tensor_shape.dim, strict=True):
         dim.size = size
-    for response, message in ((empty, "must hold the output 'embedding'"), (untyped, "must hold a tensor"),
-                              (grpc_answer([[1.0]], "other"), "Received: other"), (huge, "must fit in a message")):
-        with grpc_server(lambda images, response=response: response) as address, \
-                pytest.raises(ServingError, match=message):
+    for response, message in (
+        (empty, "must hold the output 'embedding'"),
+        (untyped, "must hold a tensor"),
+        (grpc_answer([[1.0]], "other"), "Received: other"),
+        (huge, "must fit in a message"),
+    ):
+        with (
+            grpc_server(lambda images, response=response: response) as address,
+            pytest.raises(ServingError, match=message),
+        ):
             embed(address, "grpc")
 
 
 ANSWERS = st.one_of(
     st.just("good"),
     st.builds(Reset, st.integers(0, 40)),
-    st.tuples(st.sampled_from([200, 200, 204, 301, 400, 404, 418, 429, 500, 503, 504]), st.one_of(
-        st.binary(max_size=40),
-        st.recursive(
-            st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5) | st.just([[0.5]] * 4),
-            lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-                st.sampled_from(["outputs", "embedding", "error"]), inner, max_size=2),
-            max_leaves=8,
-        ).map(lambda value: json.dumps(value).encode()),
-    )),
+    st.tuples(
+        st.sampled_from([200, 200, 204, 301, 400, 404, 418, 429, 500, 503, 504]),
+        st.one_of(
+            st.binary(max_size=40),
+            st.recursive(
+                st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5) | st.just([[0.5]] * 4),
+                lambda inner: (
+                    st.lists(inner, max_size=4)
+                    | st.dictionaries(st.sampled_from(["outputs", "embedding", "error"]), inner, max_size=2)
+                ),
+                max_leaves=8,
+            ).map(lambda value: json.dumps(value).encode()),
+        ),
+    ),
 )
 
 
@@ -186,8 +205,10 @@ def test_pixels_that_are_not_finite_are_named_before_they_are_sent(protocol):
     images = IMAGES.copy()
     images[5] = np.nan
     server, answer = SERVERS[protocol]
-    with server(lambda sent: answer(own_vectors(sent))) as address, \
-            EmbeddingClient(address, protocol=protocol, batch_size=4) as client:
+    with (
+        server(lambda sent: answer(own_vectors(sent))) as address,
+        EmbeddingClient(address, protocol=protocol, batch_size=4) as client,
+    ):
         with pytest.raises(InputError, match="NaN or infinity in image 5"):
             client.embed(images)
         vectors, bad = client.embed_readable(images)

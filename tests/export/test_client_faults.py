@@ -53,9 +53,16 @@ def dripping(greeting):
         listener.close()
 
 
-@pytest.mark.parametrize("greeting", [
-    b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n{",
-], ids=["silent", "headers", "body", "endless body"])
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n{",
+    ],
+    ids=["silent", "headers", "body", "endless body"],
+)
 def test_the_deadline_holds_over_an_answer_that_drips(greeting):
     with dripping(greeting) as (address, server):
         with pytest.raises(ServingError) as caught:
@@ -65,9 +72,19 @@ def test_the_deadline_holds_over_an_answer_that_drips(greeting):
         assert not server.is_alive(), "the connection is given up"
 
 
-@pytest.mark.parametrize("fault", [
-    Reset(), Reset(10), Reset(45), (503, b'["overloaded"]'), (503, b"<html>"), (502, b""), (429, b'{"error": "busy"}'),
-], ids=["cut", "cut in the status", "cut in the body", "list", "html", "bad gateway", "busy"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Reset(),
+        Reset(10),
+        Reset(45),
+        (503, b'["overloaded"]'),
+        (503, b"<html>"),
+        (502, b""),
+        (429, b'{"error": "busy"}'),
+    ],
+    ids=["cut", "cut in the status", "cut in the body", "list", "html", "bad gateway", "busy"],
+)
 def test_a_passing_fault_of_rest_is_retried(fault):
     faults = [fault] * 3
     with rest_server(lambda images: faults.pop() if faults else rest_answer(VECTORS)) as address:
@@ -84,8 +101,10 @@ def test_a_passing_fault_of_grpc_is_retried(code):
 
 
 def test_a_lasting_fault_that_looks_passing_ends_at_the_deadline():
-    with rest_server(lambda images: (503, b'["overloaded"]')) as address, \
-            pytest.raises(ServingError, match="overloaded") as caught:
+    with (
+        rest_server(lambda images: (503, b'["overloaded"]')) as address,
+        pytest.raises(ServingError, match="overloaded") as caught,
+    ):
         embed(address, timeout=0.3)
     assert caught.value.code == "UNAVAILABLE"
 
@@ -138,9 +157,26 @@ def certificate(tmp_path_factory):
     paths = [str(folder / "cert.pem"), str(folder / "key.pem")]
     try:
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=DNS:localhost", "-out", paths[0], "-keyout", paths[1]],
-            check=True, capture_output=True,
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=DNS:localhost",
+                "-out",
+                paths[0],
+                "-keyout",
+                paths[1],
+            ],
+            check=True,
+            capture_output=True,
         )
     except FileNotFoundError:
         pytest.skip("openssl makes the certificate")
@@ -149,14 +185,17 @@ def certificate(tmp_path_factory):
 
 def grpc_credentials(certificate, ask=False):
     chain, key = (pathlib.Path(path).read_bytes() for path in certificate)
-    return grpc.ssl_server_credentials([(key, chain)], root_certificates=chain if ask else None,
-                                       require_client_auth=ask)
+    return grpc.ssl_server_credentials(
+        [(key, chain)], root_certificates=chain if ask else None, require_client_auth=ask
+    )
 
 
 @contextlib.contextmanager
 def encrypted(protocol, certificate, ask=False):
     if protocol == "grpc":
-        with grpc_server(lambda images: grpc_answer(VECTORS), credentials=grpc_credentials(certificate, ask)) as address:
+        with grpc_server(
+            lambda images: grpc_answer(VECTORS), credentials=grpc_credentials(certificate, ask)
+        ) as address:
             yield address
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -181,24 +220,43 @@ def test_tls(protocol, certificate):
             embed(address, protocol, tls=certificate[0], timeout=1.0)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"timeout": float("nan")}, "`timeout` must be > 0"), ({"timeout": 0}, "`timeout` must be > 0"),
-    ({"timeout": float("inf")}, "`timeout` must be > 0"), ({"backoff": -1}, "`backoff` must be >= 0"),
-    ({"batch_size": 2.5}, "`batch_size` must be a whole number"), ({"max_bytes": 2**40}, "`max_bytes` must be <="),
-    ({"version": -1}, "`version` must be >= 0"), ({"retries": -1}, "`retries` must be >= 0"),
-    ({"model": ""}, "`model` must be a text"), ({"tls": "nowhere.pem"}, "`tls` must be readable PEM files"),
-    ({"client_certificate": ("a", "b")}, "`client_certificate` needs `tls`"),
-    ({"tls": True, "client_certificate": ("a",)}, "must be a pair of files"),
-    ({"channel_options": {"grpc.x": object()}}, "`channel_options` must be options"),
-    ({"protocol": "rest", "channel_options": {"grpc.x": 1}}, "`channel_options` must be left out"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timeout": float("nan")}, "`timeout` must be > 0"),
+        ({"timeout": 0}, "`timeout` must be > 0"),
+        ({"timeout": float("inf")}, "`timeout` must be > 0"),
+        ({"backoff": -1}, "`backoff` must be >= 0"),
+        ({"batch_size": 2.5}, "`batch_size` must be a whole number"),
+        ({"max_bytes": 2**40}, "`max_bytes` must be <="),
+        ({"version": -1}, "`version` must be >= 0"),
+        ({"retries": -1}, "`retries` must be >= 0"),
+        ({"model": ""}, "`model` must be a text"),
+        ({"tls": "nowhere.pem"}, "`tls` must be readable PEM files"),
+        ({"client_certificate": ("a", "b")}, "`client_certificate` needs `tls`"),
+        ({"tls": True, "client_certificate": ("a",)}, "must be a pair of files"),
+        ({"channel_options": {"grpc.x": object()}}, "`channel_options` must be options"),
+        ({"protocol": "rest", "channel_options": {"grpc.x": 1}}, "`channel_options` must be left out"),
+    ],
+)
 def test_bad_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         EmbeddingClient("localhost:1", **options)
 
 
-@pytest.mark.parametrize("address", ["", "local host:1", "http://", "ftp://localhost", "localhost:port", "a\n:1",
-                                     "http://localhost:99999", "http://" + "a" * 70 + ":1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "local host:1",
+        "http://",
+        "ftp://localhost",
+        "localhost:port",
+        "a\n:1",
+        "http://localhost:99999",
+        "http://" + "a" * 70 + ":1",
+    ],
+)
 def test_bad_addresses_are_refused(address):
     with pytest.raises(InputError, match="`address` must be"):
         EmbeddingClient(address, protocol="rest")

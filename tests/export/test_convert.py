@@ -15,9 +15,15 @@ from tfcontrastive.encoders import ViT
 from tfcontrastive.export import save_model, to_onnx, to_tflite
 
 
-@pytest.mark.parametrize(("quantize", "difference", "cosine"), [
-    ("none", 1e-4, 0.99999), ("float16", 1e-2, 0.999), ("dynamic", 2e-1, 0.98), ("int8", 2e-1, 0.98),
-])
+@pytest.mark.parametrize(
+    ("quantize", "difference", "cosine"),
+    [
+        ("none", 1e-4, 0.99999),
+        ("float16", 1e-2, 0.999),
+        ("dynamic", 2e-1, 0.98),
+        ("int8", 2e-1, 0.98),
+    ],
+)
 def test_tflite(exported, images, tmp_path, quantize, difference, cosine):
     report = to_tflite(exported, tmp_path / "encoder.tflite", image_size=16, quantize=quantize, images=images)
     assert report.max_difference < difference
@@ -34,7 +40,7 @@ def test_onnx(encoder, exported, tmp_path):
     assert report.max_difference < 1e-4
     session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx", providers=["CPUExecutionProvider"])
     images = np.random.RandomState(1).rand(5, 16, 16, 3).astype("float32")
-    unit, = session.run(["embedding_l2"], {"images": images})
+    (unit,) = session.run(["embedding_l2"], {"images": images})
     np.testing.assert_allclose(unit, tf.math.l2_normalize(encoder(images), axis=1), atol=1e-4)
 
 
@@ -49,13 +55,15 @@ def test_onnx_has_the_exact_gelu(tmp_path):
 def test_half_precision_is_converted_in_float32(make_encoder, images, tmp_path, policy):
     encoder = make_encoder((16, 16, 3), dtype=policy)
     path = save_model(encoder, tmp_path)
-    reports = [to_tflite(path, tmp_path / "encoder.tflite", image_size=16, images=images),
-               to_onnx(path, tmp_path / "encoder.onnx", image_size=16, images=images)]
+    reports = [
+        to_tflite(path, tmp_path / "encoder.tflite", image_size=16, images=images),
+        to_onnx(path, tmp_path / "encoder.onnx", image_size=16, images=images),
+    ]
     assert min(report.cosine_similarity for report in reports) > 0.999
     session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx", providers=["CPUExecutionProvider"])
     exact = make_encoder((16, 16, 3))
     exact.set_weights(encoder.get_weights())
-    received, = session.run(["embedding"], {"images": images})
+    (received,) = session.run(["embedding"], {"images": images})
     np.testing.assert_allclose(received, exact(images), rtol=1e-3, atol=1e-4)
     assert keras.config.dtype_policy().name == "float32"
 

@@ -24,17 +24,21 @@ def test_every_signature_equals_python(exported, cpp, images, files):
             np.testing.assert_allclose(outputs[name], value, atol=1e-5, err_msg=f"{signature} {name}")
 
 
-@pytest.mark.parametrize(("images", "message"), [
-    (np.zeros([0, 16, 16, 3], np.float32), r"any, 3\].*Received: \[0 16 16 3\]"),
-    (np.zeros([16, 16, 3], np.float32), r"Received: \[16 16 3\]"),
-    (np.zeros([1, 16, 16, 3, 3], np.float32), r"Received: \[1 16 16 3 3\]"),
-    (np.zeros([1, 16, 16, 4], np.float32), r"Received: \[1 16 16 4\]"),
-    (np.zeros([1, 0, 16, 3], np.float32), r"Received: \[1 0 16 3\]"),
-    (np.zeros([1, 16, 16, 3]), "to be float but double is provided"),
-    (np.full([1, 16, 16, 3], np.nan, np.float32), r"finite pixels in \[0, 1\]"),
-    (np.full([1, 16, 16, 3], np.inf, np.float32), r"finite pixels in \[0, 1\]"),
-    (np.full([1, 16, 16, 3], 255, np.float32), "divide 8-bit pixels by 255"),
-], ids=["empty", "rank", "rank-5", "channels", "no-height", "dtype", "nan", "infinity", "8-bit"])
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros([0, 16, 16, 3], np.float32), r"any, 3\].*Received: \[0 16 16 3\]"),
+        (np.zeros([16, 16, 3], np.float32), r"Received: \[16 16 3\]"),
+        (np.zeros([1, 16, 16, 3, 3], np.float32), r"Received: \[1 16 16 3 3\]"),
+        (np.zeros([1, 16, 16, 4], np.float32), r"Received: \[1 16 16 4\]"),
+        (np.zeros([1, 0, 16, 3], np.float32), r"Received: \[1 0 16 3\]"),
+        (np.zeros([1, 16, 16, 3]), "to be float but double is provided"),
+        (np.full([1, 16, 16, 3], np.nan, np.float32), r"finite pixels in \[0, 1\]"),
+        (np.full([1, 16, 16, 3], np.inf, np.float32), r"finite pixels in \[0, 1\]"),
+        (np.full([1, 16, 16, 3], 255, np.float32), "divide 8-bit pixels by 255"),
+    ],
+    ids=["empty", "rank", "rank-5", "channels", "no-height", "dtype", "nan", "infinity", "8-bit"],
+)
 @pytest.mark.parametrize("signature", ["serving_default", "features"])
 def test_bad_images_are_named(cpp, signature, images, message):
     with pytest.raises(CppError, match=message) as caught:

@@ -89,8 +89,9 @@ def test_our_layers_and_branches_in_the_graph(tmp_path):
 
     def network(factor):
         keras.utils.set_random_seed(3)
-        inner = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3), BatchNorm(),
-                                  keras.layers.GlobalAveragePooling2D()])
+        inner = keras.Sequential(
+            [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3), BatchNorm(), keras.layers.GlobalAveragePooling2D()]
+        )
         images = keras.Input((8, 8, 3))
         return keras.Model(images, inner(Branch(factor)(images)))
 
@@ -102,8 +103,9 @@ def test_another_project_s_model(tmp_path):
     def write(name, value, operation):
         module = tf.Module()
         module.weight = tf.Variable(value)
-        module.serve = tf.function(lambda x: {"y": operation(x, module.weight)},
-                                   input_signature=[tf.TensorSpec([None], name="x")])
+        module.serve = tf.function(
+            lambda x: {"y": operation(x, module.weight)}, input_signature=[tf.TensorSpec([None], name="x")]
+        )
         tf.saved_model.save(module, str(tmp_path / name), signatures={"classify": module.serve})
         return model_digest(tmp_path / name)
 

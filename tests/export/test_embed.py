@@ -70,8 +70,9 @@ def expected_vectors(exported, folder):
 
 def test_the_vectors_are_the_models(exported, photos, tmp_path):
     names, vectors = expected_vectors(exported, photos)
-    done = embed_images(exported, folder_items(photos), tmp_path / "out", format="parquet", dtype="int8", batch_size=3,
-                        shard_rows=4)
+    done = embed_images(
+        exported, folder_items(photos), tmp_path / "out", format="parquet", dtype="int8", batch_size=3, shard_rows=4
+    )
     files = EmbeddingFiles(tmp_path / "out")
     assert done.rows == len(files) == 11
     assert files.complete
@@ -133,12 +134,14 @@ def test_a_killed_run_goes_on_without_loss_or_doubling(exported, tmp_path):
     write_photos(folder, 60)
     (folder / "dogs" / "005b.png").write_bytes(b"bad")
     program = tmp_path / "program.py"
-    program.write_text(textwrap.dedent(f"""
+    program.write_text(
+        textwrap.dedent(f"""
         import time
         from tfcontrastive.export import embed_images, folder_items
         embed_images({exported!r}, folder_items({str(folder)!r}), {str(output)!r}, batch_size=4, shard_rows=8,
                      progress=lambda rows, bad: time.sleep(0.1))
-    """))
+    """)
+    )
     process = subprocess.Popen([sys.executable, str(program)], env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     while not (output / "vectors-00002.npy").exists():
         assert process.poll() is None, "the run ended before it could be killed"
@@ -281,8 +284,13 @@ def test_near_duplicates_are_all_pairs_once(vectors, tmp_path):
 def test_gallery_is_self_contained(tmp_path):
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200), "teal").save(buffer, "PNG")
-    write_gallery(tmp_path / "page.html", ["<q>"], [["a", "b"]], np.array([[0.9, 0.5]]),
-                  lambda name: buffer.getvalue() if name == "a" else None)
+    write_gallery(
+        tmp_path / "page.html",
+        ["<q>"],
+        [["a", "b"]],
+        np.array([[0.9, 0.5]]),
+        lambda name: buffer.getvalue() if name == "a" else None,
+    )
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 1
     assert "&lt;q&gt;" in page

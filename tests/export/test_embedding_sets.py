@@ -31,8 +31,18 @@ from tfcontrastive.export import (
 from tfcontrastive.names import unescaped
 
 FORMATS = ["npy", "parquet", "tfrecord"]
-ODD_NAMES = [b"caf\xe9.png", b"two\nlines.png", b"tab\t.png", b'"quoted".png', b"x[/b].png", b" space .png", b"\x85.png",
-             "\u2028.png".encode(), "\u202egnp.png".encode(), b"\\udce9.png"]
+ODD_NAMES = [
+    b"caf\xe9.png",
+    b"two\nlines.png",
+    b"tab\t.png",
+    b'"quoted".png',
+    b"x[/b].png",
+    b" space .png",
+    b"\x85.png",
+    "\u2028.png".encode(),
+    "\u202egnp.png".encode(),
+    b"\\udce9.png",
+]
 
 
 def png(shade=0, size=8):
@@ -79,8 +89,11 @@ def test_odd_file_names_are_kept_and_never_lose_the_rest(exported, tmp_path, for
 
 
 @hypothesis.settings(max_examples=15)
-@hypothesis.given(st.lists(st.binary(min_size=1, max_size=12).filter(lambda name: b"\0" not in name), min_size=1,
-                           max_size=6), st.sampled_from(FORMATS), st.sampled_from([None, "name"]))
+@hypothesis.given(
+    st.lists(st.binary(min_size=1, max_size=12).filter(lambda name: b"\0" not in name), min_size=1, max_size=6),
+    st.sampled_from(FORMATS),
+    st.sampled_from([None, "name"]),
+)
 def test_every_format_keeps_every_name_and_label(names, format, labels):
     names = list(map(os.fsdecode, names))
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +107,9 @@ def test_every_format_keeps_every_name_and_label(names, format, labels):
         assert files.labels == (names if labels else None)
         with open(files.beside("bad_files.txt"), encoding="utf-8", newline="") as file:
             rows = [line.split("\t") for line in file.read().split("\n")[:-1]]
-        assert [(unescaped(name), reason) for name, reason in rows] == [(name, "a reason of two lines") for name in names]
+        assert [(unescaped(name), reason) for name, reason in rows] == [
+            (name, "a reason of two lines") for name in names
+        ]
 
 
 def test_a_name_that_no_file_can_have_is_refused_at_once(tmp_path):
@@ -174,10 +189,14 @@ def test_models_in_a_bucket_are_told_apart(make_encoder, photos, tmp_path):
         embed_images(second, folder_items(photos), tmp_path / "out")
 
 
-@pytest.mark.parametrize(("dtype", "columns"), [
-    ("float32", ["id", "embedding", "label"]), ("float16", ["id", "embedding", "label"]),
-    ("int8", ["id", "embedding", "label", "scale"]),
-])
+@pytest.mark.parametrize(
+    ("dtype", "columns"),
+    [
+        ("float32", ["id", "embedding", "label"]),
+        ("float16", ["id", "embedding", "label"]),
+        ("int8", ["id", "embedding", "label", "scale"]),
+    ],
+)
 def test_a_folder_of_parquet_files_is_one_table(exported, tmp_path, dtype, columns):
     folder = write_photos(tmp_path / "photos", [f"{kind}/{i}.png" for kind in ("cat", "dog") for i in range(5)])
     (folder / "cat" / "bad.png").write_bytes(b"")
@@ -198,7 +217,9 @@ def test_labels_of_arrays_are_numbers(exported, tmp_path, format):
     def batches():
         return data.eval_batches(source, "train", batch_size=4, image_size=16)
 
-    embed_images(exported, dataset_items(batches, "train/", source=source), tmp_path / "out", format=format, shard_rows=4)
+    embed_images(
+        exported, dataset_items(batches, "train/", source=source), tmp_path / "out", format=format, shard_rows=4
+    )
     assert EmbeddingFiles(tmp_path / "out").labels == [0, 1, 2, 3, 0, 1]
 
 
@@ -239,7 +260,8 @@ DAMAGE = {
     "no shards": lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), "shards": None})),
     "other shards": lambda path: path.write_text(path.read_text().replace("vectors-00000.npy", "../secret")),
     "a set of before": lambda path: path.write_text(
-        json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "format"})),
+        json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "format"})
+    ),
     "a set of later": lambda path: path.write_text(path.read_text().replace('"format": 1', '"format": 2')),
 }
 
@@ -318,10 +340,15 @@ def test_large_and_small_vectors_have_directions(tmp_path):
     np.testing.assert_allclose(similarities, 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("queries", "message"), [
-    ([[1.0, np.nan, 0, 0]], "NaN or infinity in row 0"), ([[1.0, 0, 0, 0], [0, -np.inf, 0, 0]], "infinity in row 1"),
-    ([[0.0] * 4], "zeros in row 0"), ([["a"] * 4], "must be numbers"),
-])
+@pytest.mark.parametrize(
+    ("queries", "message"),
+    [
+        ([[1.0, np.nan, 0, 0]], "NaN or infinity in row 0"),
+        ([[1.0, 0, 0, 0], [0, -np.inf, 0, 0]], "infinity in row 1"),
+        ([[0.0] * 4], "zeros in row 0"),
+        ([["a"] * 4], "must be numbers"),
+    ],
+)
 def test_queries_without_a_direction_are_refused(tmp_path, queries, message):
     write_set(tmp_path / "out")
     with pytest.raises(InputError, match=message):
@@ -332,8 +359,9 @@ def test_queries_without_a_direction_are_refused(tmp_path, queries, message):
 def test_a_query_may_be_left_out_of_its_own_neighbours(tmp_path, backend):
     vectors = write_set(tmp_path / "out")
     alone, _ = nearest(tmp_path / "out", vectors, k=4, backend=backend)
-    others, similarities = nearest(tmp_path / "out", vectors, k=3, backend=backend,
-                                   exclude=[f"{i}.png" for i in range(9)] + [None])
+    others, similarities = nearest(
+        tmp_path / "out", vectors, k=3, backend=backend, exclude=[f"{i}.png" for i in range(9)] + [None]
+    )
     assert others == [row[1:] for row in alone[:9]] + [alone[9][:3]]
     assert similarities.shape == (10, 3)
     with pytest.raises(InputError, match="`k` must be between 1 and the 9 other"):

@@ -38,26 +38,38 @@ def check(model, size=16, left=0):
     assert [tuple(tensor.shape) for tensor in folded.outputs] == [tuple(tensor.shape) for tensor in model.outputs]
 
 
-@pytest.mark.parametrize(("depth", "options", "left"), [
-    (18, {"stem": "small"}, 0), (50, {"sk_ratio": 0.0625, "se_ratio": 0.25}, 0), (18, {"norm": "group"}, 0),
-])
+@pytest.mark.parametrize(
+    ("depth", "options", "left"),
+    [
+        (18, {"stem": "small"}, 0),
+        (50, {"sk_ratio": 0.0625, "se_ratio": 0.25}, 0),
+        (18, {"norm": "group"}, 0),
+    ],
+)
 def test_our_networks(depth, options, left):
     check(unsettle(ResNet(depth, 0.125, input_shape=(None, None, 3), **options)), left=left, size=32)
 
 
 def test_a_depthwise_network_inside_another():
-    inner = keras.applications.MobileNetV2(include_top=False, weights=None, pooling="avg", input_shape=(32, 32, 3),
-                                           alpha=0.35)
+    inner = keras.applications.MobileNetV2(
+        include_top=False, weights=None, pooling="avg", input_shape=(32, 32, 3), alpha=0.35
+    )
     images = keras.Input((32, 32, 3))
     check(unsettle(keras.Model(images, inner(layers.Rescaling(2.0)(images)))), size=32)
 
 
 def test_a_sequential_encoder_with_biases():
-    model = keras.Sequential([
-        keras.Input((16, 16, 2)), layers.Conv2D(4, 3), layers.BatchNormalization(scale=False), layers.ReLU(),
-        layers.DepthwiseConv2D(3, depth_multiplier=2), layers.BatchNormalization(center=False),
-        layers.GlobalAveragePooling2D(),
-    ])
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 2)),
+            layers.Conv2D(4, 3),
+            layers.BatchNormalization(scale=False),
+            layers.ReLU(),
+            layers.DepthwiseConv2D(3, depth_multiplier=2),
+            layers.BatchNormalization(center=False),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
     check(unsettle(model))
 
 
@@ -84,10 +96,17 @@ def unsound(kind):
     return keras.Model(images, layers.GlobalAveragePooling2D()(x))
 
 
-@pytest.mark.parametrize("kind", [
-    "another layer sees the convolution", "an activation between", "the convolution is shared",
-    "the normalisation is shared", "batch statistics always", "another axis",
-])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "another layer sees the convolution",
+        "an activation between",
+        "the convolution is shared",
+        "the normalisation is shared",
+        "batch statistics always",
+        "another axis",
+    ],
+)
 def test_what_cannot_be_folded_stays(kind):
     check(unsettle(unsound(kind)), left=1)
 
@@ -115,15 +134,22 @@ def test_an_optimized_export(encoder, images, tmp_path):
     loaded = tf.saved_model.load(save_model(encoder, tmp_path, image_size=16, optimize=True))
     expected = encoder(images).numpy()
     tolerance = 1e-4 * np.abs(expected).max()
-    np.testing.assert_allclose(loaded.signatures["serving_default"](images=images)["embedding"], expected, atol=tolerance)
+    np.testing.assert_allclose(
+        loaded.signatures["serving_default"](images=images)["embedding"], expected, atol=tolerance
+    )
     png = tf.stack([tf.io.encode_png(tf.image.convert_image_dtype(image, tf.uint8)) for image in images])
     decoded = tf.stack([tf.image.convert_image_dtype(tf.io.decode_png(image), tf.float32) for image in png])
-    np.testing.assert_allclose(loaded.signatures["image_bytes"](image_bytes=png)["embedding"], encoder(decoded),
-                               atol=tolerance)
+    np.testing.assert_allclose(
+        loaded.signatures["image_bytes"](image_bytes=png)["embedding"], encoder(decoded), atol=tolerance
+    )
     ops = {name: [node.op for node in _nodes(loaded.signatures[name])] for name in loaded.signatures}
     # One root is that of embedding_l2, the other the normalisation's.
     assert {name: found.count("Rsqrt") for name, found in ops.items()} == {
-        "serving_default": 1, "image_bytes": 1, "features": 2, "serve_training": 2}
+        "serving_default": 1,
+        "image_bytes": 1,
+        "features": 2,
+        "serve_training": 2,
+    }
     assert len(loaded.variables) == len(encoder.variables)
     np.testing.assert_allclose(loaded(images), expected, atol=1e-6 * np.abs(expected).max())
     with CppSession(tmp_path / "1") as session:  # which tells variables apart by their names
@@ -136,8 +162,13 @@ def _nodes(signature):
     reached = {node.attr["f"].func.name for node in definition.node if "f" in node.attr}
     functions = {function.signature.name: function for function in definition.library.function}
     while True:
-        more = {node.attr["f"].func.name for name in reached if name in functions for node in functions[name].node_def
-                if "f" in node.attr} - reached
+        more = {
+            node.attr["f"].func.name
+            for name in reached
+            if name in functions
+            for node in functions[name].node_def
+            if "f" in node.attr
+        } - reached
         if not more:
             break
         reached |= more

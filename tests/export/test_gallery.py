@@ -20,7 +20,9 @@ def pictures(tmp_path, *files, **options):
     path = tmp_path / "page.html"
     write_gallery(path, ["0"], [names], np.ones([1, len(files)]), lambda name: files[int(name)], **options)
     shown = re.findall(r'<img src="data:([^"]*)"', path.read_text())[1:]
-    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(s.partition(",")[2])))) if len(s) > 1 else None for s in shown]
+    return [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(s.partition(",")[2])))) if len(s) > 1 else None for s in shown
+    ]
 
 
 def test_pictures_are_decoded_as_the_network_sees_them(tmp_path):
@@ -32,10 +34,19 @@ def test_pictures_are_decoded_as_the_network_sees_them(tmp_path):
     assert blue[-1, 0].tolist() == [0, 0, 255]
 
 
-@pytest.mark.parametrize("file", [
-    None, b"", b"text", encode(Image.fromarray(colors()))[:60], b"\x89PNG\r\n\x1a\nxxxx", png_header(13_000, 13_000),
-    encode(Image.fromarray(colors()), "TIFF")[:300],
-], ids=["none", "empty", "text", "cut", "no header", "13,000 pixels", "cut tiff"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        None,
+        b"",
+        b"text",
+        encode(Image.fromarray(colors()))[:60],
+        b"\x89PNG\r\n\x1a\nxxxx",
+        png_header(13_000, 13_000),
+        encode(Image.fromarray(colors()), "TIFF")[:300],
+    ],
+    ids=["none", "empty", "text", "cut", "no header", "13,000 pixels", "cut tiff"],
+)
 def test_what_cannot_be_shown_is_no_picture_and_no_error(tmp_path, file):
     good, bad = pictures(tmp_path, encode(Image.fromarray(colors())), file)
     assert good.shape == (30, 40, 3)

@@ -32,6 +32,7 @@ def photo(width=40, height=30, mode="RGB"):
 
 def png_header(width, height):
     """A PNG of a few bytes that claims a size."""
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -42,7 +43,7 @@ def png_header(width, height):
 def jpeg_with_size(width, height):
     data = bytearray(encode(photo(), "JPEG"))
     start = data.index(b"\xff\xc0")
-    data[start + 5:start + 9] = struct.pack(">HH", height, width)
+    data[start + 5 : start + 9] = struct.pack(">HH", height, width)
     return bytes(data)
 
 
@@ -87,12 +88,28 @@ def expected(image, size=SIZE):
     return ops.center_crop_resize(tf.constant(pixels), size).numpy()[0]
 
 
-@pytest.mark.parametrize(("mode", "format", "options"), [
-    ("RGB", "PNG", {}), ("RGBA", "PNG", {}), ("P", "PNG", {}), ("L", "PNG", {}), ("LA", "PNG", {}), ("1", "PNG", {}),
-    ("RGB", "BMP", {}), ("RGB", "WEBP", {"lossless": True}), ("RGBA", "WEBP", {"lossless": True}),
-    ("P", "GIF", {}), ("L", "GIF", {}), ("1", "GIF", {}),
-    ("RGB", "JPEG", {}), ("L", "JPEG", {}), ("CMYK", "JPEG", {}), ("RGB", "JPEG", {"progressive": True}),
-], ids=str)
+@pytest.mark.parametrize(
+    ("mode", "format", "options"),
+    [
+        ("RGB", "PNG", {}),
+        ("RGBA", "PNG", {}),
+        ("P", "PNG", {}),
+        ("L", "PNG", {}),
+        ("LA", "PNG", {}),
+        ("1", "PNG", {}),
+        ("RGB", "BMP", {}),
+        ("RGB", "WEBP", {"lossless": True}),
+        ("RGBA", "WEBP", {"lossless": True}),
+        ("P", "GIF", {}),
+        ("L", "GIF", {}),
+        ("1", "GIF", {}),
+        ("RGB", "JPEG", {}),
+        ("L", "JPEG", {}),
+        ("CMYK", "JPEG", {}),
+        ("RGB", "JPEG", {"progressive": True}),
+    ],
+    ids=str,
+)
 def test_formats(decode, mode, format, options):
     image = photo(mode=mode)
     if format == "JPEG":
@@ -122,9 +139,15 @@ def cut_out():
     return Image.fromarray(pixels)
 
 
-@pytest.mark.parametrize(("format", "options"), [
-    ("PNG", {}), ("WEBP", {"lossless": True, "exact": True}), ("BMP", {}), ("GIF", {}),
-])
+@pytest.mark.parametrize(
+    ("format", "options"),
+    [
+        ("PNG", {}),
+        ("WEBP", {"lossless": True, "exact": True}),
+        ("BMP", {}),
+        ("GIF", {}),
+    ],
+)
 @pytest.mark.parametrize("background", ["white", "#000080"])
 def test_transparent_images_lie_on_the_colour_of_training(format, options, background):
     file = encode(cut_out(), format, **options)
@@ -183,31 +206,55 @@ def test_extreme_shapes_have_a_defined_result(decode, size):
     assert result.max() <= 1
 
 
-@pytest.mark.parametrize(("file", "message"), [
-    (b"", r"\[1\] is empty"),
-    (b"\xff", r"\[1\] is not a JPEG, PNG, GIF, BMP or WebP image"),
-    (b"<html>404</html>", r"\[1\] is not a JPEG, PNG, GIF, BMP or WebP image"),
-    (b"RIFF\x00\x00\x00\x00WEBPVP8 ", r"\[1\] has a damaged header"),
-    (encode(photo(), "JPEG")[:100], "Invalid JPEG data"),
-    (encode(photo(), "JPEG")[:-100], "Invalid JPEG data"),
-    (encode(photo())[:100], "Invalid PNG data"),
-    (b"\x89PNG\r\n\x1a\n", r"\[1\] has a damaged header"),
-    (encode(photo(mode="P"), "GIF")[:14], r"\[1\] has a damaged header"),
-    (encode(photo(mode="P"), "GIF")[:1000], "GIF|gif"),
-    (encode(photo(), "BMP")[:100], "Input size should match"),
-    (b"BM", r"\[1\] has a damaged header"),
-], ids=["empty", "one-byte", "html", "webp", "jpeg-header", "jpeg-cut", "png-cut", "png-magic", "gif-header", "gif-cut",
-        "bmp-cut", "bmp-magic"])
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (b"", r"\[1\] is empty"),
+        (b"\xff", r"\[1\] is not a JPEG, PNG, GIF, BMP or WebP image"),
+        (b"<html>404</html>", r"\[1\] is not a JPEG, PNG, GIF, BMP or WebP image"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", r"\[1\] has a damaged header"),
+        (encode(photo(), "JPEG")[:100], "Invalid JPEG data"),
+        (encode(photo(), "JPEG")[:-100], "Invalid JPEG data"),
+        (encode(photo())[:100], "Invalid PNG data"),
+        (b"\x89PNG\r\n\x1a\n", r"\[1\] has a damaged header"),
+        (encode(photo(mode="P"), "GIF")[:14], r"\[1\] has a damaged header"),
+        (encode(photo(mode="P"), "GIF")[:1000], "GIF|gif"),
+        (encode(photo(), "BMP")[:100], "Input size should match"),
+        (b"BM", r"\[1\] has a damaged header"),
+    ],
+    ids=[
+        "empty",
+        "one-byte",
+        "html",
+        "webp",
+        "jpeg-header",
+        "jpeg-cut",
+        "png-cut",
+        "png-magic",
+        "gif-header",
+        "gif-cut",
+        "bmp-cut",
+        "bmp-magic",
+    ],
+)
 def test_damage_is_named(decode, file, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         decode(encode(photo()), file)
 
 
-@pytest.mark.parametrize("file", [
-    png_header(20_000, 20_000), png_header(2**31 - 1, 2**31 - 1), jpeg_with_size(65_500, 65_500),
-    gif_with_frame(65_535, 65_535), bmp_with_size(20_000, -20_000), bmp_with_size(-(2**31), -(2**31)),
-    webp_with_size(16_383, 16_383),
-], ids=["png", "png-overflow", "jpeg", "gif", "bmp", "bmp-overflow", "webp"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        png_header(20_000, 20_000),
+        png_header(2**31 - 1, 2**31 - 1),
+        jpeg_with_size(65_500, 65_500),
+        gif_with_frame(65_535, 65_535),
+        bmp_with_size(20_000, -20_000),
+        bmp_with_size(-(2**31), -(2**31)),
+        webp_with_size(16_383, 16_383),
+    ],
+    ids=["png", "png-overflow", "jpeg", "gif", "bmp", "bmp-overflow", "webp"],
+)
 def test_a_decompression_bomb_is_refused_by_its_header(decode, file):
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[0\] is \d+ x \d+ pixels, more than the 67108864"):
         decode(file)
@@ -227,25 +274,35 @@ def mutate(file, random):
         length = min(random.choice([1, 1, 2, 4, 16, 64]), len(data) - start)
         kind = random.randint(0, 5)
         if kind == 0:
-            data[start:start + length] = random.bytes(length)
+            data[start : start + length] = random.bytes(length)
         elif kind == 1 and data:
             data[start % len(data)] ^= 1 << random.randint(0, 8)
         elif kind == 2:
-            del data[start:start + length]
+            del data[start : start + length]
         elif kind == 3:
-            data[start:start] = data[start:start + length]
+            data[start:start] = data[start : start + length]
         else:  # the header is where the decisions are
-            data[start % 64:start % 64 + 1] = random.bytes(1)
-    return bytes(data[:random.randint(0, len(data) + 1)] if random.rand() < 0.1 else data)
+            data[start % 64 : start % 64 + 1] = random.bytes(1)
+    return bytes(data[: random.randint(0, len(data) + 1)] if random.rand() < 0.1 else data)
 
 
 def test_fuzz_the_signature(cpp):
     """Thousands of mutated files through the C++ session: a vector or INVALID_ARGUMENT, and the session survives."""
-    seeds = [encode(photo()), encode(photo(mode="L")), encode(photo(), "JPEG"),
-             encode(photo(), "JPEG", progressive=True), encode(photo(mode="CMYK"), "JPEG"), encode(photo(), "BMP"),
-             encode(photo(mode="P"), "GIF"), encode(cut_out(), "GIF"), encode(cut_out()), encode(photo(mode="P"), "BMP"),
-             encode(photo(), "WEBP"), encode(cut_out(), "WEBP", lossless=True),
-             encode(photo(mode="P"), "GIF", save_all=True, append_images=[photo(30, 30, "P")])]
+    seeds = [
+        encode(photo()),
+        encode(photo(mode="L")),
+        encode(photo(), "JPEG"),
+        encode(photo(), "JPEG", progressive=True),
+        encode(photo(mode="CMYK"), "JPEG"),
+        encode(photo(), "BMP"),
+        encode(photo(mode="P"), "GIF"),
+        encode(cut_out(), "GIF"),
+        encode(cut_out()),
+        encode(photo(mode="P"), "BMP"),
+        encode(photo(), "WEBP"),
+        encode(cut_out(), "WEBP", lossless=True),
+        encode(photo(mode="P"), "GIF", save_all=True, append_images=[photo(30, 30, "P")]),
+    ]
     random = np.random.RandomState(2026)
     vectors, refused = 0, set()
     deadline = time.monotonic() + 30

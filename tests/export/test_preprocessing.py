@@ -67,7 +67,9 @@ def test_evaluation_export_and_serving_agree_on_a_normalised_network(folder, mak
     loaded = load_trained(saved_model=path)
     assert loaded.preprocessing == rule
     source = data.load(f"folder:{folder}")
-    batch = next(iter(data.eval_batches(source, "train", batch_size=1, image_size=36, preprocessing=loaded.preprocessing)))
+    batch = next(
+        iter(data.eval_batches(source, "train", batch_size=1, image_size=36, preprocessing=loaded.preprocessing))
+    )
     expected = bare(rule.normalize(batch["image"]))
     np.testing.assert_allclose(loaded(batch["image"]), expected, rtol=1e-5, atol=1e-6)
     served = tf.saved_model.load(path)

@@ -13,10 +13,14 @@ from tfcontrastive.config import InputError
 from tfcontrastive.export import load_run
 
 
-@pytest.mark.parametrize(("channels", "labels", "flags"), [
-    (2, False, {**RESNET, "method": "moco", "queue_size": 32, "sk_ratio": 0.0625}),
-    (3, True, {"method": "byol", "mixed_precision": "bfloat16"}),
-], ids=["moco-2-channels", "byol-bfloat16"])
+@pytest.mark.parametrize(
+    ("channels", "labels", "flags"),
+    [
+        (2, False, {**RESNET, "method": "moco", "queue_size": 32, "sk_ratio": 0.0625}),
+        (3, True, {"method": "byol", "mixed_precision": "bfloat16"}),
+    ],
+    ids=["moco-2-channels", "byol-bfloat16"],
+)
 def test_the_model_of_a_run(tmp_path, channels, labels, flags):
     dataset = write_images(tmp_path / "images.npz", channels=channels, labels=labels)
     assert main(words(dataset, tmp_path / "run", train_steps=2, knn_epochs=0, knn_k=5, **flags)) == 0

@@ -91,7 +91,8 @@ def test_a_probe_can_be_given(encoder, images, tmp_path):
     probe = keras.layers.Dense(3)
     probe.build((None, 6))
     outputs = tf.saved_model.load(save_model(encoder, tmp_path, probe=probe)).signatures["features"](
-        images=tf.constant(images))
+        images=tf.constant(images)
+    )
     np.testing.assert_allclose(outputs["logits_sup"], probe(encoder(images)), atol=1e-6)
 
 
@@ -324,15 +325,30 @@ def test_the_card_says_what_the_model_takes_and_gives(encoder, tmp_path):
     assert "| knn_top1 | 0.5123 |" in text
     assert "center, 0.875" in text
     assert front.splitlines()[-11:] == [
-        "model-index:", '- name: "small_encoder"', "  results:", "  - task:", "      type: image-feature-extraction",
-        "    dataset:", '      name: "folder:my photos"', '      type: "folder:my photos"',
-        "    metrics:", "    - type: knn_top1", "      value: 0.5123"]
+        "model-index:",
+        '- name: "small_encoder"',
+        "  results:",
+        "  - task:",
+        "      type: image-feature-extraction",
+        "    dataset:",
+        '      name: "folder:my photos"',
+        '      type: "folder:my photos"',
+        "    metrics:",
+        "    - type: knn_top1",
+        "      value: 0.5123",
+    ]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"version": -1}, "version"), ({"version": "1"}, "version"), ({"version": 2**63}, "version"),
-    ({"image_size": 0}, "image_size"), ({"image_size": 2.5}, "image_size"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"version": -1}, "version"),
+        ({"version": "1"}, "version"),
+        ({"version": 2**63}, "version"),
+        ({"image_size": 0}, "image_size"),
+        ({"image_size": 2.5}, "image_size"),
+    ],
+)
 def test_bad_arguments(encoder, tmp_path, arguments, message):
     with pytest.raises(InputError, match=f"`{message}` must be.*Received"):
         save_model(encoder, tmp_path, **arguments)

@@ -58,7 +58,7 @@ def test_a_signature_with_a_side_effect_is_found(make_encoder, tmp_path, monkeyp
 
     tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": serve})
     only(monkeypatch, "no side effects")
-    check, = check_export(tmp_path)
+    (check,) = check_export(tmp_path)
     assert not check.passed
     assert "serving_default (AssignVariableOp)" in check.detail
 
@@ -77,7 +77,9 @@ def test_unstable_training_is_named_and_not_compared(exported, monkeypatch):
     only(monkeypatch, "keras.layers.TFSMLayer", "C++ session")
     for check in check_export(exported):
         assert check.passed, check
-        assert re.search(r"serve_training is too unstable.*2 images of 32 x 32 pixels, noise of 0.1 moves", check.detail)
+        assert re.search(
+            r"serve_training is too unstable.*2 images of 32 x 32 pixels, noise of 0.1 moves", check.detail
+        )
 
 
 def test_damage_fails_every_loader(exported, tmp_path):

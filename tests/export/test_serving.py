@@ -35,8 +35,11 @@ def connect(request, server):
     clients = []
 
     def connect(**options):
-        clients.append(EmbeddingClient(getattr(server, f"{request.param}_address"), protocol=request.param,
-                                       backoff=0.01, **options))
+        clients.append(
+            EmbeddingClient(
+                getattr(server, f"{request.param}_address"), protocol=request.param, backoff=0.01, **options
+            )
+        )
         return clients[-1]
 
     yield connect
@@ -85,7 +88,9 @@ def test_retries_end(server, connect, images):
 
 
 def test_lasting_errors_are_not_retried(server, connect):
-    with pytest.raises(ServingError, match=r"image 0 is refused, since it is not a JPEG, PNG, GIF, BMP or WebP") as caught:
+    with pytest.raises(
+        ServingError, match=r"image 0 is refused, since it is not a JPEG, PNG, GIF, BMP or WebP"
+    ) as caught:
         connect().embed([b"no image"])
     assert caught.value.code == "INVALID_ARGUMENT"
     assert server.batches == [1]
@@ -109,10 +114,10 @@ def test_metadata(connect):
 def test_serve_check_asks_a_server(exported, server, monkeypatch):
     monkeypatch.setattr("tfcontrastive.export.serve_check._CHECKS", {"EmbeddingClient": _server})
     server.faults.clear()
-    check, = check_export(exported, server=server.grpc_address)
+    (check,) = check_export(exported, server=server.grpc_address)
     assert check.passed
     assert check.detail.startswith("version 1 at ")
-    check, = check_export(exported, server=server.grpc_address, server_model="other")
+    (check,) = check_export(exported, server=server.grpc_address, server_model="other")
     assert not check.passed
     assert "Servable not found" in check.detail
 
@@ -138,17 +143,25 @@ def test_a_deadline_ends_a_request(server, connect, images):
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_nobody_listens(protocol, images):
     start = time.monotonic()
-    with pytest.raises(ServingError, match="UNAVAILABLE"), \
-            EmbeddingClient("127.0.0.1:9", protocol=protocol, retries=1, backoff=0.01) as client:
+    with (
+        pytest.raises(ServingError, match="UNAVAILABLE"),
+        EmbeddingClient("127.0.0.1:9", protocol=protocol, retries=1, backoff=0.01) as client,
+    ):
         client.embed(images)
     assert time.monotonic() - start < 25, "the deadline was not kept"
 
 
-@pytest.mark.parametrize(("images", "message"), [
-    (np.zeros([2, 4, 4, 3]), r"float32 \[N, H, W, C\]"), (np.zeros([4, 4, 3], np.float32), r"\[N, H, W, C\]"),
-    (np.zeros([0, 4, 4, 3], np.float32), "N >= 1"), ([], "at least one"), ([3], "paths or bytes"),
-    (["missing.png"], "readable files"),
-])
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros([2, 4, 4, 3]), r"float32 \[N, H, W, C\]"),
+        (np.zeros([4, 4, 3], np.float32), r"\[N, H, W, C\]"),
+        (np.zeros([0, 4, 4, 3], np.float32), "N >= 1"),
+        ([], "at least one"),
+        ([3], "paths or bytes"),
+        (["missing.png"], "readable files"),
+    ],
+)
 def test_what_is_no_image_is_refused_here(connect, images, message):
     with pytest.raises(InputError, match=message):
         connect().embed(images)
@@ -174,7 +187,9 @@ def test_warmup_requests_run_in_the_server(exported, cpp):
     assert signatures == ["serving_default", "image_bytes"]
 
 
-@pytest.mark.parametrize(("channels", "signatures"), [(1, ["serving_default", "image_bytes"]), (5, ["serving_default"])])
+@pytest.mark.parametrize(
+    ("channels", "signatures"), [(1, ["serving_default", "image_bytes"]), (5, ["serving_default"])]
+)
 def test_warmup_requests_of_other_images(make_encoder, tmp_path, channels, signatures):
     path = save_model(make_encoder((None, None, channels)), tmp_path, image_size=16)
     model, found = tf.saved_model.load(path), []

@@ -30,7 +30,9 @@ def step(model, count=1):
         model.train_step(tf.nest.map_structure(tf.constant, BATCH))
 
 
-@pytest.mark.parametrize(("block", "frozen_groups"), [(-1, ""), (0, "initial"), (2, "initial 1 2"), (4, "initial 1 2 3 4")])
+@pytest.mark.parametrize(
+    ("block", "frozen_groups"), [(-1, ""), (0, "initial"), (2, "initial 1 2"), (4, "initial 1 2 3 4")]
+)
 def test_a_frozen_block_keeps_its_weights_and_its_moving_statistics(block, frozen_groups):
     model = classifier(fine_tune_after_block=block)
     before = {variable.path: variable.numpy() for variable in model.variables}
@@ -92,7 +94,9 @@ def test_two_replicas_learn_what_one_does(two_replicas, labels):
     with two_replicas.scope():
         model = classifier(shallow, ema_decay=0.9)
     half = [tf.nest.map_structure(lambda x, r=r: tf.constant(x[4 * r : 4 * r + 4]), whole) for r in range(2)]
-    batch = two_replicas.experimental_distribute_values_from_function(lambda context: half[context.replica_id_in_sync_group])
+    batch = two_replicas.experimental_distribute_values_from_function(
+        lambda context: half[context.replica_id_in_sync_group]
+    )
     two_replicas.run(tf.function(model.train_step), (batch,))
     for one, other in zip(alone.variables, model.variables, strict=True):
         if "seed" not in one.path:

@@ -56,14 +56,22 @@ def test_the_labels_used_are_balanced_and_told(finetuned, dataset):
 def test_the_run_its_export_and_its_averages_are_one_classifier(finetuned):
     trained = load_trained(checkpoint=str(finetuned))
     logits = trained.supervised_head(trained(IMAGES))
-    exported = tf.saved_model.load(str(finetuned / "saved_model" / "1")).signatures["features"](images=tf.constant(IMAGES))
+    exported = tf.saved_model.load(str(finetuned / "saved_model" / "1")).signatures["features"](
+        images=tf.constant(IMAGES)
+    )
     np.testing.assert_allclose(exported["logits_sup"], logits, atol=1e-5)
 
 
 def test_evaluating_alone_repeats_the_result(finetuned, dataset, pretrained):
     trained = json.loads((finetuned / "metrics.json").read_text())
     (finetuned / "metrics.json").unlink()
-    flags = {"checkpoint": pretrained, "dataset": dataset, "output_dir": finetuned, "label_fraction": 0.25, "ema_decay": 0.9}
+    flags = {
+        "checkpoint": pretrained,
+        "dataset": dataset,
+        "output_dir": finetuned,
+        "label_fraction": 0.25,
+        "ema_decay": 0.9,
+    }
     assert main(words(**flags, mode="eval")) == 0
     assert json.loads((finetuned / "metrics.json").read_text()) == pytest.approx(trained)
 
@@ -99,7 +107,9 @@ def test_the_command_of_simclr_fine_tunes_a_linear_head(tmp_path, dataset, pretr
 
 
 def test_its_export_is_made_with_it(capsys, finetuned, tmp_path):
-    fails(capsys, ["export", f"--model_dir={finetuned}", f"--export_dir={tmp_path}"], "run of pre-training", "saved_model")
+    fails(
+        capsys, ["export", f"--model_dir={finetuned}", f"--export_dir={tmp_path}"], "run of pre-training", "saved_model"
+    )
 
 
 def fails(capsys, arguments, *parts):
@@ -117,8 +127,14 @@ def fails(capsys, arguments, *parts):
         ({"width_multiplier": 0.125}, ["`width_multiplier` must be the checkpoint's, 0.0625"]),
         ({"sk_ratio": 0.0625}, ["`sk_ratio` must be the checkpoint's, 0.0"]),
         ({"se_ratio": 0.25, "dry_run": True}, ["`se_ratio` must be the checkpoint's, 0.0"]),
-        ({"pool_padding": "symmetric"}, ["`pool_padding` must be the checkpoint's, same"]),  # weights of the same shapes
-        ({"stem": "padded", "checkpoint": None, "saved_model": "its export"}, ["`stem` must be the checkpoint's, auto"]),
+        (
+            {"pool_padding": "symmetric"},
+            ["`pool_padding` must be the checkpoint's, same"],
+        ),  # weights of the same shapes
+        (
+            {"stem": "padded", "checkpoint": None, "saved_model": "its export"},
+            ["`stem` must be the checkpoint's, auto"],
+        ),
         ({"checkpoint": "a classifier", "norm": "group"}, ["`norm` must be left out", "brings its own network"]),
         ({"warmup_epochs": 1}, ["`warmup_epochs` must be shorter than the run"]),
         ({"train_batch_size": 200}, ["`train_batch_size` must be at most the number of training images, 96"]),
@@ -144,7 +160,10 @@ def test_a_wrong_flag(capsys, tmp_path, dataset, pretrained, finetuned, flags, p
 def test_the_network_is_checked_in_python_too(dataset, pretrained):
     encoder = EncoderConfig(resnet_depth=18, width_multiplier=0.0625, first_shortcut="identity")
     config = FinetuneConfig(
-        checkpoint=pretrained, encoder=encoder, data=DataConfig(dataset=dataset), loop=RunConfig(model_dir="never written")
+        checkpoint=pretrained,
+        encoder=encoder,
+        data=DataConfig(dataset=dataset),
+        loop=RunConfig(model_dir="never written"),
     )
     with pytest.raises(InputError, match=r"`first_shortcut` must be that of simclr, step 2 .*, projection"):
         Job(config, objective=lambda _: CrossEntropy()).prepare()
@@ -178,7 +197,9 @@ def test_images_that_cannot_be_learned_from(capsys, tmp_path, pretrained):
 
 def test_a_class_that_the_test_split_lacks_does_no_harm(tmp_path):
     images = np.random.RandomState(0).randint(0, 256, (24, 8, 8, 3), np.uint8)
-    np.savez(tmp_path / "few.npz", x_train=images, y_train=np.arange(24) % 3, x_test=images[:4], y_test=np.zeros(4, int))
+    np.savez(
+        tmp_path / "few.npz", x_train=images, y_train=np.arange(24) % 3, x_test=images[:4], y_test=np.zeros(4, int)
+    )
     flags = {"dataset": f"npz:{tmp_path / 'few.npz'}", "output_dir": tmp_path / "run", "width_multiplier": 0.0625}
     assert main(words(**flags, resnet_depth=18, fine_tune_after_block=4)) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())

@@ -155,7 +155,11 @@ def test_the_tables_are_the_papers():
         ("semi", {"fractions": "0.1,2"}, ["`fractions` must be different numbers in (0, 1]"]),
         ("curve", {"supervised_epochs": 0}, ["`supervised_epochs` must be >= 1"]),
         ("transfer", {"datasets": "cifar11"}, ["`datasets` must be one of", "cifar10"]),
-        ("transfer", {"datasets": "birdsnap", "data_dir": "/no"}, ["`datasets` must name one that is prepared", "birdsnap"]),
+        (
+            "transfer",
+            {"datasets": "birdsnap", "data_dir": "/no"},
+            ["`datasets` must name one that is prepared", "birdsnap"],
+        ),
     ],
 )
 def test_a_wrong_flag(capsys, tmp_path, dataset, pretrained, protocol, flags, parts):

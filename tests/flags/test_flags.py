@@ -161,7 +161,9 @@ def test_a_recipe_means_what_it_did(name):
     command_line.parse(words, values)
     config, _ = filled_in(command_line.from_flags(base, values), num_examples=1_281_167)
     groups = {key: value if isinstance(value, dict) else {None: value} for key, value in nested(config).items()}
-    found = {(f"{group}.{key}" if key else group): value for group, held in groups.items() for key, value in held.items()}
+    found = {
+        (f"{group}.{key}" if key else group): value for group, held in groups.items() for key, value in held.items()
+    }
     expected = GOLDEN[""] | GOLDEN[name]
     assert {key: found[key] for key in expected} == expected
 

@@ -12,8 +12,14 @@ import sys
 
 import pytest
 
-PACKAGES = ["tensorflow==2.15.*", "keras==2.15.*", "tensorflow-addons==0.23.*", "tensorflow-hub==0.16.1", "numpy<2",
-            "setuptools<82"]
+PACKAGES = [
+    "tensorflow==2.15.*",
+    "keras==2.15.*",
+    "tensorflow-addons==0.23.*",
+    "tensorflow-hub==0.16.1",
+    "numpy<2",
+    "setuptools<82",
+]
 
 
 def pytest_configure(config):

@@ -14,9 +14,12 @@ images = np.load(folder / "images.npy")
 path = (folder / "path").read_text()
 
 module = hub.load(path)
-np.savez(folder / "embedded.npz", call=module(images),
-         signature=module.signatures["serving_default"](tf.constant(images))["embedding"],
-         files=module.signatures["image_bytes"](tf.constant([(folder / "image.jpg").read_bytes()]))["embedding"])
+np.savez(
+    folder / "embedded.npz",
+    call=module(images),
+    signature=module.signatures["serving_default"](tf.constant(images))["embedding"],
+    files=module.signatures["image_bytes"](tf.constant([(folder / "image.jpg").read_bytes()]))["embedding"],
+)
 
 
 def fine_tune(trainable):

@@ -213,7 +213,9 @@ def test_loss_and_gradient_are_those_of_the_slow_loop(case):
         loss, _, features = model.views_loss(
             [tf.constant(v1), tf.constant(v2)], training=True, **{name: tf.constant(x) for name, x in extra.items()}
         )
-    for variable, before in zip([v for v in model.variables if v.path.endswith(("rows", "bank"))], memories, strict=True):
+    for variable, before in zip(
+        [v for v in model.variables if v.path.endswith(("rows", "bank"))], memories, strict=True
+    ):
         variable.assign(before)  # as they were when the loss was taken
 
     def slow(one, still):

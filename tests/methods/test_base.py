@@ -169,7 +169,9 @@ def test_build_names_a_wrong_setting():
 
 def test_build_takes_settings_of_the_method_and_of_the_model():
     policy = AugmentConfig(augmentation="moco_v2")
-    model = tfcontrastive.build("relic", tiny_encoder(), alpha=0.5, augmentation=policy, seed=3, total_steps=9, name="mine")
+    model = tfcontrastive.build(
+        "relic", tiny_encoder(), alpha=0.5, augmentation=policy, seed=3, total_steps=9, name="mine"
+    )
     assert (model.config.alpha, model.augmentation, model.seed, model.total_steps) == (0.5, policy, 3, 9)
     assert model.name == "mine"
 

@@ -119,7 +119,9 @@ def test_integers_of_any_width_are_pixels(dtype):
 @st.composite
 def arrays(draw):
     """Arrays of images as people have them: any type, range, rank and layout; two at least, 8 x 6 pixels."""
-    shape = draw(st.sampled_from([(2, 8, 6, 3), (2, 3, 8, 6), (2, 8, 6), (2, 8, 6, 1), (2, 8, 6, 4), (8, 6, 3), (2, 8)]))
+    shape = draw(
+        st.sampled_from([(2, 8, 6, 3), (2, 3, 8, 6), (2, 8, 6), (2, 8, 6, 1), (2, 8, 6, 4), (8, 6, 3), (2, 8)])
+    )
     dtype = draw(st.sampled_from(["uint8", "int32", "int64", "uint16", "float16", "float32", "float64", "bool"]))
     low, high = draw(st.sampled_from([(0, 1), (0, 255), (-1, 1), (0, 4095), (0, 1.0004)]))
     values = low + (high - low) * np.linspace(0, 1, int(np.prod(shape))).reshape(shape)
@@ -291,7 +293,10 @@ FORMS = {
     "ragged": (of_slices(IMAGES).map(lambda x: tf.RaggedTensor.from_tensor(x)).ragged_batch(4), "dense"),
     "strings": (of_slices(np.full((8, SIZE, SIZE, 3), "a")).batch(4), "dtype=string"),
     "masks": (of_slices((IMAGES, IMAGES[..., :1])).batch(4), r"`y` must be labels \[B\], or views"),
-    "bytes_as_views": (of_slices((IMAGES * np.float32(1), IMAGES * np.float32(1))).batch(4), "Divide 8-bit pixels by 255"),
+    "bytes_as_views": (
+        of_slices((IMAGES * np.float32(1), IMAGES * np.float32(1))).batch(4),
+        "Divide 8-bit pixels by 255",
+    ),
     "nan_in_a_view": (of_slices((FLOATS, with_nan())).batch(4), "finite"),
     "seeds": (batches(1).map(lambda b: {**b, "views": tuple(255 * v for v in b["views"])}), r"must lie in \[0, 1\]"),
 }

@@ -102,7 +102,9 @@ class Slow:
         size, at = 4, encoder.get_layer
         embed, tokens = at("patch_embed"), next(layer for layer in encoder.layers if isinstance(layer, Tokens))
         rows = x.shape[0]
-        patches = tf.reshape(tf.transpose(tf.reshape(x, [rows, 2, size, 2, size, 3]), [0, 1, 3, 2, 4, 5]), [rows, 4, -1])
+        patches = tf.reshape(
+            tf.transpose(tf.reshape(x, [rows, 2, size, 2, size, 3]), [0, 1, 3, 2, 4, 5]), [rows, 4, -1]
+        )
         x = patches @ tf.reshape(self.of(embed.kernel), [size * size * 3, -1]) + self.of(embed.bias)
         width = x.shape[-1]
         omega = 10_000.0 ** (-np.arange(width // 4) * 4 / width)
@@ -213,7 +215,11 @@ def test_a_step_in_float64_is_the_one_that_is_written_out(method):
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_part_of_a_float64_model_is_float64_and_replicas_agree_in_it(method, two_replicas):
-    small = {"moco": {"queue_size": 12}, "simclr": {"memory_size": 24}, "instdisc": {"bank_size": 12, "num_negatives": 4}}
+    small = {
+        "moco": {"queue_size": 12},
+        "simclr": {"memory_size": 24},
+        "instdisc": {"bank_size": 12, "num_negatives": 4},
+    }
     widths = {"proj_out_dim": 4, "hidden_dim": 6, "critic_hidden_dim": 16}
     known = METHODS[method].Config.__dataclass_fields__
     settings = {name: value for name, value in {**widths, **small.get(method, {})}.items() if name in known}

@@ -70,7 +70,9 @@ def test_early_stopping_and_a_validation_split_work():
     images, labels = np.concatenate([IMAGES, IMAGES]), np.concatenate([LABELS, LABELS])
     model = make_model("simclr", learning_rate=1e-6)
     stop = keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=1.0)
-    history = model.fit(images, labels, batch_size=8, epochs=5, validation_split=0.5, verbose=0, callbacks=[stop]).history
+    history = model.fit(
+        images, labels, batch_size=8, epochs=5, validation_split=0.5, verbose=0, callbacks=[stop]
+    ).history
     assert len(history["val_loss"]) == 2
 
 

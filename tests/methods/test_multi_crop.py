@@ -33,9 +33,7 @@ def test_batches_have_each_views_own_crop_and_size():
     rows = np.linspace(0, 255, 32, dtype=np.uint8)[:, None, None]
     images = np.broadcast_to(rows, (16, 32, 32, 3))  # a ramp: the range of a crop is its height
     source, policy = data.ArraySource({"train": (images, None)}), Crops.make_policy(AugmentConfig())
-    batches = data.train_batches(
-        source, "train", batch_size=16, image_size=GLOBAL, geometry=policy.geometries, seed=0
-    )
+    batches = data.train_batches(source, "train", batch_size=16, image_size=GLOBAL, geometry=policy.geometries, seed=0)
     views = next(iter(batches))["views"]
     assert [view.shape[1] for view in views] == [GLOBAL, GLOBAL, LOCAL, LOCAL, LOCAL]
     heights = [np.ptp(view.numpy(), axis=(1, 2, 3)).max() for view in views]

@@ -51,7 +51,9 @@ def in_words(layer):
 
 
 def test_the_tables_have_every_method():
-    assert {method for method, *_ in HEADS.values()} | {"simclr"} == set(METHODS)  # simclr's head: encoders/test_heads.py
+    assert {method for method, *_ in HEADS.values()} | {"simclr"} == set(
+        METHODS
+    )  # simclr's head: encoders/test_heads.py
 
 
 @pytest.mark.parametrize("case", HEADS)
@@ -85,7 +87,9 @@ def test_targets_start_as_copies_and_keep_their_own_statistics(case):
     np.testing.assert_equal(found, statistics)
 
 
-@pytest.mark.parametrize(("case", "memory"), [("moco", "queue.rows"), ("simclr_v2", "memory.rows"), ("instdisc", "bank")])
+@pytest.mark.parametrize(
+    ("case", "memory"), [("moco", "queue.rows"), ("simclr_v2", "memory.rows"), ("instdisc", "bank")]
+)
 def test_memories_start_as_directions(case, memory):
     method, settings, *_ = WITH_TARGETS.get(case) or HEADS[case]
     rows = build(method, tiny_encoder(), **settings)

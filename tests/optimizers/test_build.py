@@ -156,4 +156,6 @@ def test_paths_of_tokens_and_positions(path, excluded):
 
 @pytest.mark.parametrize("make", [optimizers.LARS, lambda *args, **options: optimizers.build("lars", *args, **options)])
 def test_lars_does_not_adapt_a_class_token(make):
-    np.testing.assert_allclose(step(make(0.1, momentum=0.0), "tokens", "class_token", (1.0, -2.0)), [0.9, 1.2], rtol=1e-6)
+    np.testing.assert_allclose(
+        step(make(0.1, momentum=0.0), "tokens", "class_token", (1.0, -2.0)), [0.9, 1.2], rtol=1e-6
+    )

@@ -156,7 +156,9 @@ def test_a_missing_variable_and_one_too_many_are_named(tmp_path):
     case = CASES["tf1_r18_1x_sk0_small_images"]
     values = {name: np.zeros(shape, "float32") for name, shape in case["variables"]}
     lost = {name: value for name, value in values.items() if name != "base_model/batch_normalization_7/beta"}
-    with pytest.raises(InputError, match="encoder/block_group2_block1_norm1/beta finds no base_model/batch_normalization_7"):
+    with pytest.raises(
+        InputError, match="encoder/block_group2_block1_norm1/beta finds no base_model/batch_normalization_7"
+    ):
         load(write_tf1(tmp_path / "lost", lost))
     more = {**values, "base_model/extra/kernel": np.zeros([2], "float32")}
     with pytest.raises(InputError, match=r"holds 1 variables that have no place: base_model/extra/kernel"):

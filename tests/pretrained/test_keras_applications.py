@@ -36,7 +36,9 @@ def test_features_and_logits_are_those_of_keras(place, model, tmp_path, monkeypa
     else:
         made = keras.applications.MobileNetV2
         monkeypatch.setattr(
-            keras.applications, "MobileNetV2", lambda weights, **options: model if weights else made(weights=None, **options)
+            keras.applications,
+            "MobileNetV2",
+            lambda weights, **options: model if weights else made(weights=None, **options),
         )
         pretrained = load("keras.applications/MobileNetV2")
     images = np.random.default_rng(0).random((2, 64, 64, 3), dtype=np.float32)

@@ -73,7 +73,10 @@ def test_moco(name, tmp_path):
         beside = {"module.queue": weight("queue", [128, 64]), "module.encoder_k.fc.0.bias": weight("k", [8])}
         path = write_legacy_torch(tmp_path / "moco.pth.tar", {**values, **beside}, epoch=800, arch="resnet50")
     else:
-        beside = {"module.predictor.0.weight": weight("p", [4, 4]), "module.momentum_encoder.conv1.weight": weight("m", [4])}
+        beside = {
+            "module.predictor.0.weight": weight("p", [4, 4]),
+            "module.momentum_encoder.conv1.weight": weight("m", [4]),
+        }
         path = tmp_path / "moco.pth.tar"
         write_torch(path, {**values, **beside})
     pretrained = load(path)
@@ -106,14 +109,25 @@ def test_torchvision_and_those_who_build_on_it(name, tmp_path):
 def test_moco_v3_vit(name, tmp_path):
     case = CASES[name]
     width = case["outputs"]["class_token"]["shape"][1]
-    shapes = {"cls_token": (1, 1, width), "patch_embed.proj.weight": (width, 3, 16, 16), "patch_embed.proj.bias": (width,)}
+    shapes = {
+        "cls_token": (1, 1, width),
+        "patch_embed.proj.weight": (width, 3, 16, 16),
+        "patch_embed.proj.bias": (width,),
+    }
     for block in [f"blocks.{index}." for index in range(12)]:
-        for part, (out, inputs) in {"attn.qkv": (3, 1), "attn.proj": (1, 1), "mlp.fc1": (4, 1), "mlp.fc2": (1, 4)}.items():
+        for part, (out, inputs) in {
+            "attn.qkv": (3, 1),
+            "attn.proj": (1, 1),
+            "mlp.fc1": (4, 1),
+            "mlp.fc2": (1, 4),
+        }.items():
             shapes |= {f"{block}{part}.weight": (out * width, inputs * width), f"{block}{part}.bias": (out * width,)}
         for norm in ("norm1", "norm2"):
             shapes |= {f"{block}{norm}.weight": (width,), f"{block}{norm}.bias": (width,)}
     shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
-    values = {f"module.base_encoder.{name}": weight(f"module.base_encoder.{name}", shape) for name, shape in shapes.items()}
+    values = {
+        f"module.base_encoder.{name}": weight(f"module.base_encoder.{name}", shape) for name, shape in shapes.items()
+    }
     write_torch(tmp_path / "vit.pth.tar", values)
     pretrained = load(tmp_path / "vit.pth.tar", image_size=case["image_size"])
     assert_published(pretrained.encoder(images(case)), case["outputs"]["class_token"])

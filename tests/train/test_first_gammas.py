@@ -29,7 +29,9 @@ def decided(config, num_examples=1000, **loop):
 @pytest.mark.parametrize(("steps", "zero"), [(100, False), (4_999, False), (5_000, True), (100_000, True)])
 def test_a_short_run_starts_with_open_branches(steps, zero):
     assert decided(EncoderConfig(), train_steps=steps) is zero
-    assert decided(EncoderConfig(), train_epochs=steps - 1, train_batch_size=1000) is zero  # one step more than whole epochs
+    assert (
+        decided(EncoderConfig(), train_epochs=steps - 1, train_batch_size=1000) is zero
+    )  # one step more than whole epochs
 
 
 @pytest.mark.parametrize("steps", [100, 100_000])

@@ -16,7 +16,9 @@ from tfcontrastive.plan import Plan
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
 LABELS = np.arange(40) % 4
-SOURCE = data.ArraySource({"train": (IMAGES, LABELS), "validation": (IMAGES[:12], LABELS[:12]), "test": (IMAGES, LABELS)})
+SOURCE = data.ArraySource(
+    {"train": (IMAGES, LABELS), "validation": (IMAGES[:12], LABELS[:12]), "test": (IMAGES, LABELS)}
+)
 
 
 def run_config(seed=7, **changes):

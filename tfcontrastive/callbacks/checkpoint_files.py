@@ -86,7 +86,9 @@ def is_finite(path: str) -> bool:
     try:
         reader = tf.train.load_checkpoint(path)
         values = (reader.get_tensor(name) for name in reader.get_variable_to_shape_map())
-        return all(np.isfinite(value).all() for value in values if isinstance(value, np.ndarray) and value.dtype.kind == "f")
+        return all(
+            np.isfinite(value).all() for value in values if isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        )
     except (*DAMAGE, ValueError, SystemError):
         return False
 
@@ -150,7 +152,9 @@ def move_newer_aside(directory: str, step: int, *more: str) -> None:
             files = [name for name in storage.names_in(directory) if name.startswith(f"step-{number}.")]
             for name in sorted(files):  # data first: what has lost its index would be swept
                 tf.io.gfile.rename(os.path.join(directory, name), os.path.join(aside, name))
-        logging.info("Going back to step %d. Newer checkpoints are in %s. Leave --restore_step out next time.", step, aside)
+        logging.info(
+            "Going back to step %d. Newer checkpoints are in %s. Leave --restore_step out next time.", step, aside
+        )
 
 
 def sweep(directory: str) -> None:

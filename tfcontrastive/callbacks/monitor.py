@@ -84,7 +84,12 @@ class Monitor(keras.callbacks.Callback):
             if self._fair_k is None:
                 self._fair_k = evaluate.fair_k(self.k, memory_labels)
             scores = evaluate.knn_scores(
-                memory, memory_labels, held_out, num_classes=self.num_classes, k=self._fair_k, temperature=self.temperature
+                memory,
+                memory_labels,
+                held_out,
+                num_classes=self.num_classes,
+                k=self._fair_k,
+                temperature=self.temperature,
             )
             values["knn_top1"] = evaluate.top_k_accuracy(scores, labels, 1)
             values["knn_top5"] = evaluate.top_k_accuracy(scores, labels, 5)

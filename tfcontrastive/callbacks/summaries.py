@@ -41,7 +41,9 @@ class Summaries(keras.callbacks.Callback):
         if self.chief:
             self.writer = tf.summary.create_file_writer(directory)
             kept = _drop_after(history, first_step)
-            self._seconds_before = max((line["seconds"] for line in kept if _is_number(line.get("seconds"))), default=0.0)
+            self._seconds_before = max(
+                (line["seconds"] for line in kept if _is_number(line.get("seconds"))), default=0.0
+            )
 
     def seconds(self) -> float:
         """How long the run has trained, in this process and those before it."""

@@ -176,8 +176,14 @@ def write_page(result: Any, directory: Any, saved_model: str) -> str:
             lines += [report.Line(key.replace("_", " "), *zip(*known, strict=True))] if known else []
         charts += [report.Chart(name, lines, format=".0%" if name == "Accuracy" else "g")] if lines else []
     shown = [(label, metrics.get(key)) for label, key in FIGURES]
-    figures = [report.Figure(label, f"{value:.1%}", remark(label, metrics)) for label, value in shown if value is not None]
-    facts = {"SavedModel": os.path.relpath(saved_model, directory.path), "TensorBoard": "logs", "Numbers": "metrics.json"}
+    figures = [
+        report.Figure(label, f"{value:.1%}", remark(label, metrics)) for label, value in shown if value is not None
+    ]
+    facts = {
+        "SavedModel": os.path.relpath(saved_model, directory.path),
+        "TensorBoard": "logs",
+        "Numbers": "metrics.json",
+    }
     started = config.checkpoint or config.saved_model or "first weights"
     return report.write_report(
         os.path.join(directory.path, "report.html"),

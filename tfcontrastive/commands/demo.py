@@ -75,7 +75,9 @@ def demo_config(output_dir: str, seed: int = 0, **changes: object) -> TrainConfi
     base, values = TrainConfig(method_config=SimCLRConfig()), flags.FlagValues()
     command_line.define(base, values)
     command_line.parse(words, values)
-    return command_line.of_recipe(command_line.from_flags(base, values), {*command_line.given(given), "train_batch_size"})
+    return command_line.of_recipe(
+        command_line.from_flags(base, values), {*command_line.given(given), "train_batch_size"}
+    )
 
 
 def show(metrics: dict, output_dir: str) -> None:
@@ -101,5 +103,7 @@ def show(metrics: dict, output_dir: str) -> None:
     ):
         console.print(f"{what:>11}  {escaped(os.path.join(output_dir, path))}", highlight=False, soft_wrap=True)
     console.print(
-        f"TensorBoard  tensorboard --logdir {escaped(os.path.join(output_dir, 'logs'))}", highlight=False, soft_wrap=True
+        f"TensorBoard  tensorboard --logdir {escaped(os.path.join(output_dir, 'logs'))}",
+        highlight=False,
+        soft_wrap=True,
     )

@@ -109,7 +109,9 @@ def embed_flags() -> flags.FlagValues:
     flags.DEFINE_enum(
         "dtype", "float32", ["float32", "float16", "int8"], "float32, float16 or int8 (with a scale a vector).", values
     )
-    flags.DEFINE_string("split", None, "Split of the data set; default: its only one, and all images of a folder.", values)
+    flags.DEFINE_string(
+        "split", None, "Split of the data set; default: its only one, and all images of a folder.", values
+    )
     flags.DEFINE_string("data_dir", None, "Directory of prepared tensorflow-datasets.", values)
     flags.DEFINE_boolean(
         "content_hash",

@@ -65,7 +65,9 @@ def export_flags() -> flags.FlagValues:
     flags.DEFINE_boolean(
         "optimize", False, "Fold batch normalisation into the convolutions of the serving signatures.", values
     )
-    flags.DEFINE_enum("quantize", "none", QUANTIZATIONS, "With --format=tflite: none, float16, dynamic or int8.", values)
+    flags.DEFINE_enum(
+        "quantize", "none", QUANTIZATIONS, "With --format=tflite: none, float16, dynamic or int8.", values
+    )
     flags.DEFINE_string(
         "calibration", None, "Data set to calibrate int8 and to compare on; default: int8 takes the run's.", values
     )
@@ -111,7 +113,9 @@ def write_for_others(options: dict[str, Any]) -> int:
     )
     print("\n".join([*paths, *(f"left out: {what}" for what in left_out)]))
     if trained.preprocessing.normalizes:
-        print(f"its images are normalised before it: mean {trained.preprocessing.mean}, std {trained.preprocessing.std}")
+        print(
+            f"its images are normalised before it: mean {trained.preprocessing.mean}, std {trained.preprocessing.std}"
+        )
     return 0
 
 
@@ -124,7 +128,9 @@ def convert(loaded: Any, options: dict[str, Any]) -> None:
     suffix = "" if quantize == "none" else f"-{quantize}"
     path = os.path.join(options["export_dir"], f"encoder{suffix}.{kind}")
     with tempfile.TemporaryDirectory() as aside:
-        saved = export.save_model(loaded.model, aside, image_size=size, card=loaded.card, preprocessing=loaded.preprocessing)
+        saved = export.save_model(
+            loaded.model, aside, image_size=size, card=loaded.card, preprocessing=loaded.preprocessing
+        )
         if kind == "tflite":
             done = export.to_tflite(saved, path, image_size=size, quantize=quantize, images=images)
         else:

@@ -56,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"the command {unknown(words[0], COMMANDS)}")
         if words[0] in SERVING:
             onednn.leave_to_tensorflow()
-        with signals.handled(_stop, signals.STOP), signals.handled(lambda _: None, signals.SAVE if _trains(words) else ()):
+        with (
+            signals.handled(_stop, signals.STOP),
+            signals.handled(lambda _: None, signals.SAVE if _trains(words) else ()),
+        ):
             return importlib.import_module(_module(words[0])).run(words[1:]) or 0
     except InputError as error:
         return _fail(str(error))

@@ -105,8 +105,10 @@ def own_ids(files: Any, images: Sequence[str]) -> list[str | None]:
     folder, ids = source.removeprefix("folder:"), set(files.ids)
 
     def own(image):
-        names = (os.path.relpath(os.path.abspath(image), folder),
-                 os.path.relpath(os.path.realpath(image), os.path.realpath(folder)))
+        names = (
+            os.path.relpath(os.path.abspath(image), folder),
+            os.path.relpath(os.path.realpath(image), os.path.realpath(folder)),
+        )
         return next((name for name in names if name in ids), None)
 
     return [own(image) for image in images]

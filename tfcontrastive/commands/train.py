@@ -104,7 +104,9 @@ def command_flags() -> flags.FlagValues:
 def check_modes(values: flags.FlagValues) -> None:
     """Refuses what google-research/simclr does under the same flags and this command does not."""
     if values["train_mode"].value != "pretrain":
-        raise InputError(f"`train_mode` must be pretrain or finetune. Received: train_mode={values['train_mode'].value!r}.")
+        raise InputError(
+            f"`train_mode` must be pretrain or finetune. Received: train_mode={values['train_mode'].value!r}."
+        )
 
 
 def foreign_flags(method: str) -> dict[str, list[str]]:

@@ -49,7 +49,9 @@ def check_layout(shape: Sequence[int | None], where: str, channels: int | None =
         return
     if len(shape) == 3 and (channels > 1 or shape[2] == 1):
         batched = "; batch a data set, dataset.batch(size)" if shape[2] in (None, channels) else ""
-        raise InputError(f"{where}: images must be {wanted}, as the encoder takes them. Received: shape={shape}{batched}.")
+        raise InputError(
+            f"{where}: images must be {wanted}, as the encoder takes them. Received: shape={shape}{batched}."
+        )
     if len(shape) == 4 and shape[3] not in (None, channels):
         raise InputError(f"{where}: images must be {wanted}, as the encoder takes them. Received: shape={shape}.")
 
@@ -165,9 +167,7 @@ def _one_hot_line(where: str) -> str:
 # Tensors, whose values are asserted.
 
 
-def images_of(
-    tensor: Any, where: str, shape: Sequence[int | None], *, asserted: bool, sized: bool = True
-) -> tf.Tensor:
+def images_of(tensor: Any, where: str, shape: Sequence[int | None], *, asserted: bool, sized: bool = True) -> tf.Tensor:
     """Whole images `[B, H, W, C]`, uint8 or float in [0, 1].
 
     Args:
@@ -217,9 +217,7 @@ def as_floats(images: Any, where: str = "`images`", *, asserted: bool = True) ->
     return tf.image.convert_image_dtype(_checked_pixels(images, where) if asserted else _eight_bits(images), tf.float32)
 
 
-def labels_of(
-    tensor: Any, where: str, images: tf.Tensor, num_classes: int | None, *, asserted: bool
-) -> tf.Tensor:
+def labels_of(tensor: Any, where: str, images: tf.Tensor, num_classes: int | None, *, asserted: bool) -> tf.Tensor:
     """The labels int32 `[B]` of a batch; a negative one means: none.
 
     Args:
@@ -256,7 +254,9 @@ def labels_of(
             labels = _require(tf.equal(tf.size(labels), count), labels, line, lambda: [tf.size(labels), count])
         wide, found = tf.cast(labels, tf.int64), labels
         line = f"{where}: labels must be in 0..{limit - 1}, or negative for none. Received:"
-        labels = _require(tf.reduce_all(wide < limit), found, line, lambda: [tf.reduce_min(wide), "to", tf.reduce_max(wide)])
+        labels = _require(
+            tf.reduce_all(wide < limit), found, line, lambda: [tf.reduce_min(wide), "to", tf.reduce_max(wide)]
+        )
     return tf.ensure_shape(tf.cast(labels, tf.int32), images.shape[:1])
 
 

@@ -117,7 +117,9 @@ def check_arrays(data: Any, channels: int | None, num_classes: int | None) -> No
     Raises:
         InputError: they do not fit.
     """
-    if not all(isinstance(part, np.ndarray) or tf.is_tensor(part) for part in tf.nest.flatten(data) if part is not None):
+    if not all(
+        isinstance(part, np.ndarray) or tf.is_tensor(part) for part in tf.nest.flatten(data) if part is not None
+    ):
         return
     element = unpack(data)
     images = element.images if element.images is not None else element.views[0]

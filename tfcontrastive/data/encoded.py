@@ -82,7 +82,9 @@ class EncodedSource(Source):
         transparent = sum(one.transparent for one in facts)
         if transparent and self.channels != 4:
             count, color = len(facts), self.rendering.background_color
-            logging.info("%s: %d of %d first images are transparent: they lie on %s.", self.name, transparent, count, color)
+            logging.info(
+                "%s: %d of %d first images are transparent: they lie on %s.", self.name, transparent, count, color
+            )
 
     def require_readable_depth(self, bounds: Iterable[tuple[int, int]]) -> None:
         """As `depth.refuse_dark`, with what this source knows."""

@@ -140,7 +140,9 @@ class FolderSource(EncodedSource):
         transparent = sum(entry.transparent for entry in found.values())
         if transparent and self.channels != 4:
             color = self.rendering.background_color
-            logging.info("%s: %d of %d images are transparent: they lie on %s.", self.name, transparent, len(found), color)
+            logging.info(
+                "%s: %d of %d images are transparent: they lie on %s.", self.name, transparent, len(found), color
+            )
         return list(reasons)
 
     def _leave_out(self, bad) -> None:

@@ -63,9 +63,7 @@ def decode(encoded: tf.Tensor, channels: int, rendering: Rendering | None = None
 
 
 @tf.autograph.experimental.do_not_convert
-def decode_with_facts(
-    encoded: tf.Tensor, channels: int, rendering: Rendering | None = None
-) -> tuple[tf.Tensor, Facts]:
+def decode_with_facts(encoded: tf.Tensor, channels: int, rendering: Rendering | None = None) -> tuple[tf.Tensor, Facts]:
     """As `decode`, with what was found on the way."""
     rendering = rendering or Rendering()
     if tf.executing_eagerly():
@@ -323,13 +321,9 @@ def _plain(transparent: tf.Tensor | bool = False) -> tuple[tf.Tensor, tf.Tensor,
     return tf.convert_to_tensor(transparent), tf.constant(0), tf.constant(-1)
 
 
-
-
 def _view(pixels: tf.Tensor, box: tf.Tensor, mirrored: tf.Tensor, channels: int, size: int) -> tf.Tensor:
     """One crop of one image, uint8 `[H, W, C]`, as `ops.crop_and_resize` makes it for a batch."""
     crop = tf.slice(pixels, [box[0], box[1], 0], [box[2], box[3], channels])
     view = tf.image.resize(crop, [size, size], "bicubic")
     view = tf.clip_by_value(view / 255.0, 0.0, 1.0)
     return tf.ensure_shape(tf.cond(mirrored, lambda: tf.reverse(view, [1]), lambda: view), [size, size, channels])
-
-

@@ -147,7 +147,9 @@ class TfdsSource(EncodedSource):
         """
         missing = [key for key in keys if key not in self._builder.info.features]
         if missing:
-            raise InputError(f"`dataset` {self.name!r} must have {', '.join(keys)}. Received: none named {missing[0]!r}.")
+            raise InputError(
+                f"`dataset` {self.name!r} must have {', '.join(keys)}. Received: none named {missing[0]!r}."
+            )
         examples = self._examples(split, None).map(lambda example: {key: example[key] for key in keys})
         return list(examples.as_numpy_iterator())
 
@@ -225,7 +227,11 @@ def _missing(builder) -> str | None:
         how = "its files must be downloaded by hand"
     else:
         known = [info.size for info in (builder.url_infos or {}).values()]
-        how = f"{sum(known) / 1e6:,.0f} MB at most would be downloaded" if known else "it would be downloaded or generated"
+        how = (
+            f"{sum(known) / 1e6:,.0f} MB at most would be downloaded"
+            if known
+            else "it would be downloaded or generated"
+        )
     return f"not on this machine: {how} and prepared in {builder.data_dir}"
 
 

@@ -338,7 +338,9 @@ def _some(names: list[str]) -> str:
 
 def refuse(error: OSError) -> None:
     """A folder that cannot be listed may be a whole class."""
-    raise InputError(f"`folder:` must be readable as a whole. Received: {error.filename!r}: {error.strerror}.") from error
+    raise InputError(
+        f"`folder:` must be readable as a whole. Received: {error.filename!r}: {error.strerror}."
+    ) from error
 
 
 def _is_hidden(name: str) -> bool:

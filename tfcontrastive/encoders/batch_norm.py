@@ -114,4 +114,6 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def _normalized(self, x, mean, variance):
         gamma, beta = self._scale_and_offset(x.shape[-1], x.dtype)
-        return tf.nn.batch_normalization(x, tf.cast(mean, x.dtype), tf.cast(variance, x.dtype), beta, gamma, self.epsilon)
+        return tf.nn.batch_normalization(
+            x, tf.cast(mean, x.dtype), tf.cast(variance, x.dtype), beta, gamma, self.epsilon
+        )

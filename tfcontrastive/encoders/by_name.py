@@ -125,5 +125,7 @@ def _with_weights(network: keras.Model, file: str | None) -> keras.Model:
             network.load_weights(file)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"`weights` must be a file of {network.name}'s weights. Received: {file!r}: {reason}") from error
+        raise InputError(
+            f"`weights` must be a file of {network.name}'s weights. Received: {file!r}: {reason}"
+        ) from error
     return network

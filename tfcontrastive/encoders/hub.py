@@ -116,7 +116,9 @@ def _on_images(preset: str, backbone: keras.Model, channels: int, rule: Preproce
             f"`encoder` keras_hub/{preset} takes images of {tensor.shape[-1]} channels. Received: {channels} channels."
         )
     images = keras.Input(tensor.shape[1:], name="images")
-    pixels = Normalize(rule.mean, rule.std, rule.reverse_channels, name="normalize")(images) if rule.normalizes else images
+    pixels = (
+        Normalize(rule.mean, rule.std, rule.reverse_channels, name="normalize")(images) if rule.normalizes else images
+    )
     outputs = backbone(pixels if name is None else {name: pixels})
     return keras.Model(images, _feature(preset, backbone, outputs, images.shape), name=backbone.name)
 

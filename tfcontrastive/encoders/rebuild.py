@@ -35,7 +35,9 @@ def rebuild(encoder: keras.Model, *, image_size: int, weights: bool = True) -> k
         copy = _of_settings(encoder, shape) or _of_layers(encoder, shape)
     except (TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"`image_size` must be one that {encoder.name} takes. Received: {image_size}: {reason}") from error
+        raise InputError(
+            f"`image_size` must be one that {encoder.name} takes. Received: {image_size}: {reason}"
+        ) from error
     if weights:
         copy_weights(encoder, copy, encoder.name)
     return copy

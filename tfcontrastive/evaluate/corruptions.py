@@ -91,7 +91,6 @@ def _library():
         import imagecorruptions
     except ImportError as error:
         raise InputError(
-            "corruptions need the library imagecorruptions: pip install tfcontrastive[robustness]. "
-            f"Received: {error}."
+            f"corruptions need the library imagecorruptions: pip install tfcontrastive[robustness]. Received: {error}."
         ) from error
     return imagecorruptions

@@ -44,7 +44,11 @@ class Geometry(GeometrySettings, FeatureEvaluator):
         size = self.image_size or default_image_size(encoder, source, split)
         extract = FeatureExtractor(encoder)
         batches = data.eval_batches(
-            source, split, batch_size=self.eval_batch_size, image_size=size, preprocessing=data.Preprocessing.of(encoder)
+            source,
+            split,
+            batch_size=self.eval_batch_size,
+            image_size=size,
+            preprocessing=data.Preprocessing.of(encoder),
         )
         features, labels = extract(batches)
         batch = min(self.eval_batch_size, len(features))

@@ -128,9 +128,7 @@ class Invariances(InvariancesSettings, FeatureEvaluator):
             labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
             return checked_features("features", np.concatenate(parts)), labels
 
-        mlp = MLPClassifier(
-            (self.hidden_units,), early_stopping=True, max_iter=self.max_epochs, random_state=self.seed
-        )
+        mlp = MLPClassifier((self.hidden_units,), early_stopping=True, max_iter=self.max_epochs, random_state=self.seed)
         with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)  # `max_epochs` is a setting, shown with the result
             return float(make_pipeline(StandardScaler(), mlp).fit(*joined(train)).score(*joined(test)))

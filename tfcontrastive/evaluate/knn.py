@@ -137,9 +137,7 @@ def knn(
     train_features, train_labels, features, labels = checked_splits(
         train_features, train_labels, features, labels, num_classes
     )
-    scores = knn_scores(
-        train_features, train_labels, features, num_classes=num_classes, k=k, temperature=temperature
-    )
+    scores = knn_scores(train_features, train_labels, features, num_classes=num_classes, k=k, temperature=temperature)
     return accuracies("knn", scores, labels)
 
 

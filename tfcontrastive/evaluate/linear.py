@@ -227,7 +227,9 @@ def _fit(features, labels, penalty, max_iter, start=None, tolerance=1e-4):
 
     # Many small steps: threads wait for each other longer than they work, many times as long on a busy machine.
     small = features.size * (labels.max() + 1) < _SMALL
-    model = LogisticRegression(C=1 / (penalty * len(labels)), max_iter=max_iter, tol=min(tolerance, 1e-4), warm_start=True)
+    model = LogisticRegression(
+        C=1 / (penalty * len(labels)), max_iter=max_iter, tol=min(tolerance, 1e-4), warm_start=True
+    )
     if start is not None:
         model.coef_, model.intercept_ = (weights.copy() for weights in start)
     with warnings.catch_warnings(), threadpool_limits(1 if small else None):

@@ -45,9 +45,7 @@ class Linear(LinearSettings, FeatureEvaluator):
 
     def measure(self, features: LabelledFeatures) -> dict[str, float]:
         if self.linear_optimizer != "lbfgs":
-            return linear_sgd(
-                *features.arrays(), num_classes=features.num_classes, recipe=self.recipe, seed=self.seed
-            )
+            return linear_sgd(*features.arrays(), num_classes=features.num_classes, recipe=self.recipe, seed=self.seed)
         return linear(
             *features.arrays(),
             num_classes=features.num_classes,

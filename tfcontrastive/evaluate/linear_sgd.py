@@ -53,7 +53,9 @@ RECIPES = {
 class _Classifier(keras.Model):
     """W x + b on what a frozen function makes of the inputs; only W and b are trained."""
 
-    def __init__(self, features: Callable[[tf.Tensor], tf.Tensor], width: int, num_classes: int, deviation: float, seed):
+    def __init__(
+        self, features: Callable[[tf.Tensor], tf.Tensor], width: int, num_classes: int, deviation: float, seed
+    ):
         super().__init__()
         # In a closure, where Keras does not look for weights to train.
         self._features = lambda inputs: tf.stop_gradient(tf.cast(features(inputs), tf.float32))
@@ -122,7 +124,9 @@ def linear_sgd(
         return tf.gather(rows, index), tf.gather(row_labels, index)
 
     batches = tf.data.Dataset.counter().map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
-    logits = _train(lambda inputs: inputs, batches, train_features.shape[1], num_classes, recipe, batch_size, steps, seed)
+    logits = _train(
+        lambda inputs: inputs, batches, train_features.shape[1], num_classes, recipe, batch_size, steps, seed
+    )
     return accuracies("linear", logits(features), labels)
 
 

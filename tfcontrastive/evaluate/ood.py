@@ -35,7 +35,9 @@ class OutOfDistribution(OutOfDistributionSettings, FeatureEvaluator):
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
         if self.ood_dataset is None:
-            raise InputError("`ood_dataset` must be given: --ood_dataset=folder:sketches, or imagenet_r. Received: None.")
+            raise InputError(
+                "`ood_dataset` must be given: --ood_dataset=folder:sketches, or imagenet_r. Received: None."
+            )
         other = data.load(self.ood_dataset, data_dir=self.data_dir)
         classes = mapped_classes(other, source, read_class_map(self.class_map) if self.class_map else None)
         eval_split = self.eval_split or held_out_split(source)
@@ -52,9 +54,7 @@ class OutOfDistribution(OutOfDistributionSettings, FeatureEvaluator):
             logging.info("ood: %d of %d images are of classes that the map leaves out.", np.sum(~known), len(known))
         features, labels = features[known], classes[labels[known]]
         home, home_labels = extract(data.eval_batches(source, eval_split, **batch))
-        scores = classifier_of(
-            self.classifier, encoder, source, train_split=self.train_split, seed=self.seed, **batch
-        )
+        scores = classifier_of(self.classifier, encoder, source, train_split=self.train_split, seed=self.seed, **batch)
         among = np.isin(np.arange(source.num_classes), labels)
 
         def choice(features):

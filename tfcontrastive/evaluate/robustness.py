@@ -69,9 +69,7 @@ class Robustness(RobustnessSettings, FeatureEvaluator):
         extract = FeatureExtractor(encoder)
         clean, labels = extract(data.eval_batches(source, eval_split, limit=self.eval_images, **batch))
         labels = checked_labels("labels", labels, len(clean), source.num_classes or 0)
-        scores = classifier_of(
-            self.classifier, encoder, source, train_split=self.train_split, seed=self.seed, **batch
-        )
+        scores = classifier_of(self.classifier, encoder, source, train_split=self.train_split, seed=self.seed, **batch)
 
         def error(features, labels):
             return 1 - top_k_accuracy(scores(features), labels)
@@ -103,7 +101,9 @@ class Robustness(RobustnessSettings, FeatureEvaluator):
                 images = np.round(batch["image"].numpy() * 255).astype(np.uint8)
                 pieces = range(0, len(images), _PARALLEL_PIECE)
                 done = parallel(
-                    delayed(corrupt)(images[at : at + _PARALLEL_PIECE], name, severity, seed=self.seed, first=first + at)
+                    delayed(corrupt)(
+                        images[at : at + _PARALLEL_PIECE], name, severity, seed=self.seed, first=first + at
+                    )
                     for at in pieces
                 )
                 first += len(images)

@@ -121,7 +121,9 @@ class ContrastiveModel(CheckedModel):
             )
         self.num_classes = num_classes
         self.targets: list[tuple[keras.Layer, keras.Layer]] = []
-        self._copied: frozenset[int] = frozenset()  # ids of the weights that were trained when targets were made of them
+        self._copied: frozenset[int] = (
+            frozenset()
+        )  # ids of the weights that were trained when targets were made of them
         self.probe = None
         if num_classes is not None:
             self.probe = keras.layers.Dense(num_classes, dtype=dtype, name="probe")
@@ -202,7 +204,9 @@ class ContrastiveModel(CheckedModel):
         Weights are those that are trained now, or were when they were copied: layers may be frozen and unfrozen.
         """
         trained = {id(variable) for _, online in self.targets for variable in online.trainable_variables} | self._copied
-        both = [pair for target, online in self.targets for pair in zip(target.variables, online.variables, strict=True)]
+        both = [
+            pair for target, online in self.targets for pair in zip(target.variables, online.variables, strict=True)
+        ]
         pairs, means = [(copy, variable) for copy, variable in both if id(variable) in trained], []
         for copy, variable in pairs:
             own = tf.cast(momentum, copy.dtype) if tf.is_tensor(momentum) else tf.constant(momentum, copy.dtype)

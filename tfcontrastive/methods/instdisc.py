@@ -70,7 +70,9 @@ class InstDisc(ContrastiveModel):
             self._remember(bank, index, tf.add_n(parts) / len(views))
         return loss, view_metrics(parts[0], parts[-1]), features
 
-    def _nce(self, embeddings: tf.Tensor, bank: tf.Tensor, rows: tf.Tensor, index: tf.Tensor, training: bool) -> tf.Tensor:
+    def _nce(
+        self, embeddings: tf.Tensor, bank: tf.Tensor, rows: tf.Tensor, index: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         config = self.config
         views, batch = tf.shape(rows)[0] // tf.shape(index)[0], tf.shape(index)[0]
         step = tf.cast(self.optimizer.iterations, tf.int64)

@@ -50,7 +50,9 @@ class Queue(keras.layers.Layer):
         >>> negatives = queue.keys()  # [K, D]
     """
 
-    def __init__(self, size: int, dim: int, *, setting: str = "queue_size", name: str = "queue", dtype: str = "float32"):
+    def __init__(
+        self, size: int, dim: int, *, setting: str = "queue_size", name: str = "queue", dtype: str = "float32"
+    ):
         super().__init__(name=name, dtype=dtype)
         self.size, self.setting = size, setting
         fixed = {"trainable": False, "autocast": False}

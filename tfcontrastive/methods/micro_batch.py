@@ -38,7 +38,9 @@ def encode_in_micro_batches(network: keras.Model, images: tf.Tensor, size: int, 
     rows, shape = images.shape[0], encoder_shape(network)
     width = shape.num_features
     if rows is not None and rows % size:
-        raise InputError(f"`micro_batch_size` must divide a replica's {rows} images. Received: micro_batch_size={size}.")
+        raise InputError(
+            f"`micro_batch_size` must divide a replica's {rows} images. Received: micro_batch_size={size}."
+        )
     parts = tf.reshape(images, [-1, size, *images.shape[1:]])
     count = tf.shape(parts)[0] if rows is None else rows // size
     dtype = tf.float64 if shape.dtype == "float64" else tf.float32

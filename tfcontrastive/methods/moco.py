@@ -77,7 +77,9 @@ class MoCo(ContrastiveModel):
         rows = distribute.replica_id() * batch
         step = tf.cast(self.optimizer.iterations, tf.int64)
         everyone = tf.range(batch * distribute.replica_count())
-        order = tf.random.experimental.stateless_shuffle(everyone, seed=tf.stack([tf.constant(self.seed, tf.int64), step]))
+        order = tf.random.experimental.stateless_shuffle(
+            everyone, seed=tf.stack([tf.constant(self.seed, tf.int64), step])
+        )
         own = tf.gather(distribute.all_gather(images), order[rows : rows + batch])
         keys = self.target_head(self._in_groups(self.target_encoder, own, training), training=training)
         back = tf.argsort(order)[rows : rows + batch]
@@ -88,4 +90,6 @@ class MoCo(ContrastiveModel):
         check_memory_size("queue_size", config.queue_size, batch_size)
         share = batch_size // replicas
         if share % config.bn_splits:
-            raise InputError(f"`bn_splits` must divide a replica's batch, {share}. Received: bn_splits={config.bn_splits}.")
+            raise InputError(
+                f"`bn_splits` must divide a replica's batch, {share}. Received: bn_splits={config.bn_splits}."
+            )

@@ -16,7 +16,11 @@ class _CoupledDecay:
     """Adds `weight_decay * w` to the gradient: the gradient of an L2 penalty `weight_decay / 2 * |w|^2` in the loss."""
 
     def __init__(
-        self, *args: Any, weight_decay: float = 0.0, exclude_from_weight_decay: Sequence[str] = (NORM, TOKEN), **kwargs: Any
+        self,
+        *args: Any,
+        weight_decay: float = 0.0,
+        exclude_from_weight_decay: Sequence[str] = (NORM, TOKEN),
+        **kwargs: Any,
     ):
         if not weight_decay >= 0:
             raise InputError(f"`weight_decay` must be >= 0. Received: weight_decay={weight_decay!r}.")

@@ -82,7 +82,9 @@ def recognise_applications(
         head.build((None, kernel[0]))
         head.built = True
         dense = head.parts[0]
-        found += [Link(f"supervised_head/{weight.name}", weight, f"predictions/{weight.name}") for weight in dense.weights]
+        found += [
+            Link(f"supervised_head/{weight.name}", weight, f"predictions/{weight.name}") for weight in dense.weights
+        ]
     return Recognised("keras.applications", config, encoder, None, head, found, _UNUSED)
 
 

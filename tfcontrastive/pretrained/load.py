@@ -64,9 +64,7 @@ class Pretrained:
         return self.preprocessing.on_pixels(self.encoder)
 
 
-def load(
-    path: str | os.PathLike, *, image_size: int | None = None, ft_proj_selector: int | None = None
-) -> Pretrained:
+def load(path: str | os.PathLike, *, image_size: int | None = None, ft_proj_selector: int | None = None) -> Pretrained:
     """Loads published weights, whatever they were written by.
 
     The format and the architecture are recognised from the variables alone. Every variable of the file is used, or listed

@@ -122,7 +122,9 @@ def fill(recognised: Recognised, variables: Variables) -> Report:
     return Report(recognised.family, (*_description(recognised), *recognised.notes), mapping, skipped)
 
 
-def links(owner: str, pairs: Iterable[tuple[keras.layers.Layer, str]], names: Mapping[str, str] | None = None) -> list[Link]:
+def links(
+    owner: str, pairs: Iterable[tuple[keras.layers.Layer, str]], names: Mapping[str, str] | None = None
+) -> list[Link]:
     """Links of every weight of the layers to `prefix/name`.
 
     Args:

@@ -1,6 +1,6 @@
 """facebookresearch/moco-v3, vision transformers: timm's names, after the prefix of the encoder.
 
-    module.base_encoder.blocks.3.attn.qkv.weight
+module.base_encoder.blocks.3.attn.qkv.weight
 """
 
 from __future__ import annotations
@@ -74,4 +74,3 @@ def _check_positions(variables: Variables, name: str, width: int) -> None:
     made = np.concatenate([np.zeros([1, width]), sin_cos_positions(side, side, width)])
     if held.shape != made.shape or not np.allclose(held, made, atol=1e-3):
         raise InputError(f"{name} is not the fixed sines and cosines of MoCo v3")
-

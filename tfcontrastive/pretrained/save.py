@@ -87,7 +87,9 @@ def _network(encoder: keras.Model, config: EncoderConfig, format: str, needed: d
             )
     network = build_network(config, image_size=encoder.input_shape[1], channels=encoder.input_shape[-1])
     if format == "torchvision" and network.get_layer("initial_conv").kernel_size != (7, 7):
-        raise InputError("`format` torchvision needs stem=large, its 7x7 convolution. Received: the stem of small images.")
+        raise InputError(
+            "`format` torchvision needs stem=large, its 7x7 convolution. Received: the stem of small images."
+        )
     copy_weights(encoder, network, encoder.name)
     return network
 
@@ -138,7 +140,9 @@ def _write_torchvision(
     paths = [os.path.join(base, name) for name in writers]
     for path in paths:
         if os.path.exists(path):
-            raise InputError(f"`export_dir` must not hold {os.path.basename(path)} yet. Received: {path}, which exists.")
+            raise InputError(
+                f"`export_dir` must not hold {os.path.basename(path)} yet. Received: {path}, which exists."
+            )
     os.makedirs(base, exist_ok=True)
     for path, write in zip(paths, writers.values(), strict=True):
         write(f"{path}.part", values)

@@ -89,9 +89,7 @@ def stem_and_rest(kernels: Sequence[Shape]) -> tuple[list[Shape], list[Shape]]:
     return kernels[: 3 if deep else 1], kernels[3 if deep else 1 :]
 
 
-def _selector(
-    variables: Variables, head: Sequence[tuple[str, str]], supervised: str
-) -> tuple[int, tuple[str, ...]]:
+def _selector(variables: Variables, head: Sequence[tuple[str, str]], supervised: str) -> tuple[int, tuple[str, ...]]:
     """How many layers of the projection head the supervised one is on, told from what was trained along with it.
 
     The optimizer keeps slots for what it moves. Pre-training moves the whole projection head; fine-tuning from its k-th
@@ -107,5 +105,3 @@ def _selector(
         return 0, (SUPERVISED_NOTE,)
     layers = [moved(dense) for dense, _ in head]
     return (0 if all(layers) else layers.index(False)), ()
-
-

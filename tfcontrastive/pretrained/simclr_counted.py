@@ -1,7 +1,7 @@
 """google-research/simclr where layers are counted in order of creation: TensorFlow 1, and SavedModels of TensorFlow 2.
 
-    base_model/conv2d_7/kernel                                                   checkpoints and hub modules
-    resnet/block_group1/bottleneck_block/conv2d_fixed_padding_7/conv2d_7/kernel  SavedModels
+base_model/conv2d_7/kernel                                                   checkpoints and hub modules
+resnet/block_group1/bottleneck_block/conv2d_fixed_padding_7/conv2d_7/kernel  SavedModels
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """google-research/simclr, training checkpoints of TensorFlow 2, where variables are named by their place in the model.
 
-    model/resnet_model/block_groups/1/layers/0/conv_relu_dropblock_layers/3/conv2d/kernel
+model/resnet_model/block_groups/1/layers/0/conv_relu_dropblock_layers/3/conv2d/kernel
 """
 
 from __future__ import annotations
@@ -103,5 +103,3 @@ def _key(layer: str, encoder: ResNet, config: dict) -> str:
     if part.startswith("se_"):
         return f"{home}/{8 if resnet_d else 9}/{part}"
     return f"{home}/{(_SELECTIVE if resnet_d else _BOTTLENECK)[part]}/{inner}"
-
-

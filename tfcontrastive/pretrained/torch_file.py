@@ -120,7 +120,9 @@ class _Unpickler(pickle.Unpickler):
             return _KNOWN[module, name]
         if module.partition(".")[0] in _SHELLS:
             return type("Shell", (_Shell,), {})
-        raise InputError(f"it asks for {module}.{name}, which is no part of a tensor: not loaded, it could run any code")
+        raise InputError(
+            f"it asks for {module}.{name}, which is no part of a tensor: not loaded, it could run any code"
+        )
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, item, key, _, count, *view = pid

@@ -1,6 +1,6 @@
 """State dicts of torchvision's ResNet, bare or inside the models of MoCo, lightly and solo-learn.
 
-    layer2.0.downsample.1.running_mean    after a prefix: module.encoder_q., backbone., ...
+layer2.0.downsample.1.running_mean    after a prefix: module.encoder_q., backbone., ...
 """
 
 from __future__ import annotations
@@ -76,8 +76,13 @@ LAYOUTS = (
         unused={r"^module\.momentum_encoder\.": "the momentum encoder", r"^module\.predictor\.": "the predictor"},
     ),
     *_SOLO_LEARN,
-    Layout("lightly", "backbone.", projection=("projection_head.layers.",), supervised=("classification_head.",),
-           unused=_REST),
+    Layout(
+        "lightly",
+        "backbone.",
+        projection=("projection_head.layers.",),
+        supervised=("classification_head.",),
+        unused=_REST,
+    ),
     Layout("torchvision, as DistributedDataParallel saves it", "module.", supervised=("module.fc.",)),
     Layout("torchvision", "", supervised=("fc.",)),
 )

@@ -36,7 +36,11 @@ def robustness(result: Mapping[str, Any]) -> list[Section]:
         return metrics[f"robustness_error/{name}/{severity}"]
 
     has_ce = "robustness_mce" in metrics
-    columns = [Column("error"), *(Column(f"severity {severity}", ".1%") for severity in SEVERITIES), Column("mean", ".1%")]
+    columns = [
+        Column("error"),
+        *(Column(f"severity {severity}", ".1%") for severity in SEVERITIES),
+        Column("mean", ".1%"),
+    ]
     rows = []
     for name in names:
         row = [name.replace("_", " "), *(error(name, severity) for severity in SEVERITIES)]

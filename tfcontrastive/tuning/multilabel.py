@@ -168,7 +168,11 @@ class MultiLabelJob(Job):
         self.labels = labels
         train = tf.constant(labels[config.data.train_split])
         super().__init__(
-            config, source=Numbered(source), needs_labels=False, objective=lambda _: SigmoidCrossEntropy(train), **options
+            config,
+            source=Numbered(source),
+            needs_labels=False,
+            objective=lambda _: SigmoidCrossEntropy(train),
+            **options,
         )
         self.num_classes = train.shape[1]
 

@@ -33,7 +33,6 @@ class Transfer(TransferSettings, TuningEvaluator):
     Source: arXiv 2002.05709, appendix B.8.
     """
 
-
     def run(self, encoder: Trained, source: data.Source | None = None) -> dict[str, float]:
         values: dict[str, float] = {}
         missing = []
@@ -50,9 +49,13 @@ class Transfer(TransferSettings, TuningEvaluator):
                 values |= self.tuned(encoder, images, name, task)
         if missing:
             what = ", ".join(f"{name} ({TASKS[name].dataset})" for name in missing)
-            logging.warning("transfer: not prepared in %s, hence left out: %s.", self.data_dir or "the default place", what)
+            logging.warning(
+                "transfer: not prepared in %s, hence left out: %s.", self.data_dir or "the default place", what
+            )
         if not values:
-            raise InputError(f"`datasets` must name one that is prepared. Received: {', '.join(missing)}, which are not.")
+            raise InputError(
+                f"`datasets` must name one that is prepared. Received: {', '.join(missing)}, which are not."
+            )
         return values
 
     def chosen(self) -> list[str]:
@@ -94,9 +97,13 @@ class Transfer(TransferSettings, TuningEvaluator):
         prefix = f"{name}_linear"
         if task.metric == "map":
             train_labels, labels = (multilabel.voc_labels(source, split) for split in (task.train, task.test))
-            scores = multilabel.linear_scores(train, train_labels, features, penalties=evaluate.PENALTIES, seed=self.seed)
+            scores = multilabel.linear_scores(
+                train, train_labels, features, penalties=evaluate.PENALTIES, seed=self.seed
+            )
             return interval(prefix, "map", scores, labels)
-        scores, _ = evaluate.linear_scores(train, train_labels, features, num_classes=source.num_classes, seed=self.seed)
+        scores, _ = evaluate.linear_scores(
+            train, train_labels, features, num_classes=source.num_classes, seed=self.seed
+        )
         return interval(prefix, task.metric, scores, labels)
 
     def tuned(self, encoder: Trained, source: data.Source, name: str, task: Task) -> dict[str, float]:
@@ -152,5 +159,3 @@ def interval(prefix: str, metric: str, scores: np.ndarray, labels: np.ndarray) -
     low, high = evaluate.bootstrap_interval(statistic, scores, labels, resamples=resamples)
     key = f"{prefix}_{metric}"
     return {key: statistic(scores, labels), f"{key}_low": low, f"{key}_high": high}
-
-

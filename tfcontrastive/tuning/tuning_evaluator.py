@@ -64,7 +64,9 @@ class TuningEvaluator(TuningSettings):
         """The config of one fine-tuning; see `accuracies`."""
         eval_split = self.eval_split or held_out_split(source)
         size = self.image_size or default_image_size(trained, source, eval_split)
-        rate = {key: getattr(self, key) for key in ("optimizer", "learning_rate", "learning_rate_scaling", "weight_decay")}
+        rate = {
+            key: getattr(self, key) for key in ("optimizer", "learning_rate", "learning_rate_scaling", "weight_decay")
+        }
         rate |= {key: changes.pop(key) for key in tuple(changes) if key in rate}
         split = changes.pop("train_split", self.train_split)
         config = FinetuneConfig(
@@ -143,5 +145,3 @@ def percent(fraction: float) -> str:
     ('10pct', '0.5pct')
     """
     return f"{100 * fraction:g}pct"
-
-
