@@ -214,7 +214,11 @@ class EmbeddingClient:
                 pause = min(self._backoff * 2.0 ** min(attempt, 64), longest) * random.uniform(0.5, 1)
                 if not _passing(error) or attempt == self._retries or time.monotonic() + pause >= deadline:
                     raise
-            time.sleep(pause)
+                time.sleep(pause)
+                if (
+                    time.monotonic() >= deadline
+                ):  # a pause may take longer: what the server said is the reason, not that
+                    raise
             attempt += 1
 
 

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import threading
 import time
+import types
 from concurrent import futures
 
 import numpy as np
@@ -107,6 +108,16 @@ def test_a_lasting_fault_that_looks_passing_ends_at_the_deadline():
     ):
         embed(address, timeout=0.3)
     assert caught.value.code == "UNAVAILABLE"
+
+
+def test_a_pause_that_takes_longer_than_the_deadline_hides_nothing_of_what_the_server_said(monkeypatch):
+    slow = types.SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: time.sleep(seconds + 0.6))
+    monkeypatch.setattr("tfcontrastive.export.client.time", slow)  # of the client alone
+    with (
+        rest_server(lambda images: (503, b'["overloaded"]')) as address,
+        pytest.raises(ServingError, match="overloaded"),
+    ):
+        embed(address, timeout=0.5)
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
