@@ -68,7 +68,8 @@ def test_the_saved_model_gives_the_features_that_were_measured(demo, metrics):
 
 
 def test_started_again_it_only_measures(demo, metrics, monkeypatch):
-    monkeypatch.setattr("tfcontrastive.demo.train_supervised", lambda *args, **options: None)  # a third of the time
+    # A third of the time.
+    monkeypatch.setattr("tfcontrastive.commands.run_demo.train_supervised", lambda *args, **options: None)
     before = (demo / "checkpoints" / "checkpoint").read_bytes()
     assert main(words(demo)) == 0
     assert (demo / "checkpoints" / "checkpoint").read_bytes() == before
@@ -77,11 +78,11 @@ def test_started_again_it_only_measures(demo, metrics, monkeypatch):
 
 
 def test_the_minutes_set_the_length_which_a_second_start_keeps(tmp_path, monkeypatch):
-    from tfcontrastive import demo as module
+    from tfcontrastive.commands import run_demo as module
     from tfcontrastive.commands.demo import demo_config
-    from tfcontrastive.model_dir import ModelDir
-    from tfcontrastive.pace import Pace
-    from tfcontrastive.plan import filled_in
+    from tfcontrastive.runs.model_dir import ModelDir
+    from tfcontrastive.runs.pace import Pace
+    from tfcontrastive.runs.schedule import filled_in
 
     config, said = demo_config(str(tmp_path / "run")), []
     directory = ModelDir(config.loop.model_dir)
