@@ -43,13 +43,13 @@ def test_a_student_half_as_wide_learns_more_from_its_teacher_than_from_the_label
             augmentation=AugmentConfig(crop_min_area=0.5),
             encoder=network(0.125),
             optimizer=OPTIMIZER,
-            loop=loop("pretrained", 60, 256, LoopConfig, **unmeasured),
+            loop=loop("pretrained", 40, 256, LoopConfig, **unmeasured),
         )
     )
     few = {"label_fraction": 0.1, "data": LABELLED, "augmentation": CROPS, "optimizer": OPTIMIZER}
     start = {"checkpoint": str(tmp_path / "pretrained"), "encoder": None}
-    teacher = finetune(FinetuneConfig(**few, **start, loop=loop("teacher", 120, 64)), source=source)
-    alone = finetune(FinetuneConfig(**few, encoder=network(0.0625), loop=loop("alone", 120, 64)), source=source)
+    teacher = finetune(FinetuneConfig(**few, **start, loop=loop("teacher", 80, 64)), source=source)
+    alone = finetune(FinetuneConfig(**few, encoder=network(0.0625), loop=loop("alone", 80, 64)), source=source)
     taught = distill(
         DistillConfig(
             teacher=str(tmp_path / "teacher"),
@@ -57,9 +57,9 @@ def test_a_student_half_as_wide_learns_more_from_its_teacher_than_from_the_label
             data=IMAGES,
             augmentation=CROPS,
             optimizer=OPTIMIZER,
-            loop=loop("taught", 120, 128),
+            loop=loop("taught", 80, 128),
         ),
         source=source,
     )
     assert taught.metrics["teacher_top1"] == teacher.metrics["eval_top1"]
-    assert taught.metrics["eval_top1"] > alone.metrics["eval_top1"] + 0.01  # measured: 0.65 and 0.58
+    assert taught.metrics["eval_top1"] > alone.metrics["eval_top1"] + 0.01  # measured: 0.61 and 0.50
