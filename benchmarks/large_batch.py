@@ -32,11 +32,11 @@ def measure(batch, micro_batch_size, width, encoder="resnet"):
 
     import tensorflow as tf
 
-    from tfcontrastive.builders import build_model
     from tfcontrastive.config import DataConfig, EncoderConfig, LoopConfig, TrainConfig
-    from tfcontrastive.cost import estimate
     from tfcontrastive.methods import SimCLRConfig
-    from tfcontrastive.plan import Plan
+    from tfcontrastive.planning.cost import estimate
+    from tfcontrastive.runs.builders import build_model
+    from tfcontrastive.runs.schedule import Plan
 
     small = {"resnet_depth": 18} if encoder == "resnet" else {"patch_size": 4, "vit_depth": 4}
     config = TrainConfig(

@@ -62,8 +62,8 @@ def run(name: str, seed: int, more: tuple[str, ...] = ()) -> dict:
     """Trains one recipe with one seed and measures it."""
     import keras
 
-    from tfcontrastive.demo import fresh_encoder, measure, settle_statistics
-    from tfcontrastive.train import train
+    from tfcontrastive.commands.run_demo import fresh_encoder, measure, settle_statistics
+    from tfcontrastive.runs.pretrain import train
 
     keras.backend.clear_session()
     recipe = fingerprint(name, more)

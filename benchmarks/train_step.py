@@ -195,7 +195,7 @@ def measure(names, width, precision, args):
 
 def precisions():
     """What is worth measuring here: bfloat16 only where the device multiplies it natively."""
-    program = "from tfcontrastive.precision import fastest; print(fastest().name)"
+    program = "from tfcontrastive.system.precision import fastest; print(fastest().name)"
     found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     return ["float32", *(["bfloat16"] if "bfloat16" in found else [])]
 

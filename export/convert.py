@@ -20,7 +20,7 @@ from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.export.extras import from_extra
 from tfcontrastive.export.graph import precision
 from tfcontrastive.export.model_card import meta_graph
-from tfcontrastive.trained import latest_version, rebuilt_encoder
+from tfcontrastive.pretrained.trained import latest_version, rebuilt_encoder
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 

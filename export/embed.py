@@ -21,7 +21,7 @@ from tfcontrastive.export.items import Items
 from tfcontrastive.export.model_card import read_card
 from tfcontrastive.export.reasons import image_reason
 from tfcontrastive.export.shards import Label
-from tfcontrastive.trained import latest_version
+from tfcontrastive.pretrained.trained import latest_version
 
 
 @dataclasses.dataclass(frozen=True)

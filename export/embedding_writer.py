@@ -24,7 +24,7 @@ from tfcontrastive.export.manifest import (
 )
 from tfcontrastive.export.quantize import DTYPES, quantize
 from tfcontrastive.export.shards import FORMATS, Label, Shard, write_shard
-from tfcontrastive.names import escaped, unescaped
+from tfcontrastive.system.names import escaped, unescaped
 
 LABELS = (None, "name", "number")
 
@@ -36,7 +36,7 @@ class EmbeddingWriter:
     vector is lost or doubled, wherever the process dies. At most one shard is held in memory. In a Parquet set the
     files beside the shards begin with `_` (`_manifest.json`), so that `pandas.read_parquet(output)` reads the folder.
 
-    Names may hold anything that a file system knows: see `tfcontrastive.names.escaped` for how they are written.
+    Names may hold anything that a file system knows: see `tfcontrastive.system.names.escaped` for how they are written.
 
     Args:
         output: the directory of the set, made if it is missing. One with a manifest of the same `facts` is continued.

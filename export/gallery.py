@@ -15,7 +15,7 @@ from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.transcode import as_native
 from tfcontrastive.evaluate.thumbnails import shrunk
 from tfcontrastive.export.image_bytes import decode_image
-from tfcontrastive.names import escaped
+from tfcontrastive.system.names import escaped
 
 _SIDE = 128  # pixels of a picture on the page
 _STYLE = """

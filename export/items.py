@@ -18,7 +18,7 @@ from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.transcode import as_native, with_8_bits
 from tfcontrastive.data.tree import file_classes, image_files
 from tfcontrastive.export.shards import Label
-from tfcontrastive.names import escaped
+from tfcontrastive.system.names import escaped
 
 Items = Callable[[int], Iterable[tuple]]
 """From a position on: (id, image) or (id, image, label), always the same ones.

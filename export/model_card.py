@@ -17,7 +17,7 @@ import tfcontrastive
 from tfcontrastive import storage
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.image_bytes import MAX_PIXELS
-from tfcontrastive.trained import CARD
+from tfcontrastive.pretrained.trained import CARD
 
 _OPTIMIZED = """
 `serving_default` and `image_bytes` run a copy of the network with batch normalisation folded into the convolutions. They

@@ -24,7 +24,7 @@ from tfcontrastive.export.graph import assigning_signatures
 from tfcontrastive.export.image_bytes import decode_images
 from tfcontrastive.export.model_card import meta_graph, model_card, read_card, readme
 from tfcontrastive.export.warmup import write_warmup_requests
-from tfcontrastive.trained import ARCHITECTURE, CARD, MAX_VERSION, versions_in
+from tfcontrastive.pretrained.trained import ARCHITECTURE, CARD, MAX_VERSION, versions_in
 
 SALIENT = (
     "initial_conv",

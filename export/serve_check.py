@@ -18,7 +18,7 @@ from tfcontrastive.export.cpp_session import CppSession
 from tfcontrastive.export.graph import assigning_signatures, precision
 from tfcontrastive.export.model_card import meta_graph, read_card
 from tfcontrastive.export.warmup import WARMUP
-from tfcontrastive.trained import MAX_VERSION, latest_version
+from tfcontrastive.pretrained.trained import MAX_VERSION, latest_version
 
 PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"}
 

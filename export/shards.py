@@ -12,7 +12,7 @@ import numpy as np
 
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.export.extras import from_extra
-from tfcontrastive.names import escaped, unescaped
+from tfcontrastive.system.names import escaped, unescaped
 
 Label = str | int | None
 
@@ -39,7 +39,7 @@ class Shard:
 def write_shard(path: str, format: str, shard: Shard) -> dict[str, int]:
     """Writes the shard whole: aside, flushed to disk, renamed.
 
-    In every format an id is written as `tfcontrastive.names.escaped` writes it: as it is, or as a JSON string.
+    In every format an id is written as `tfcontrastive.system.names.escaped` writes it: as it is, or as a JSON string.
 
     Returns:
         The size in bytes of each file that was written.

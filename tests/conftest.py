@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 import tensorflow as tf
 
-from tfcontrastive import precision
+from tfcontrastive.system import precision
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # no test asserts a time
 hypothesis.settings.load_profile("untimed")
@@ -31,7 +31,7 @@ def pytest_xdist_auto_num_workers(config) -> int | None:
     return 0 if config.args and all(".py" in each for each in config.args) else None
 
 
-LONGEST = ("workers", "commands", "finetune", "test_storage.py", "methods", "export", "test_cost.py")
+LONGEST = ("workers", "commands", "downstream", "test_storage.py", "methods", "export", "planning")
 
 
 def pytest_collection_modifyitems(items) -> None:

@@ -12,7 +12,7 @@ from tests.commands.runs import ONE_BLOCK, words, write_images
 from tfcontrastive import export, storage
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
-from tfcontrastive.trained import load_trained
+from tfcontrastive.pretrained.trained import load_trained
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from tfcontrastive import onednn
+from tfcontrastive.system import onednn
 
 onednn.turn_on()
 onednn.warn_where_off()
@@ -36,8 +36,8 @@ _NAMES = {
     "SupCon": "methods",
     "SupConConfig": "methods",
     "LARS": "optimizers",
-    "Trained": "trained",
-    "load_trained": "trained",
+    "Trained": "pretrained.trained",
+    "load_trained": "pretrained.trained",
     "ResNet": "encoders",
     "ViT": "encoders",
     "AugmentConfig": "config",
@@ -47,15 +47,18 @@ _NAMES = {
     "LoopConfig": "config",
     "OptimizerConfig": "config",
     "RunConfig": "config",
-    "Classifier": "classifier",
-    "FinetuneConfig": "finetune_config",
-    "DistillConfig": "finetune_config",
-    "Teacher": "teacher",
+    "Classifier": "models.classifier",
+    "FinetuneConfig": "config.finetune",
+    "DistillConfig": "config.finetune",
+    "Teacher": "downstream.teacher",
+    "train": "runs.pretrain",
+    "finetune": "downstream.finetune",
+    "distill": "downstream.distill",
     "TrainConfig": "config",
 }
 _ROOMS = (
     "augment", "callbacks", "config", "data", "distribute", "encoders", "evaluate", "export", "losses", "methods",
-    "optimizers", "report",
+    "optimizers", "pretrained", "protocols", "report",
 )  # fmt: skip
 
 __all__ = ["__version__", *sorted(_NAMES), *_ROOMS]

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfcontrastive import distribute, signals
+from tfcontrastive import distribute
 from tfcontrastive.callbacks import Checkpoints, Interruption
+from tfcontrastive.system import signals
 
 STEPS = 4  # of an epoch
 

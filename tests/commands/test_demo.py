@@ -1,5 +1,6 @@
-"""The demo, end to end, on fewer images and for fewer epochs: one run that all tests here look at."""
+"""The demo, end to end, on fewer images, for fewer epochs and half as wide: one run that all tests here look at."""
 
+import functools
 import json
 import time
 
@@ -9,11 +10,19 @@ import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
 from tfcontrastive import data
+from tfcontrastive.commands import demo as command
 from tfcontrastive.commands.main import main
 
 
 def words(path):
     return ["demo", f"--output_dir={path}", "--train_epochs=2", "--train_split=train[:10%]"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def half_as_wide():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "demo_config", functools.partial(command.demo_config, width_multiplier=0.125))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +73,12 @@ def test_the_saved_model_gives_the_features_that_were_measured(demo, metrics):
     features = serve(images=tf.cast(images[:200], tf.float32) / 255)["embedding_l2"].numpy()
     nearest = np.argsort(-features @ features.T, axis=1)[:, 1]
     assert np.mean(labels[:200][nearest] == labels[:200]) > 0.4
-    assert features.shape == (200, 128)
+    assert features.shape == (200, 64)
 
 
 def test_started_again_it_only_measures(demo, metrics, monkeypatch):
-    monkeypatch.setattr("tfcontrastive.demo.train_supervised", lambda *args, **options: None)  # a third of the time
+    # A third of the time.
+    monkeypatch.setattr("tfcontrastive.commands.run_demo.train_supervised", lambda *args, **options: None)
     before = (demo / "checkpoints" / "checkpoint").read_bytes()
     assert main(words(demo)) == 0
     assert (demo / "checkpoints" / "checkpoint").read_bytes() == before
@@ -77,13 +87,12 @@ def test_started_again_it_only_measures(demo, metrics, monkeypatch):
 
 
 def test_the_minutes_set_the_length_which_a_second_start_keeps(tmp_path, monkeypatch):
-    from tfcontrastive import demo as module
-    from tfcontrastive.commands.demo import demo_config
-    from tfcontrastive.model_dir import ModelDir
-    from tfcontrastive.pace import Pace
-    from tfcontrastive.plan import filled_in
+    from tfcontrastive.commands import run_demo as module
+    from tfcontrastive.runs.model_dir import ModelDir
+    from tfcontrastive.runs.pace import Pace
+    from tfcontrastive.runs.schedule import filled_in
 
-    config, said = demo_config(str(tmp_path / "run")), []
+    config, said = command.demo_config(str(tmp_path / "run")), []
     directory = ModelDir(config.loop.model_dir)
     monkeypatch.setattr(module, "measure_pace", lambda config: (filled_in(config, 10_000)[0], Pace(10.0, 0.2)))
     start = time.monotonic()

@@ -11,8 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.commands.runs import words
 from tfcontrastive.commands.main import main
 from tfcontrastive.encoders import ResNet
+from tfcontrastive.pretrained.trained import load_trained
 from tfcontrastive.protocols import PROTOCOLS
-from tfcontrastive.trained import load_trained
 
 
 def squares(path, train_labels, test_labels, size=8, channels=3):

@@ -20,7 +20,7 @@ from tests.commands.runs import ONE_BLOCK, words, write_images
 from tfcontrastive.commands.main import main
 from tfcontrastive.export import EmbeddingFiles, embed_files, load_run
 from tfcontrastive.export.serve_check import Check
-from tfcontrastive.names import escaped
+from tfcontrastive.system.names import escaped
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from tests.methods.cases import batches, fit, tiny_encoder, weights
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
 from tfcontrastive.methods import method_class
-from tfcontrastive.run import load_run
-from tfcontrastive.train import train
+from tfcontrastive.runs.load_run import load_run
+from tfcontrastive.runs.pretrain import train
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ from tests.commands.runs import start, words, write_images
 from tfcontrastive.callbacks.checkpoints import passes
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import LoopConfig, TrainConfig
-from tfcontrastive.plan import Plan
+from tfcontrastive.runs.schedule import Plan
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from PIL import Image
 
 from tests.commands.runs import ONE_BLOCK, start, words, write_images
 from tfcontrastive import flags as command_line
-from tfcontrastive.builders import build_encoder
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import EncoderConfig
+from tfcontrastive.runs.builders import build_encoder
 
 SMALL = ["--width_multiplier=0.0625", "--train_steps=2", "--train_batch_size=8", "--proj_out_dim=8", "--knn_k=5"]
 

@@ -9,7 +9,7 @@ from PIL import Image
 from tfcontrastive import data
 from tfcontrastive.config import DataConfig, InputError
 from tfcontrastive.data.images import decode
-from tfcontrastive.names import unescaped
+from tfcontrastive.system.names import unescaped
 
 
 def write(path, color=0, size=(6, 5)):

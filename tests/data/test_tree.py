@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data.files import colors, encode
-from tfcontrastive import data, train
+from tfcontrastive import data
 from tfcontrastive.config import DataConfig, InputError, TrainConfig
+from tfcontrastive.runs import pretrain as train
 
 PNG = encode(Image.new("RGB", (4, 4)))
 SPLITS = ("train", "test", "val", "valid", "validation", "dev")

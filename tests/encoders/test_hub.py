@@ -13,7 +13,7 @@ from tfcontrastive.config import InputError
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.encoders import encoder_from_name
 from tfcontrastive.encoders.rebuild import rebuild
-from tfcontrastive.trained import load_trained
+from tfcontrastive.pretrained.trained import load_trained
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 IMAGES = np.random.default_rng(0).random((3, 16, 16, 3), dtype=np.float32)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcontrastive.builders import build_encoder
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.encoders import ViT, encoder_from_name
 from tfcontrastive.encoders.tokens import sin_cos_positions
+from tfcontrastive.runs.builders import build_encoder
 
 
 def tiny(**options):

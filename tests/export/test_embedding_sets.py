@@ -28,7 +28,7 @@ from tfcontrastive.export import (
     nearest,
     save_model,
 )
-from tfcontrastive.names import unescaped
+from tfcontrastive.system.names import unescaped
 
 FORMATS = ["npy", "parquet", "tfrecord"]
 ODD_NAMES = [

@@ -10,7 +10,7 @@ from tfcontrastive.augment import Geometry
 from tfcontrastive.config import EncoderConfig
 from tfcontrastive.data import PREPROCESSING, Preprocessing
 from tfcontrastive.export import decode_images, read_card, save_model
-from tfcontrastive.trained import load_trained
+from tfcontrastive.pretrained.trained import load_trained
 
 
 @pytest.fixture(params=["jpg", "png"])

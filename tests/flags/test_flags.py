@@ -11,9 +11,9 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands import train as command
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import Checked, EncoderConfig, InputError, TrainConfig, nested, option
-from tfcontrastive.finetune_config import DistillConfig, FinetuneConfig
+from tfcontrastive.config.finetune import DistillConfig, FinetuneConfig
 from tfcontrastive.methods import CONFIGS, METHODS, SimCLRConfig
-from tfcontrastive.plan import filled_in
+from tfcontrastive.runs.schedule import filled_in
 
 CIFAR10 = """--train_mode=pretrain --train_batch_size=512 --train_epochs=1000 --learning_rate=1.0 --weight_decay=1e-4
     --temperature=0.5 --dataset=cifar10 --image_size=32 --eval_split=test --resnet_depth=18 --use_blur=False

@@ -6,13 +6,14 @@ import sys
 
 import pytest
 
-from tfcontrastive import augment, optimizers, protocol_settings
+from tfcontrastive import augment, optimizers
 from tfcontrastive.commands.main import COMMANDS
 from tfcontrastive.config import OPTIMIZERS, POLICY_NAMES
+from tfcontrastive.config import protocols as protocol_settings
 from tfcontrastive.evaluate.linear_sgd import RECIPES
 from tfcontrastive.methods import CONFIGS, METHODS
 from tfcontrastive.protocols import PROTOCOLS, protocol_class
-from tfcontrastive.tuning.tasks import TASKS
+from tfcontrastive.protocols.tasks import TASKS
 
 HELP = [
     *([command, "--help"] for command in COMMANDS),

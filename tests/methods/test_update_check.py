@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from tests.methods.cases import SIZE, batches, make_model, tiny_encoder
 from tfcontrastive import distribute, optimizers
-from tfcontrastive.classifier import Classifier
-from tfcontrastive.objectives import CrossEntropy
+from tfcontrastive.models.classifier import Classifier
+from tfcontrastive.models.objectives import CrossEntropy
 
 WAYS = {
     "plain": ("simclr", {}),

@@ -8,14 +8,14 @@ import pytest
 import tensorflow as tf
 
 from tests.commands.runs import write_images
-from tfcontrastive import train
-from tfcontrastive.builders import build_encoder
 from tfcontrastive.callbacks import Monitor
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.encoders import ProjectionHead
 from tfcontrastive.pretrained import load, save
-from tfcontrastive.trained import load_trained
+from tfcontrastive.pretrained.trained import load_trained
+from tfcontrastive.runs import pretrain as train
+from tfcontrastive.runs.builders import build_encoder
 
 SIMCLR = {
     "basic, small stem": {"resnet_depth": 18, "stem": "small"},

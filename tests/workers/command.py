@@ -9,24 +9,24 @@ import sys
 
 import numpy as np
 
-import tfcontrastive.train
+import tfcontrastive.runs.pretrain
 from tests.methods.cases import weights
 from tfcontrastive.commands.main import main
 
 
 def run(words: list[str]) -> dict[str, np.ndarray]:
     """Every variable of the model and its optimizer at the end of the command."""
-    results, train = [], tfcontrastive.train.train
+    results, train = [], tfcontrastive.runs.pretrain.train
 
     def kept(*args, **options):
         results.append(train(*args, **options))
         return results[-1]
 
-    tfcontrastive.train.train = kept
+    tfcontrastive.runs.pretrain.train = kept
     try:
         code = main(words)
     finally:
-        tfcontrastive.train.train = train
+        tfcontrastive.runs.pretrain.train = train
     if code:
         sys.exit(code)
     return weights(results[0].model)

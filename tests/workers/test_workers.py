@@ -18,7 +18,7 @@ from tests.commands.runs import RESNET, words, write_images
 from tests.workers.command import run
 from tfcontrastive.callbacks.checkpoints import newest_step
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.model_dir import ModelDir
+from tfcontrastive.runs.model_dir import ModelDir
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Rounding grows with the steps: with other kernels of convolution one process alone is 1.5e-5 away from itself in ReLIC

@@ -10,8 +10,9 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import distribute, signals
+from tfcontrastive import distribute
 from tfcontrastive.callbacks.checkpoints import Checkpoints
+from tfcontrastive.system import signals
 
 
 class Interruption(keras.callbacks.Callback):

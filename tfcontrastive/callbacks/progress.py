@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bar
 
 from tfcontrastive import distribute
-from tfcontrastive.terminal import is_terminal, say, terminal
+from tfcontrastive.system.terminal import is_terminal, say, terminal
 
 
 class Progress(keras.callbacks.Callback):

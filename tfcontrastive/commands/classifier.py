@@ -100,8 +100,8 @@ def with_encoder(base: Any, values: flags.FlagValues) -> Any:
 def stored_encoder(checkpoint: str | None, saved_model: str | None) -> EncoderConfig | None:
     """The encoder's configuration in a run's directory, of published weights, or on an export's card; None: not told."""
     from tfcontrastive import pretrained, storage
-    from tfcontrastive.model_dir import ModelDir
-    from tfcontrastive.trained import CARD, latest_version
+    from tfcontrastive.pretrained.trained import CARD, latest_version
+    from tfcontrastive.runs.model_dir import ModelDir
 
     if checkpoint is None:
         card = os.path.join(latest_version(saved_model), CARD)
@@ -135,7 +135,7 @@ def help_text(title: str, base: Any, values: flags.FlagValues) -> str:
 def finish(result: Any) -> None:
     """Writes the SavedModel and the report of a finished run, and shows what came out."""
     from tfcontrastive import distribute, export
-    from tfcontrastive.model_dir import ModelDir
+    from tfcontrastive.runs.model_dir import ModelDir
 
     if not distribute.is_chief():
         return

@@ -12,8 +12,8 @@ from rich.table import Table
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError, TrainConfig
-from tfcontrastive.names import escaped, plain_console
-from tfcontrastive.stages import Stages
+from tfcontrastive.system.names import escaped, plain_console
+from tfcontrastive.system.stages import Stages
 
 RECIPE = "embedded_simclr"
 STAGES = (
@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> int:
     start = time.monotonic()
     with Stages(STAGES) as stages:
         show_own_messages()
-        from tfcontrastive.demo import run_demo
+        from tfcontrastive.commands.run_demo import run_demo
 
         metrics = run_demo(config, minutes=minutes, overwrite=values["overwrite"].value, stages=stages, start=start)
     show(metrics, config.loop.model_dir)

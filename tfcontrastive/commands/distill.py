@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfcontrastive.commands.classifier import run_classifier
-from tfcontrastive.finetune_config import DistillConfig
+from tfcontrastive.config.finetune import DistillConfig
 
 TITLE = """tfcontrastive distill: train a student on what a teacher says of images without labels.
 
@@ -21,20 +21,20 @@ def run(words: Sequence[str]) -> int:
 
 def train(config: DistillConfig, **how: bool) -> Any:
     """`distill`, which is imported only now."""
-    from tfcontrastive.distill import distill
+    from tfcontrastive.downstream.distill import distill
 
     return distill(config, **how)
 
 
 def evaluate(config: DistillConfig) -> dict[str, float]:
     """`evaluate_distilled_run`, which is imported only now."""
-    from tfcontrastive.distill import evaluate_distilled_run
+    from tfcontrastive.downstream.distill import evaluate_distilled_run
 
     return evaluate_distilled_run(config)
 
 
 def describe(config: DistillConfig, **how: bool) -> str:
     """`describe_distillation`, which is imported only now."""
-    from tfcontrastive.describe import describe_distillation
+    from tfcontrastive.commands.describe import describe_distillation
 
     return describe_distillation(config, **how)

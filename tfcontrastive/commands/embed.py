@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
-from tfcontrastive.names import escaped, plain_console
+from tfcontrastive.system.names import escaped, plain_console
 
 MODEL_FILE = "saved_model.txt"  # in the output: where the model was, so that `search` finds it
 TITLE = """tfcontrastive embed: one vector for each image of a collection.

@@ -77,8 +77,8 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
 
     from tfcontrastive import data, distribute, protocols
     from tfcontrastive.evaluate import evaluate_seeds, mean_and_deviation
-    from tfcontrastive.results import Result, Results, settings_of
-    from tfcontrastive.trained import load_trained
+    from tfcontrastive.pretrained.trained import load_trained
+    from tfcontrastive.protocols.results import Result, Results, settings_of
 
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     evaluator = protocols.protocol_class(config.protocol)(**values)

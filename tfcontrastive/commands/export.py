@@ -96,7 +96,7 @@ def check(options: dict[str, Any]) -> None:
 def write_for_others(options: dict[str, Any]) -> int:
     """Writes a checkpoint or state dict of another project, and says what has no place there."""
     from tfcontrastive import pretrained
-    from tfcontrastive.trained import load_trained
+    from tfcontrastive.pretrained.trained import load_trained
 
     trained = load_trained(checkpoint=options["model_dir"], image_size=options["image_size"])
     if trained.config is None:
@@ -148,7 +148,7 @@ def samples(loaded: Any, options: dict[str, Any]) -> tuple[np.ndarray | None, st
     if spec is None and options["quantize"] != "int8":
         return None, "noise"
     from tfcontrastive import data
-    from tfcontrastive.model_dir import ModelDir
+    from tfcontrastive.runs.model_dir import ModelDir
 
     config = loaded.config
     name, channels = spec or config.data.dataset, loaded.model.encoder.input_shape[-1]

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfcontrastive.commands.classifier import run_classifier
 from tfcontrastive.config import RunConfig, TrainConfig
-from tfcontrastive.finetune_config import FinetuneConfig
+from tfcontrastive.config.finetune import FinetuneConfig
 
 TITLE = """tfcontrastive finetune: train a classifier from an encoder and labels.
 
@@ -32,20 +32,20 @@ def run_as_train(words: Sequence[str], pretraining: TrainConfig, given: set[str]
 
 def train(config: FinetuneConfig, **how: bool) -> Any:
     """`finetune`, which is imported only now."""
-    from tfcontrastive.finetune import finetune
+    from tfcontrastive.downstream.finetune import finetune
 
     return finetune(config, **how)
 
 
 def evaluate(config: FinetuneConfig) -> dict[str, float]:
     """`evaluate_classifier_run`, which is imported only now."""
-    from tfcontrastive.finetune import evaluate_classifier_run
+    from tfcontrastive.downstream.finetune import evaluate_classifier_run
 
     return evaluate_classifier_run(config)
 
 
 def describe(config: FinetuneConfig, **how: bool) -> str:
     """`describe_finetuning`, which is imported only now."""
-    from tfcontrastive.describe import describe_finetuning
+    from tfcontrastive.commands.describe import describe_finetuning
 
     return describe_finetuning(config, **how)

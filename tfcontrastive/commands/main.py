@@ -10,8 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tfcontrastive import onednn, signals
 from tfcontrastive.config import ClusterError, InputError, unknown
+from tfcontrastive.system import onednn, signals
 
 COMMANDS = {
     "demo": "SimCLR on real images that ship inside, with proof and pictures, in a few minutes on a CPU",

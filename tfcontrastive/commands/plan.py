@@ -11,7 +11,7 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.main import import_tensorflow
 from tfcontrastive.commands.train import config_of, foreign_flags
 from tfcontrastive.config import InputError, TrainConfig
-from tfcontrastive.hardware import HARDWARE, hardware_of
+from tfcontrastive.system.hardware import HARDWARE, hardware_of
 
 TITLE = """tfcontrastive plan: what a run would take of memory, network and time, on any number of replicas.
 
@@ -55,11 +55,11 @@ def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -
             raise InputError(f"`{name}` must be >= 1. Received: {name}={value}.")
     device = hardware_of(hardware)
     import_tensorflow()
-    from tfcontrastive import cost
-    from tfcontrastive.builders import build_method
     from tfcontrastive.methods import method_class
-    from tfcontrastive.plan import Plan, check_batch, filled_in
-    from tfcontrastive.precision import fastest, with_precision
+    from tfcontrastive.planning import cost
+    from tfcontrastive.runs.builders import build_method
+    from tfcontrastive.runs.schedule import Plan, check_batch, filled_in
+    from tfcontrastive.system.precision import fastest, with_precision
 
     # Its size is not known: the batch is the usual one, and nothing that depends on the data is told.
     config, _ = filled_in(config, num_examples=MANY, replicas=replicas)

@@ -42,7 +42,7 @@ def encoder_of_start(held: EncoderConfig, values: flags.FlagValues) -> EncoderCo
     Raises:
         InputError: a flag asks for another network.
     """
-    from tfcontrastive.builders import OF_TRAINING
+    from tfcontrastive.runs.builders import OF_TRAINING
 
     asked = {field.name: values[field.name].value for field in dataclasses.fields(held) if values[field.name].present}
     for name, value in asked.items():

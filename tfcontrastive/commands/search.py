@@ -16,7 +16,7 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.embed import MODEL_FILE
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
-from tfcontrastive.names import escaped, plain_console, unescaped
+from tfcontrastive.system.names import escaped, plain_console, unescaped
 
 TITLE = """tfcontrastive search: nearest neighbours among the vectors of `tfcontrastive embed`.
 

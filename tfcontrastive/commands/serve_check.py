@@ -11,7 +11,7 @@ from rich.text import Text
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
-from tfcontrastive.names import escaped, plain_console
+from tfcontrastive.system.names import escaped, plain_console
 
 TITLE = """tfcontrastive serve-check BASE: loads an export in every way that is at hand and compares the vectors.
 

@@ -40,15 +40,15 @@ def run(words: Sequence[str]) -> int:
         config, start = start_of(config, values)
 
     if values["dry_run"].value:
-        from tfcontrastive.describe import describe
+        from tfcontrastive.commands.describe import describe
 
         print(describe(config, start=start, **whose(values)))
         return 0
     from tfcontrastive import distribute, export
     from tfcontrastive.data import Preprocessing
-    from tfcontrastive.model_dir import ModelDir
-    from tfcontrastive.run import card_of
-    from tfcontrastive.train import evaluate_run, train
+    from tfcontrastive.runs.load_run import card_of
+    from tfcontrastive.runs.model_dir import ModelDir
+    from tfcontrastive.runs.pretrain import evaluate_run, train
 
     if values["mode"].value == "eval":
         show(evaluate_run(config))
@@ -81,8 +81,8 @@ def config_of(method: str) -> Checked:
 def start_of(config: TrainConfig, values: flags.FlagValues) -> tuple[TrainConfig, Any]:
     """The config with the encoder of `--checkpoint` and the size of its images where no other is asked for, and what to
     start from; flags that ask for another network are refused."""
-    from tfcontrastive.builders import OF_TRAINING
-    from tfcontrastive.trained import load_trained
+    from tfcontrastive.pretrained.trained import load_trained
+    from tfcontrastive.runs.builders import OF_TRAINING
 
     asked = config.data.image_size if values["image_size"].present else None
     start = load_trained(checkpoint=config.loop.checkpoint, image_size=asked)

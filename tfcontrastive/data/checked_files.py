@@ -13,7 +13,7 @@ from absl import logging
 from tfcontrastive import storage
 from tfcontrastive.data.images import decode_with_facts, reason
 from tfcontrastive.data.transcode import native
-from tfcontrastive.names import escaped
+from tfcontrastive.system.names import escaped
 
 _MEMORY_NAME = "checked_files.json"
 
@@ -40,7 +40,7 @@ class CheckedFiles:
 
     Args:
         bad_files_path: file to list the bad ones in, one a line: path, tab, reason; it is removed where there are none.
-            Paths are the bytes of the file system, or a JSON string: see `tfcontrastive.names.escaped`. The memory is
+            Paths are the bytes of the file system, or a JSON string: see `tfcontrastive.system.names.escaped`. The memory is
             `checked_files.json` in the same directory. None keeps neither.
     """
 

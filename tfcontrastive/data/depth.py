@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
+from tfcontrastive.config.values import DEEPEST
 from tfcontrastive.data.images import Facts, decode_with_facts
 from tfcontrastive.data.rendering import Rendering
-from tfcontrastive.values import DEEPEST
 
 
 def facts_of(contents: Iterable[bytes]) -> list[Facts]:

@@ -8,13 +8,13 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive.config import InputError
+from tfcontrastive.config.values import parse_share
 from tfcontrastive.data.checked_files import CheckedFiles, as_tensor
 from tfcontrastive.data.encoded import EncodedSource
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import members, parse_split
 from tfcontrastive.data.tree import read_tree
-from tfcontrastive.values import parse_share
 
 
 class FolderSource(EncodedSource):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfcontrastive.values import parse_color, parse_range
+from tfcontrastive.config.values import parse_color, parse_range
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from tfcontrastive.config import InputError
+from tfcontrastive.config.values import parse_share
 from tfcontrastive.data.arrays import ArraySource
 from tfcontrastive.data.folder import FolderSource
 from tfcontrastive.data.paths import local_path
@@ -12,7 +13,6 @@ from tfcontrastive.data.rendering import render_as
 from tfcontrastive.data.source import Source
 from tfcontrastive.data.tfds import TfdsSource
 from tfcontrastive.data.tfrecord import TfRecordSource
-from tfcontrastive.values import parse_share
 
 
 def load(

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError, features
 
+from tfcontrastive.config.values import DEEPEST
 from tfcontrastive.data.images import decode, header_of, kind_number
 from tfcontrastive.data.rendering import Rendering
-from tfcontrastive.values import DEEPEST
 
 SNIFFED_BYTES = 256
 _EXTRA = "pip install 'tfcontrastive[images]'"

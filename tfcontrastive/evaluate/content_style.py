@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError
+from tfcontrastive.config.protocols import ContentStyleSettings
 from tfcontrastive.evaluate.features import FeatureExtractor, input_shape
 from tfcontrastive.evaluate.linear import fit_linear
 from tfcontrastive.evaluate.metrics import top_k_accuracy
 from tfcontrastive.evaluate.shapes import CONTENT, STYLE, draw_factors, draw_shapes
-from tfcontrastive.protocol_settings import ContentStyleSettings
 
 _TRAIN, _TEST, _CONTENTS = 0, 1, 2  # what is drawn, as a part of its seed
 

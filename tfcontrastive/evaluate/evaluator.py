@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError
+from tfcontrastive.config.protocols import FeatureSettings
 from tfcontrastive.evaluate.features import extract_features, input_shape
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
-from tfcontrastive.protocol_settings import FeatureSettings
 
 PARTS = ("top1", "top5", "class", "map", "low", "high", "accuracy", "error", "ce", "mce")
 """Names of values that are parts of one, by their last word."""

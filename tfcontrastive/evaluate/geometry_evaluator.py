@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive import augment, data, losses
+from tfcontrastive.config.protocols import GeometrySettings
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor, projected
 from tfcontrastive.evaluate.geometry import class_separation, effective_rank
-from tfcontrastive.protocol_settings import GeometrySettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,10 +12,10 @@ from absl import logging
 
 from tfcontrastive import augment, data
 from tfcontrastive.config import InputError
+from tfcontrastive.config.protocols import InvariancesSettings
 from tfcontrastive.evaluate.checks import checked_features
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor, projected
-from tfcontrastive.protocol_settings import InvariancesSettings
 
 _FEWEST = 10  # training images of which a tenth, shown in every way, can be held out
 

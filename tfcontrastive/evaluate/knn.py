@@ -9,12 +9,12 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive.config import InputError
+from tfcontrastive.config.protocols import KNNSettings
 from tfcontrastive.evaluate.checks import checked_splits
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.metrics import accuracies
 from tfcontrastive.evaluate.neighbours import nearest_neighbours
-from tfcontrastive.protocol_settings import KNNSettings
 
 _ROWS_AT_A_TIME = 4096
 

@@ -9,11 +9,11 @@ from typing import Any
 import tensorflow as tf
 
 from tfcontrastive import data
+from tfcontrastive.config.protocols import LinearSettings
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.linear import linear
 from tfcontrastive.evaluate.linear_sgd import RECIPES, SGDRecipe, linear_sgd, linear_sgd_on_images
-from tfcontrastive.protocol_settings import LinearSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,12 @@ from absl import logging
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError
+from tfcontrastive.config.protocols import OutOfDistributionSettings
 from tfcontrastive.evaluate.class_map import mapped_classes, read_class_map
 from tfcontrastive.evaluate.classifiers import classifier_of
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor
 from tfcontrastive.evaluate.metrics import accuracies, top_k_accuracy
-from tfcontrastive.protocol_settings import OutOfDistributionSettings
 
 
 @dataclasses.dataclass(frozen=True)

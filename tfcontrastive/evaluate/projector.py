@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.checks import checked_features
 from tfcontrastive.evaluate.thumbnails import sprite_sheet
-from tfcontrastive.names import escaped
+from tfcontrastive.system.names import escaped
 
 _SHEET_AT_MOST = 8192  # pixels a side; browsers take no larger texture
 _TILE_AT_MOST = 64

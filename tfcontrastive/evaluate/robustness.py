@@ -12,13 +12,13 @@ import tensorflow as tf
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError
+from tfcontrastive.config.protocols import RobustnessSettings
 from tfcontrastive.evaluate.checks import checked_labels
 from tfcontrastive.evaluate.classifiers import classifier_of
 from tfcontrastive.evaluate.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor
 from tfcontrastive.evaluate.metrics import top_k_accuracy
-from tfcontrastive.protocol_settings import RobustnessSettings
 
 # AlexNet's errors on ImageNet-C, mean over the five severities, and on clean ImageNet: github.com/hendrycks/robustness.
 ALEXNET = {

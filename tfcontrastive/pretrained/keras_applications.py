@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from tfcontrastive.builders import build_network
 from tfcontrastive.config import EncoderConfig, InputError, unknown
 from tfcontrastive.encoders import MLP
 from tfcontrastive.pretrained.mapping import Link, Recognised
 from tfcontrastive.pretrained.variables import Variables
+from tfcontrastive.runs.builders import build_network
 
 BY_NAME = "keras.applications/"
 

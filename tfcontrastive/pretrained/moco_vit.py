@@ -9,13 +9,13 @@ import re
 
 import numpy as np
 
-from tfcontrastive.builders import build_network
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.encoders.tokens import sin_cos_positions
 from tfcontrastive.encoders.vit import SIZES
 from tfcontrastive.pretrained.mapping import Link, Recognised
 from tfcontrastive.pretrained.torchvision import COUNTER, WEIGHTS, mlp_of
 from tfcontrastive.pretrained.variables import Variables
+from tfcontrastive.runs.builders import build_network
 
 _UNUSED = {
     **COUNTER,

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcontrastive.builders import build_network
 from tfcontrastive.config import EncoderConfig, InputError, unknown
 from tfcontrastive.encoders import ProjectionHead, ResNet
 from tfcontrastive.encoders.rebuild import copy_weights
@@ -18,6 +17,7 @@ from tfcontrastive.pretrained.simclr_tf2 import SUPERVISED, encoder_names, proje
 from tfcontrastive.pretrained.torch_file import write_torch
 from tfcontrastive.pretrained.torchvision import WEIGHTS, torchvision_name
 from tfcontrastive.pretrained.variables import to_torch
+from tfcontrastive.runs.builders import build_network
 
 # What the other project's networks are like: our settings that must be so, and why.
 _SIMCLR = {

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from tfcontrastive.builders import build_network
 from tfcontrastive.config import EncoderConfig
 from tfcontrastive.encoders import MLP, ProjectionHead, ResNet
 from tfcontrastive.pretrained.mapping import Recognised, links
 from tfcontrastive.pretrained.resnet import Shape
 from tfcontrastive.pretrained.variables import Variables
+from tfcontrastive.runs.builders import build_network
 
 SUPERVISED_NOTE = (
     "the supervised head is on the encoder's features (ft_proj_selector=0): no optimizer slots tell otherwise. The "

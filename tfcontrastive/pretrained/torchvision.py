@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 import keras
 
-from tfcontrastive.builders import build_network
 from tfcontrastive.config import EncoderConfig
 from tfcontrastive.encoders import MLP
 from tfcontrastive.pretrained.mapping import Link, Recognised, links
 from tfcontrastive.pretrained.resnet import natural, place, recognise
 from tfcontrastive.pretrained.variables import Variables, to_tensorflow_shape
+from tfcontrastive.runs.builders import build_network
 
 WEIGHTS = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias", "moving_mean": "running_mean",
            "moving_variance": "running_var"}  # fmt: skip

@@ -26,7 +26,7 @@ def evaluation_sections(results: Sequence[Mapping[str, Any]]) -> list[Section]:
     """The page's sections: the first value of each result in large letters, then each result in full.
 
     Args:
-        results: of `tfcontrastive.results.Result`, as dicts.
+        results: of `tfcontrastive.protocols.results.Result`, as dicts.
     """
     figures = [_figure(result) for result in results[-_FIGURES_AT_MOST:]]
     sections: list[Section] = [Headline(figures)]

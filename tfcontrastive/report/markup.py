@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from tfcontrastive.evaluate.thumbnails import displayable, shrunk
-from tfcontrastive.names import escaped
+from tfcontrastive.system.names import escaped
 
 PALETTE_SIZE = 10  # colours that style.py defines for both themes
 

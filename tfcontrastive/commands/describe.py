@@ -1,0 +1,148 @@
+"""What a run would be, told before it starts: settings, sizes, steps, learning rates and memory.
+
+Nothing is fetched or written, and no weights of a run's own are made: its network has shapes only. What a run refuses is
+refused here, by the same checks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcontrastive import data
+from tfcontrastive.config import Checked, TrainConfig
+from tfcontrastive.config.finetune import DistillConfig, FinetuneConfig
+from tfcontrastive.downstream.distill import DistillJob
+from tfcontrastive.downstream.finetune import Job
+from tfcontrastive.encoders.rebuild import check_weights
+from tfcontrastive.models.objectives import CrossEntropy
+from tfcontrastive.planning.cost import Cost, check_memory, estimate, shapes_only
+from tfcontrastive.runs.builders import build_method, check_network, make_optimizer
+from tfcontrastive.runs.model_dir import ModelDir
+from tfcontrastive.runs.pretrain import Start, load_source, make_plan, make_strategy
+from tfcontrastive.runs.schedule import Plan, check_batch, filled_in
+from tfcontrastive.runs.settle import settled
+from tfcontrastive.system.precision import resolved
+
+_MANY = 1_281_167  # images of a data set that is not here, for what does not depend on their number
+
+
+def describe(
+    config: TrainConfig, *, start: Start | None = None, overwrite: bool = False, allow_config_change: bool = False
+) -> str:
+    """The text of `train --dry_run`; the arguments are those of `train`."""
+    strategy = make_strategy(config)
+    replicas = strategy.num_replicas_in_sync
+    source = load_source(config, fetch=False)
+    if source.missing:
+        config, _ = filled_in(config, _MANY, replicas=replicas)
+        check_batch(config, replicas)
+        config = resolved(config, strategy)
+        plan = Plan.make(config, _MANY)
+    else:
+        config = settled(config, source, strategy, stored=_stored(config, overwrite), first_gammas=start is None)
+        plan = make_plan(config, source)
+    model = shapes_only(lambda: build_method(config, source, plan))
+    make_optimizer(config.optimizer, config.loop, plan)
+    if start is not None:
+        check_network(config.encoder, start.config, start.name)
+        check_weights(start.encoder, model.encoder, start.name)
+    costs = estimate(model, config, replicas)
+    check_memory(costs, replicas, refuse=not source.missing)  # without its images it is for another machine
+    _check_directory(config, overwrite=overwrite, allow_config_change=allow_config_change)
+    encoder, every = _count(model.encoder.trainable_variables), costs.parameters
+    return "\n".join(
+        [
+            *_settings(config),
+            "",
+            _data(source, None if source.missing else plan),
+            f"replicas        {replicas} of {config.loop.train_batch_size // replicas} images each",
+            f"parameters      encoder {encoder:,}  heads {every - encoder:,}  trainable in all {every:,}",
+            f"features        {model.num_features}",
+            *(["steps           not known before the images are here"] if source.missing else _schedule(plan)),
+            _memory(costs),
+        ]
+    )
+
+
+def describe_finetuning(config: FinetuneConfig, *, overwrite: bool = False, allow_config_change: bool = False) -> str:
+    """The text of `finetune --dry_run`; the arguments are those of `finetune`."""
+    objective = CrossEntropy(config.label_smoothing)
+    return _of_job(Job(config, objective=lambda _: objective, dry=True), overwrite, allow_config_change)
+
+
+def describe_distillation(config: DistillConfig, *, overwrite: bool = False, allow_config_change: bool = False) -> str:
+    """The text of `distill --dry_run`; the arguments are those of `distill`."""
+    return _of_job(DistillJob(config, dry=True), overwrite, allow_config_change)
+
+
+def _of_job(job: Job, overwrite: bool, allow_config_change: bool) -> str:
+    if job.whole.missing:
+        return "\n".join([*_settings(job.config), "", _data(job.whole, None)])
+    job.prepare(anew=overwrite)
+    _check_directory(job.config, overwrite=overwrite, allow_config_change=allow_config_change)
+    trunk, replicas = job.model.trunk, job.strategy.num_replicas_in_sync
+    return "\n".join(
+        [
+            *_settings(job.config),
+            "",
+            _data(job.source, job.plan),
+            f"held out        {job.split or 'nothing: no accuracy'}",
+            f"replicas        {replicas} of {job.config.loop.train_batch_size // replicas} images each",
+            f"parameters      network {_count(trunk.variables):,}  trainable in all {_count(job.model.learned()):,}",
+            *_schedule(job.plan),
+            _memory(job.costs),
+        ]
+    )
+
+
+def _stored(config: TrainConfig, overwrite: bool) -> dict[str, Any] | None:
+    return ModelDir(config.loop.model_dir).stored() if config.loop.model_dir and not overwrite else None
+
+
+def _check_directory(config: Any, **how: bool) -> None:
+    if config.loop.model_dir is not None:
+        ModelDir(config.loop.model_dir).check(config, **how)
+
+
+def _settings(config: Any) -> list[str]:
+    lines = []
+    for field in dataclasses.fields(config):
+        group = getattr(config, field.name)
+        if isinstance(group, Checked):
+            lines.append(f"[{config.method if field.name == 'method_config' else field.name}]")
+            lines += [f"  {name}={value}" for name, value in _values(group) if value is not None]
+    own = [(name, value) for name, value in _values(config) if isinstance(value, (bool, int, float, str))]
+    return [f"[{config.kind}]", *(f"  {name}={value}" for name, value in own), *lines]
+
+
+def _values(config: Checked) -> list[tuple[str, object]]:
+    return [(field.name, getattr(config, field.name)) for field in dataclasses.fields(config)]
+
+
+def _data(source: data.Source, plan: Plan | None) -> str:
+    images = f"{plan.num_examples:,} training images" if plan else source.missing
+    classes = f"{source.num_classes} classes" if source.num_classes else "no labels (no probe, no kNN)"
+    return f"data            {source.name}: {images}, {source.channels} channels, {classes}"
+
+
+def _schedule(plan: Plan) -> list[str]:
+    steps = sorted({0, plan.warmup_steps // 2, plan.warmup_steps, plan.steps // 2, plan.steps})
+    rates = "  ".join(f"{step}: {float(plan.schedule(step)):.6g}" for step in steps)
+    return [
+        f"steps           {plan.steps:,} ({plan.epoch_steps:,} an epoch), warm-up {plan.warmup_steps:,}, "
+        f"a checkpoint every {plan.checkpoint_steps:,}",
+        f"learning rate   {rates}",
+    ]
+
+
+def _memory(costs: Cost) -> str:
+    parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in costs.memory.items())
+    return f"memory          about {costs.total_memory / 1e9:.2f} GB a replica: {parts}"
+
+
+def _count(variables: list[keras.Variable]) -> int:
+    return sum(int(np.prod(variable.shape)) for variable in variables)

@@ -1,0 +1,63 @@
+"""Values that a flag holds as text: colours, ranges and shares."""
+
+from __future__ import annotations
+
+from tfcontrastive.config.checked import InputError
+
+DEEPEST = 2**16 - 1  # the highest value of a 16-bit pixel
+
+
+def parse_color(text: str, name: str = "background_color") -> tuple[int, int, int]:
+    """A colour as red, green and blue in 0..255.
+
+    Args:
+        text: a name of CSS, `#rrggbb` or `rgb(255, 0, 0)`.
+        name: of the argument, for the error.
+
+    Examples:
+        >>> parse_color("white"), parse_color("#ff0080")
+        ((255, 255, 255), (255, 0, 128))
+    """
+    from PIL import ImageColor  # only where a colour is read: configs are made without it
+
+    try:
+        return ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise InputError(
+            f"`{name}` must be a colour such as white, #808080 or rgb(128,128,128). Received: {name}={text!r}."
+        ) from None
+
+
+def parse_range(text: str, name: str = "intensity_range") -> tuple[int, int]:
+    """Two values of 16-bit pixels, the lower one first.
+
+    Examples:
+        >>> parse_range("0,4095")
+        (0, 4095)
+    """
+    try:
+        low, high = (int(part) for part in text.split(","))
+    except ValueError:
+        low = high = -1
+    if not 0 <= low < high <= DEEPEST:
+        raise InputError(
+            f"`{name}` must be LOW,HIGH with 0 <= LOW < HIGH <= {DEEPEST}, such as 0,4095. Received: {name}={text!r}."
+        )
+    return low, high
+
+
+def parse_share(text: str, total: int, name: str = "max_bad_files") -> float:
+    """How many of `total` a share (`5%`) or a number (`20`) is.
+
+    Examples:
+        >>> parse_share("5%", 60), parse_share("20", 60)
+        (3.0, 20.0)
+    """
+    try:
+        percent = text.endswith("%")
+        value = float(text.removesuffix("%")) if percent else float(int(text))
+    except ValueError:
+        percent, value = False, -1.0
+    if not 0 <= value <= (100 if percent else float("inf")):
+        raise InputError(f"`{name}` must be a share such as 5%, or a number such as 20. Received: {name}={text!r}.")
+    return total * value / 100 if percent else value

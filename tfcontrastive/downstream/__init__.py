@@ -1,0 +1,1 @@
+"""Encoders put to use with labels or a teacher."""

@@ -1,0 +1,1 @@
+"""What a run would take: memory, network and time, reckoned without running it."""

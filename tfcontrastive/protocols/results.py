@@ -1,0 +1,161 @@
+"""Results: what was measured of one encoder, in a directory: metrics.json, TensorBoard logs and report.html."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+
+import tfcontrastive
+from tfcontrastive import distribute, report, storage
+from tfcontrastive.config import Checked, InputError, leaves
+from tfcontrastive.pretrained.trained import Trained
+from tfcontrastive.runs.model_dir import write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One protocol's values of an encoder.
+
+    Attributes:
+        protocol: its name.
+        dataset: the specification of the images; None where the protocol brings its own.
+        settings: what the values depend on: the evaluator's fields by name.
+        metrics: the values by name, of several seeds their mean.
+        deviations: the values' standard deviations over the seeds; {} of a single run.
+        runs: each seed's values; {} of a single run.
+        seconds: that it took.
+    """
+
+    protocol: str
+    dataset: str | None
+    settings: dict[str, Any]
+    metrics: dict[str, float]
+    deviations: dict[str, float] = dataclasses.field(default_factory=dict)
+    runs: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+    def measures_the_same(self, other: Result) -> bool:
+        """Whether one of the two can take the other's place."""
+        return (self.protocol, self.dataset, self.settings) == (other.protocol, other.dataset, other.settings)
+
+
+def settings_of(evaluator: Checked) -> dict[str, Any]:
+    """What the values of an evaluator depend on: its `settings`, where it tells them, else its plain fields.
+
+    As metrics.json gives them back, so that they can be compared: JSON has no tuples.
+    """
+    settings = getattr(evaluator, "settings", None)
+    if settings is None:
+        settings = {
+            name: value for name, (field, value) in leaves(evaluator).items() if not field.metadata["may_change"]
+        }
+    return json.loads(json.dumps(settings))
+
+
+class Results:
+    """A directory of what was measured of one encoder.
+
+    Protocols add to what is there. The same protocol measured again with the same settings replaces its old values;
+    with other settings, or on other images, it stands beside them.
+
+    Args:
+        path: the directory; made when something is added.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = os.fspath(path)
+        self.metrics = os.path.join(self.path, "metrics.json")
+        self.report = os.path.join(self.path, "report.html")
+        self.logs = os.path.join(self.path, "logs")
+
+    def read(self) -> list[Result]:
+        """What was measured so far, in that order.
+
+        Raises:
+            InputError: metrics.json is not one of these.
+        """
+        return [Result(**one) for one in self._stored()["results"]]
+
+    def claim(self, trained: Trained, *, overwrite: bool = False) -> None:
+        """Makes the directory this encoder's, or finds that it already is. Nothing is written yet.
+
+        Args:
+            trained: the encoder.
+            overwrite: another encoder's results are moved aside, to `<path>.1`, `<path>.2`, ...
+
+        Raises:
+            InputError: the directory holds the results of another encoder, or other files.
+        """
+        if not storage.names_in(self.path):
+            return
+        what = "which holds other files"
+        try:
+            stored = self._stored() if storage.exists(self.metrics) else None
+        except InputError:
+            if not overwrite:
+                raise
+            stored = None
+        if stored is not None:
+            if stored["weights"] == trained.fingerprint():
+                return
+            what = f"which holds the results of another encoder, {stored['encoder']}"
+        if not overwrite:
+            raise InputError(
+                f"`output_dir` must be new, empty or this encoder's own. Received: {self.path!r}, {what}. "
+                "Choose another directory, or --overwrite to move this one aside."
+            )
+        if distribute.is_chief():
+            storage.move_aside("output_dir", self.path)
+
+    def add(self, trained: Trained, result: Result) -> None:
+        """Writes a result beside the others: numbers, TensorBoard scalars and the report's page."""
+        old = self.read() if storage.exists(self.metrics) else []
+        results = [one for one in old if not one.measures_the_same(result)] + [result]
+        storage.make_writable("output_dir", self.path)
+        self._write(trained, results)
+        writer = tf.summary.create_file_writer(os.path.join(self.logs, result.protocol))
+        with writer.as_default(step=trained.step):
+            for name, value in result.metrics.items():
+                tf.summary.scalar(name, value)
+        writer.close()
+
+    def _write(self, trained: Trained, results: list[Result]) -> None:
+        write_json(
+            self.metrics,
+            {
+                "tfcontrastive": tfcontrastive.__version__,
+                "encoder": trained.name,
+                "weights": trained.fingerprint(),
+                "results": [dataclasses.asdict(one) for one in results],
+            },
+        )
+        report.write_report(
+            self.report,
+            title="What the encoder is worth",
+            subtitle=trained.name,
+            sections=report.evaluation_sections([dataclasses.asdict(one) for one in results]),
+        )
+
+    def _stored(self) -> dict[str, Any]:
+        return read_metrics(self.metrics)
+
+
+def read_metrics(path: str) -> dict[str, Any]:
+    """A metrics.json that `tfcontrastive evaluate` wrote.
+
+    Raises:
+        InputError: it cannot be read, or something else wrote it.
+    """
+    try:
+        stored = json.loads(storage.read_text(path))
+        if not {"encoder", "weights", "results"} <= set(stored):
+            raise ValueError("it lacks encoder, weights or results")
+    except (tf.errors.OpError, ValueError, TypeError) as error:
+        raise InputError(
+            f"metrics.json must be one of `tfcontrastive evaluate`. Received: {path!r}: {error}."
+        ) from error
+    return stored

@@ -1,0 +1,1 @@
+"""A run: from a config to a directory with checkpoints, logs and a result, and back."""

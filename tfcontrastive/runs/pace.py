@@ -1,0 +1,88 @@
+"""How long a run may be: its rate on this machine, measured in a few steps of a model that is thrown away."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import keras
+
+from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.distribute import step_of
+from tfcontrastive.runs.pretrain import batches, first_model, load_source, make_plan, make_strategy
+from tfcontrastive.runs.schedule import Plan
+from tfcontrastive.runs.settle import settled
+
+_FEWEST_STEPS = 50  # below that nothing is learned that could be shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """Seconds that the first step takes, which compiles, and those of each step after it."""
+
+    compile_seconds: float
+    step_seconds: float
+
+    def steps_in(self, seconds: float, *, step_cost: float = 1.0) -> int:
+        """Steps that fit into a time, compiling included.
+
+        Args:
+            seconds: of the training and of all that grows with its steps.
+            step_cost: what a step costs with that, in training steps.
+
+        Raises:
+            InputError: fewer than 50 would fit.
+        """
+        steps = int((seconds - self.compile_seconds) / (self.step_seconds * step_cost))
+        if steps < _FEWEST_STEPS:
+            needed = (seconds + (_FEWEST_STEPS - steps) * self.step_seconds * step_cost) / 60
+            raise InputError(
+                f"`minutes` must leave time for at least {_FEWEST_STEPS} steps, of {self.step_seconds:.2f} s each on this "
+                f"machine. Received: time for {max(steps, 0)}. About {needed:.0f} minutes more than everything else takes "
+                "are needed; give more."
+            )
+        return steps
+
+
+def measure_pace(
+    config: TrainConfig, *, at_most_seconds: float = 5.0, at_most_steps: int = 40
+) -> tuple[TrainConfig, Pace]:
+    """Trains a throwaway model for a few steps of a run.
+
+    Args:
+        config: the run; nothing is written to its directory.
+        at_most_seconds, at_most_steps: of the steps after the first, whichever comes first; one step at least.
+
+    Returns:
+        the config, settled, and its pace.
+    """
+    strategy = make_strategy(config)
+    source = load_source(config)
+    config = settled(config, source, strategy, stored=None)
+    plan: Plan = make_plan(config, source)
+    model = first_model(config, source, plan, strategy)
+    clock = _Clock(at_most_seconds)
+    model.fit(
+        batches(config, model, source, 0).take(1 + at_most_steps), epochs=1, shuffle=False, verbose=0, callbacks=[clock]
+    )
+    return config, Pace(clock.compiled - clock.begun, (clock.now - clock.compiled) / max(step_of(model) - 1, 1))
+
+
+class _Clock(keras.callbacks.Callback):
+    """The times of a training's begin, its first step and its last, which comes when time is up."""
+
+    def __init__(self, at_most_seconds: float, clock: Callable[[], float] = time.monotonic):
+        super().__init__()
+        self._at_most_seconds, self._clock = at_most_seconds, clock
+        self.begun = self.compiled = self.now = 0.0
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.begun = self._clock()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.now = self._clock()
+        if batch == 0:
+            self.compiled = self.now
+        elif self.now - self.compiled >= self._at_most_seconds:
+            self.model.stop_training = True
