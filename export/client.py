@@ -206,20 +206,20 @@ class EmbeddingClient:
             raise InputError("the client must be open. Received: a request after close().")
         deadline = time.monotonic() + self._timeout
         longest = min(_LONGEST_PAUSE, self._timeout / 8)
-        attempt = 0
-        while True:
+        attempt, said = 0, None
+        while said is None or time.monotonic() < deadline:  # a pause may take longer than it should
             try:
                 return call(deadline - time.monotonic())
             except ServingError as error:
+                if said is not None and error.code == "DEADLINE_EXCEEDED":
+                    break
                 pause = min(self._backoff * 2.0 ** min(attempt, 64), longest) * random.uniform(0.5, 1)
                 if not _passing(error) or attempt == self._retries or time.monotonic() + pause >= deadline:
                     raise
-                time.sleep(pause)
-                if (
-                    time.monotonic() >= deadline
-                ):  # a pause may take longer: what the server said is the reason, not that
-                    raise
+                said = error
+            time.sleep(pause)
             attempt += 1
+        raise said  # the reason, where the time ran out while it was asked again
 
 
 def _passing(error: ServingError) -> bool:
