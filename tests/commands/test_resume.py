@@ -110,11 +110,11 @@ def test_a_run_of_ever_larger_weights_keeps_good_checkpoints_and_goes_back_to_on
         return code, [line for line in capsys.readouterr().err.splitlines() if line.startswith("tfcontrastive: ")]
 
     assert train(learning_rate=1e-3, train_steps=3) == (0, [])
-    code, (line,) = train(learning_rate=1e8)
+    code, (line,) = train(learning_rate=1e10)
     assert code == 2
     checkpoints = sorted((run / "checkpoints").glob("*.index"), key=lambda path: int(path.stem.rpartition("-")[2]))
     last = int(checkpoints[-1].stem.rpartition("-")[2])
-    assert 4 < last < 20
+    assert 3 < last < 20  # by which step exactly is a matter of rounding
     for path in checkpoints:
         reader = tf.train.load_checkpoint(str(path.with_suffix("")))
         for name in reader.get_variable_to_shape_map():
@@ -124,7 +124,7 @@ def test_a_run_of_ever_larger_weights_keeps_good_checkpoints_and_goes_back_to_on
     assert (
         f"of step {last - 1}. Go back to it, or further, with --restore_step={last - 1} --allow_config_change" in line
     )
-    assert train(learning_rate=1e8)[0] == 2  # as it is: told again, nothing lost
+    assert train(learning_rate=1e10)[0] == 2  # as it is: told again, nothing lost
 
     assert train(learning_rate=1e-3, restore_step=3) == (0, [])
     assert newest_step(str(run / "checkpoints")) == 20
