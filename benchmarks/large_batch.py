@@ -28,11 +28,11 @@ def status(field):
 
 def measure(batch, micro_batch_size, width, encoder="resnet"):
     """One step in this process: its peak memory, what that adds to the libraries, the plan's figure, seconds."""
-    import types
 
     import tensorflow as tf
 
     from tfcontrastive.config import DataConfig, EncoderConfig, LoopConfig, TrainConfig
+    from tfcontrastive.data import ImageSpec
     from tfcontrastive.methods import SimCLRConfig
     from tfcontrastive.planning.cost import estimate
     from tfcontrastive.runs.builders import build_model
@@ -47,8 +47,8 @@ def measure(batch, micro_batch_size, width, encoder="resnet"):
     )
     tf.function(lambda x: tf.nn.conv2d(x, tf.zeros([3, 3, 3, 8]), 1, "SAME"))(tf.zeros([8, 32, 32, 3]))
     before = status("VmRSS")
-    source = types.SimpleNamespace(num_classes=None, channels=3)
-    model = build_model(config, source, Plan.make(config, num_examples=batch))
+    images = ImageSpec(channels=3)
+    model = build_model(config, images, Plan.make(config, num_examples=batch))
     views = [tf.random.stateless_uniform([batch, 32, 32, 3], [0, view]) for view in range(2)]
     data = tf.data.Dataset.from_tensors(((views[0], views[1]),)).map(lambda views: (views, tf.fill([batch], -1)))
     start = time.perf_counter()

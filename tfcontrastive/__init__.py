@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "ContrastiveModel": "methods",
+    "StepOutput": "methods",
     "METHODS": "methods",
     "SimCLR": "methods",
     "SimCLRConfig": "methods",

@@ -11,10 +11,10 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tfcontrastive.callbacks import Checkpoints, checkpoints
-from tfcontrastive.callbacks.checkpoint_files import move_newer_aside, steps_in, sweep
-from tfcontrastive.callbacks.checkpoints import checkpoint_of, newest_step, restore
+from tfcontrastive.callbacks import Checkpoints
 from tfcontrastive.config import InputError
+from tfcontrastive.models.checkpoint import checkpoint_of, from_paths, kept, restore
+from tfcontrastive.models.checkpoint_files import move_newer_aside, newest_step, steps_in, sweep
 
 STEPS = 4  # of an epoch
 
@@ -90,9 +90,9 @@ def test_a_checkpoint_holds_the_model_its_optimizer_and_sums_of_metrics(tmp_path
     trained = model()
     trained.fit(np.ones((STEPS, 2)), np.ones((STEPS, 1)), verbose=0)
     names = [name for name, _ in tf.train.list_variables(checkpoint_of(trained).save(str(tmp_path / "step")))]
-    saved = [name for name in names if name.startswith(("model", "optimizer"))]
+    saved = [name for name in names if name.startswith(("model/", "optimizer/"))]
     assert len(saved) == len(trained.weights) + len(trained.optimizer.variables)
-    sums = [name for name in names if name.startswith("epoch_sum_loss")]
+    sums = [name for name in names if name.startswith("epoch_sums/loss/")]
     assert len(sums) == len(trained.metrics[0].variables)
 
 
@@ -243,9 +243,9 @@ def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path):
 
 def test_a_checkpoint_without_sums_of_metrics_or_with_others_is_restored(tmp_path):
     saved = model()
-    named = {name: variable.value for name, variable in checkpoints._kept(saved).items()}
-    for number, others in enumerate(({}, {"epoch_sum_gone_0": tf.Variable(3.0)})):
-        path = tf.train.Checkpoint(**named, **others).save(str(tmp_path / f"{number}"))
+    named = {name: variable.value for name, variable in kept(saved).items()}
+    for number, others in enumerate(({}, {"epoch_sums/gone/0": tf.Variable(3.0)})):
+        path = from_paths({**named, **others}).save(str(tmp_path / f"{number}"))
         assert set(restore(path, model())) == set(others)
 
 

@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 from tests.commands.runs import start, words, write_images
-from tfcontrastive.callbacks.checkpoints import newest_step
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.commands.main import main
 from tfcontrastive.export import load_run
+from tfcontrastive.models.checkpoint_files import newest_step
 
 STEPS = 60
 

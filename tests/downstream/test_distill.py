@@ -12,7 +12,7 @@ from tests.downstream.test_finetune import fails, words
 from tfcontrastive import data
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import DataConfig, EncoderConfig, OptimizerConfig, RunConfig
-from tfcontrastive.downstream.distill import DistillConfig, DistillJob, TeacherMatch, distill
+from tfcontrastive.downstream.distill import DistillConfig, Distilling, TeacherMatch, distill, distillation
 from tfcontrastive.downstream.finetune import encoder_of
 from tfcontrastive.downstream.teacher import Teacher
 from tfcontrastive.pretrained.trained import load_trained
@@ -71,8 +71,7 @@ def test_a_run_and_its_export_are_one_teacher(teacher):
 
 
 def test_without_flags_the_student_is_a_new_network_like_the_teachers_encoder(teacher, dataset):
-    job = DistillJob(config(teacher, dataset, "never written"))
-    job.prepare()
+    job = distillation(config(teacher, dataset, "never written")).prepare()
     student, encoder = job.model.trunk, job.teacher.encoder
     assert [tuple(v.shape) for v in student.variables] == [tuple(v.shape) for v in encoder.variables]
     assert load_trained(checkpoint=teacher).encoder.output_shape == (None, 32)  # this one has a layer of the head
@@ -89,7 +88,7 @@ def test_the_encoder_of_a_trunk_is_all_that_takes_its_images():
 
 
 def test_a_dry_run_asks_the_teacher_nothing_and_writes_nothing(teacher, dataset, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(DistillJob, "cached_logits", lambda *_: pytest.fail("a dry run has asked the teacher"))
+    monkeypatch.setattr(Distilling, "answers", lambda *_: pytest.fail("a dry run has asked the teacher"))
     flags = {"teacher": teacher, "dataset": dataset, "output_dir": tmp_path / "run", "teacher_logits": "cached"}
     assert main([*words("distill", **flags), "--dry_run"]) == 0
     text = capsys.readouterr().out
@@ -126,9 +125,8 @@ def test_cached_answers_are_the_teachers_of_the_whole_images_and_are_asked_for_o
     images, _ = data.load(dataset).arrays("train")
     np.testing.assert_allclose(answers, Teacher(teacher)(tf.constant(images / 255.0, tf.float32)), atol=1e-5)
     np.save(tmp_path / "run" / "teacher_logits.npy", answers + 1)
-    job = DistillJob(settings)
-    job.prepare()
-    np.testing.assert_allclose(job.objective(job.source).cached, answers + 1)
+    job = distillation(settings).prepare()
+    np.testing.assert_allclose(job.model.objective.cached, answers + 1)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ from tfcontrastive.commands.classifier import command_flags, with_encoder
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import DataConfig, EncoderConfig, InputError, RunConfig
 from tfcontrastive.downstream.distill import DistillConfig
-from tfcontrastive.downstream.finetune import FinetuneConfig, Job
-from tfcontrastive.models.objectives import CrossEntropy
+from tfcontrastive.downstream.finetune import FinetuneConfig, finetuning
 from tfcontrastive.pretrained.trained import load_trained
 from tfcontrastive.runs.load_run import load_run
 
@@ -85,8 +84,7 @@ def test_it_starts_from_any_layer_of_the_projection_head(selector, dataset, pret
         data=DataConfig(dataset=dataset, image_size=8),
         loop=RunConfig(model_dir="never written", train_batch_size=8, train_steps=1),
     )
-    job = Job(config, objective=lambda _: CrossEntropy())
-    job.prepare()
+    job = finetuning(config).prepare()
     run = load_run(pretrained)
     hiddens = run.model.projection_head.hiddens(run.model.encoder(IMAGES))
     expected = hiddens[1 if selector is None else selector]  # the run was pre-trained with ft_proj_selector=1
@@ -166,7 +164,7 @@ def test_the_network_is_checked_in_python_too(dataset, pretrained):
         loop=RunConfig(model_dir="never written"),
     )
     with pytest.raises(InputError, match=r"`first_shortcut` must be that of simclr, step 2 .*, projection"):
-        Job(config, objective=lambda _: CrossEntropy()).prepare()
+        finetuning(config).prepare()
 
 
 def test_sizes_come_from_the_encoder_and_the_data(dataset, pretrained, tmp_path, capsys):
@@ -217,8 +215,7 @@ def test_an_export_is_fine_tuned_like_its_run(dataset, pretrained):
             data=DataConfig(dataset=dataset, image_size=16),
             loop=RunConfig(model_dir="never written", train_batch_size=8, train_steps=1, mixed_precision="bfloat16"),
         )
-        job = Job(config, objective=lambda _: CrossEntropy())
-        job.prepare()
+        job = finetuning(config).prepare()
         trunks.append(job.model.trunk)
     images = np.random.RandomState(0).rand(2, 16, 16, 3).astype("float32")
     np.testing.assert_array_equal(trunks[0](images), trunks[1](images))

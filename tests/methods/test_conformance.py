@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tests.methods.cases import CASES, ONE_EACH, batches, fit, make_model, weights
-from tfcontrastive.callbacks.checkpoints import checkpoint_of, restore
 from tfcontrastive.methods import METHODS, ContrastiveModel
+from tfcontrastive.models.checkpoint import checkpoint_of, restore
 
 STEPS, MIDDLE = 10, 4  # a middle at which no queue is at its start
 

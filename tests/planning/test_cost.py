@@ -4,7 +4,6 @@ import json
 import pathlib
 import subprocess
 import sys
-import types
 
 import keras
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from tests.methods.cases import CASES
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import DataConfig, EncoderConfig, InputError, LoopConfig, TrainConfig
+from tfcontrastive.data import ImageSpec
 from tfcontrastive.methods import METHODS
 from tfcontrastive.planning import cost
 from tfcontrastive.runs.builders import build_method
@@ -29,9 +29,9 @@ def planned(method="simclr", *, replicas=1, width=0.0625, size=32, settings=None
         encoder=EncoderConfig(encoder=encoder, resnet_depth=18, width_multiplier=width),
         loop=LoopConfig(**{"train_batch_size": 64, **loop}),
     )
-    source = types.SimpleNamespace(num_classes=4 if method == "supcon" else None, channels=3)
+    images = ImageSpec(3, 4 if method == "supcon" else None)
     plan = Plan.make(config, num_examples=1000)
-    model = cost.shapes_only(lambda: build_method(config, source, plan))
+    model = cost.shapes_only(lambda: build_method(config, images, plan))
     return cost.estimate(model, config, replicas)
 
 

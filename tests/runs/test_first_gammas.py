@@ -68,7 +68,7 @@ def test_a_run_that_goes_on_keeps_its_own(tmp_path):
     short, long = run_of(tmp_path / "run", 100), run_of(tmp_path / "run", 10_000)
     directory, how = ModelDir(short.loop.model_dir), {"source": source, "strategy": tf.distribute.get_strategy()}
     first = settled(short, **how, stored=None)
-    directory.claim(first)
+    directory.claim(first, data.ImageSpec(3))
     assert directory.stored()["encoder"]["zero_init_residual"] is False
     assert settled(short, **how, stored=directory.stored()) == first  # or the run would be refused
     assert settled(long, **how, stored=directory.stored()).encoder.zero_init_residual is False

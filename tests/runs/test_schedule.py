@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tfcontrastive import data
 from tfcontrastive.config import LoopConfig, OptimizerConfig, TrainConfig
-from tfcontrastive.runs.pretrain import eval_split
+from tfcontrastive.runs.inputs import eval_split
 from tfcontrastive.runs.schedule import Plan
 
 

@@ -46,7 +46,7 @@ def run_config(seed=7, **changes):
 
 @pytest.fixture(scope="module")
 def model():
-    return build_model(run_config(), SOURCE, Plan.make(run_config(), 40))
+    return build_model(run_config(), SOURCE.spec, Plan.make(run_config(), 40))
 
 
 def test_the_method_gets_its_settings(model):

@@ -16,8 +16,8 @@ import pytest
 
 from tests.commands.runs import RESNET, words, write_images
 from tests.workers.command import run
-from tfcontrastive.callbacks.checkpoints import newest_step
 from tfcontrastive.callbacks.summaries import read_history
+from tfcontrastive.models.checkpoint_files import newest_step
 from tfcontrastive.runs.model_dir import ModelDir
 
 ROOT = pathlib.Path(__file__).parents[2]

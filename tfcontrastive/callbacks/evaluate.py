@@ -47,7 +47,8 @@ class Evaluate(keras.callbacks.Callback):
         if (epoch + 1) % self.every_epochs or not distribute.is_chief():
             return
         if self._live is None:
-            self._live = _Live(self.encoder or self.model.encoder, getattr(self.model, "projection_head", None))
+            head = getattr(self.model, "projection_head", None)  # of any Keras model that trains an encoder
+            self._live = _Live(self.encoder or self.model.encoder, head)
         self.latest = self.evaluator.run(self._live, self.source)
         if logs is not None:
             logs.update(self.latest)

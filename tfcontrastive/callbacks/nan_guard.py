@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from tfcontrastive import distribute
-from tfcontrastive.callbacks.checkpoint_files import way_back
 from tfcontrastive.config import InputError
+from tfcontrastive.models.checkpoint_files import way_back
 
 
 class NanGuard(keras.callbacks.Callback):

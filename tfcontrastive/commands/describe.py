@@ -15,14 +15,15 @@ import numpy as np
 from tfcontrastive import data
 from tfcontrastive.config import Checked, TrainConfig
 from tfcontrastive.config.finetune import DistillConfig, FinetuneConfig
-from tfcontrastive.downstream.distill import DistillJob
-from tfcontrastive.downstream.finetune import Job
+from tfcontrastive.downstream.distill import distillation
+from tfcontrastive.downstream.finetune import finetuning
 from tfcontrastive.encoders.rebuild import check_weights
-from tfcontrastive.models.objectives import CrossEntropy
 from tfcontrastive.planning.cost import Cost, check_memory, estimate, shapes_only
 from tfcontrastive.runs.builders import build_method, check_network, make_optimizer
+from tfcontrastive.runs.inputs import load_source, make_plan, make_strategy
+from tfcontrastive.runs.loop import Run
 from tfcontrastive.runs.model_dir import ModelDir
-from tfcontrastive.runs.pretrain import Start, load_source, make_plan, make_strategy
+from tfcontrastive.runs.pretrain import Start
 from tfcontrastive.runs.schedule import Plan, check_batch, filled_in
 from tfcontrastive.runs.settle import settled
 from tfcontrastive.system.precision import resolved
@@ -45,7 +46,7 @@ def describe(
     else:
         config = settled(config, source, strategy, stored=_stored(config, overwrite), first_gammas=start is None)
         plan = make_plan(config, source)
-    model = shapes_only(lambda: build_method(config, source, plan))
+    model = shapes_only(lambda: build_method(config, source.spec, plan))
     make_optimizer(config.optimizer, config.loop, plan)
     if start is not None:
         check_network(config.encoder, start.config, start.name)
@@ -70,31 +71,31 @@ def describe(
 
 def describe_finetuning(config: FinetuneConfig, *, overwrite: bool = False, allow_config_change: bool = False) -> str:
     """The text of `finetune --dry_run`; the arguments are those of `finetune`."""
-    objective = CrossEntropy(config.label_smoothing)
-    return _of_job(Job(config, objective=lambda _: objective, dry=True), overwrite, allow_config_change)
+    return _of_classifier(finetuning(config, dry=True), overwrite, allow_config_change)
 
 
 def describe_distillation(config: DistillConfig, *, overwrite: bool = False, allow_config_change: bool = False) -> str:
     """The text of `distill --dry_run`; the arguments are those of `distill`."""
-    return _of_job(DistillJob(config, dry=True), overwrite, allow_config_change)
+    return _of_classifier(distillation(config, dry=True), overwrite, allow_config_change)
 
 
-def _of_job(job: Job, overwrite: bool, allow_config_change: bool) -> str:
-    if job.whole.missing:
-        return "\n".join([*_settings(job.config), "", _data(job.whole, None)])
-    job.prepare(anew=overwrite)
-    _check_directory(job.config, overwrite=overwrite, allow_config_change=allow_config_change)
-    trunk, replicas = job.model.trunk, job.strategy.num_replicas_in_sync
+def _of_classifier(run: Run, overwrite: bool, allow_config_change: bool) -> str:
+    if run.source.missing:
+        return "\n".join([*_settings(run.config), "", _data(run.source, None)])
+    made = run.prepare(anew=overwrite)
+    _check_directory(made.config, overwrite=overwrite, allow_config_change=allow_config_change)
+    replicas = run.strategy.num_replicas_in_sync
+    network, learned = _count(made.model.trunk.variables), _count(made.model.learned())
     return "\n".join(
         [
-            *_settings(job.config),
+            *_settings(made.config),
             "",
-            _data(job.source, job.plan),
-            f"held out        {job.split or 'nothing: no accuracy'}",
-            f"replicas        {replicas} of {job.config.loop.train_batch_size // replicas} images each",
-            f"parameters      network {_count(trunk.variables):,}  trainable in all {_count(job.model.learned()):,}",
-            *_schedule(job.plan),
-            _memory(job.costs),
+            _data(made.source, made.plan),
+            f"held out        {made.split or 'nothing: no accuracy'}",
+            f"replicas        {replicas} of {made.config.loop.train_batch_size // replicas} images each",
+            f"parameters      network {network:,}  trainable in all {learned:,}",
+            *_schedule(made.plan),
+            _memory(made.cost),
         ]
     )
 

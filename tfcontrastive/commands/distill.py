@@ -27,10 +27,10 @@ def train(config: DistillConfig, **how: bool) -> Any:
 
 
 def evaluate(config: DistillConfig) -> dict[str, float]:
-    """`evaluate_distilled_run`, which is imported only now."""
-    from tfcontrastive.downstream.distill import evaluate_distilled_run
+    """The metrics of the newest checkpoint of a distillation, imported only now."""
+    from tfcontrastive.downstream.distill import distillation
 
-    return evaluate_distilled_run(config)
+    return distillation(config).evaluate()
 
 
 def describe(config: DistillConfig, **how: bool) -> str:

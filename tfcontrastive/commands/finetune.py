@@ -38,10 +38,10 @@ def train(config: FinetuneConfig, **how: bool) -> Any:
 
 
 def evaluate(config: FinetuneConfig) -> dict[str, float]:
-    """`evaluate_classifier_run`, which is imported only now."""
-    from tfcontrastive.downstream.finetune import evaluate_classifier_run
+    """The metrics of the newest checkpoint of a fine-tuning, imported only now."""
+    from tfcontrastive.downstream.finetune import finetuning
 
-    return evaluate_classifier_run(config)
+    return finetuning(config).evaluate()
 
 
 def describe(config: FinetuneConfig, **how: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Sequence
 
 from absl import flags
@@ -55,6 +54,7 @@ def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -
             raise InputError(f"`{name}` must be >= 1. Received: {name}={value}.")
     device = hardware_of(hardware)
     import_tensorflow()
+    from tfcontrastive.data import ImageSpec
     from tfcontrastive.methods import method_class
     from tfcontrastive.planning import cost
     from tfcontrastive.runs.builders import build_method
@@ -70,8 +70,8 @@ def describe(config: TrainConfig, replicas: int, hardware: str, channels: int) -
     loop = config.loop
     plan = Plan.make(config, num_examples=loop.train_batch_size)
     labelled = "label" in method_class(config.method).batch_keys
-    source = types.SimpleNamespace(name="the plan", num_classes=CLASSES if labelled else None, channels=channels)
-    model = cost.shapes_only(lambda: build_method(config, source, plan))
+    images = ImageSpec(channels, CLASSES if labelled else None, "the plan")
+    model = cost.shapes_only(lambda: build_method(config, images, plan))
     costs = cost.estimate(model, config, replicas)
 
     half = loop.mixed_precision != "float32"

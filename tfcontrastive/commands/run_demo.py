@@ -12,13 +12,15 @@ import numpy as np
 
 from tfcontrastive import data, evaluate, export, report, storage
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.config import TrainConfig
+from tfcontrastive.config import OptimizerConfig, RunConfig, TrainConfig
+from tfcontrastive.config.finetune import FinetuneConfig
+from tfcontrastive.downstream.finetune import finetune
 from tfcontrastive.runs.builders import build_encoder, precision
+from tfcontrastive.runs.inputs import load_source
 from tfcontrastive.runs.load_run import card_of, read_config
 from tfcontrastive.runs.model_dir import ModelDir, write_json
 from tfcontrastive.runs.pace import measure_pace
-from tfcontrastive.runs.pretrain import TrainResult, batches, load_source, train
-from tfcontrastive.runs.supervised import train_supervised
+from tfcontrastive.runs.pretrain import TrainResult, batches, train
 from tfcontrastive.system.stages import Stages
 
 # What else takes time, for the length of a run of given minutes: in steps of pre-training for each such step, in views
@@ -94,22 +96,10 @@ def run_demo(
     ]
     measured.append(measure("trained", result.model.encoder, config, source, seconds))
     stages.next()
-    supervised_start = time.monotonic()
-    supervised = fresh_encoder(config, source)
-    train_supervised(
-        supervised,
-        source,
-        split=config.data.train_split,
-        batch_size=len(result.model.policy.views)
-        * config.loop.train_batch_size,  # as many images a step, hence seconds
-        image_size=config.data.image_size,
-        steps=result.plan.steps,
-        seed=config.loop.seed,
-        say=stages.say,
-    )
-    supervised_seconds = time.monotonic() - supervised_start
+    views = len(result.model.policy.views)
+    supervised = finetune(supervised_config(config, result.plan.steps, views), title="supervised", say=stages.say)
     stages.next()
-    measured.append(measure("supervised", supervised, config, source, supervised_seconds))
+    measured.append(measure("supervised", supervised.model.trunk, config, source, supervised.seconds))
 
     stages.next()
     card = card_of(config, directory, result.plan.steps)
@@ -163,6 +153,25 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
     keras.utils.set_random_seed(config.loop.seed)
     with precision(config.loop.mixed_precision):
         return build_encoder(config.encoder, image_size=config.data.image_size, channels=source.channels)
+
+
+def supervised_config(config: TrainConfig, steps: int, views: int) -> FinetuneConfig:
+    """The same network trained from scratch with all labels, on as many images a step, hence as many seconds."""
+    shared = {field.name: getattr(config.loop, field.name) for field in dataclasses.fields(RunConfig)}
+    batch = views * config.loop.train_batch_size
+    changes = {"model_dir": os.path.join(config.loop.model_dir, "supervised"), "train_batch_size": batch}
+    return FinetuneConfig(
+        encoder=config.encoder,
+        data=config.data,
+        optimizer=OptimizerConfig(
+            optimizer="momentum",
+            learning_rate=0.1 * 256 / batch,  # 0.1, which is not to be scaled
+            warmup_epochs=0.0,
+            weight_decay=5e-4,
+            decay_all_weights=True,
+        ),
+        loop=RunConfig(**{**shared, **changes, "train_steps": steps}),
+    )
 
 
 def settle_statistics(encoder: keras.Model, result: TrainResult, batches_seen: int = 20) -> None:

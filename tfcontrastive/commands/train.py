@@ -48,10 +48,10 @@ def run(words: Sequence[str]) -> int:
     from tfcontrastive.data import Preprocessing
     from tfcontrastive.runs.load_run import card_of
     from tfcontrastive.runs.model_dir import ModelDir
-    from tfcontrastive.runs.pretrain import evaluate_run, train
+    from tfcontrastive.runs.pretrain import pretraining, train
 
     if values["mode"].value == "eval":
-        show(evaluate_run(config))
+        show(pretraining(config).evaluate())
         return 0
     result = train(config, start=start, **whose(values))
     config = result.config

@@ -2,6 +2,7 @@
 
 from tfcontrastive.data.arrays import ArraySource
 from tfcontrastive.data.folder import FolderSource
+from tfcontrastive.data.image_spec import ImageSpec
 from tfcontrastive.data.pipeline import eval_batches, train_batches
 from tfcontrastive.data.preprocessing import PREPROCESSING, Preprocessing
 from tfcontrastive.data.source import Source
@@ -14,6 +15,7 @@ __all__ = [
     "PREPROCESSING",
     "ArraySource",
     "FolderSource",
+    "ImageSpec",
     "Preprocessing",
     "Source",
     "Subset",

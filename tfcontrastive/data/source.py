@@ -6,6 +6,7 @@ import abc
 
 import numpy as np
 
+from tfcontrastive.data.image_spec import ImageSpec
 from tfcontrastive.data.rendering import Rendering
 
 MOST_CLASSES = 1_000_000  # a label above is a number of something else, and the probe has a row for each class
@@ -37,6 +38,11 @@ class Source(abc.ABC):
     missing: str | None = None
     files: tuple[str, ...] = ()
     rendering: Rendering = Rendering()
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What a network must know of the images."""
+        return ImageSpec(self.channels, self.num_classes, self.name)
 
     @abc.abstractmethod
     def num_examples(self, split: str) -> int:

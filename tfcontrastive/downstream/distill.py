@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import os
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcontrastive import data, distribute, evaluate, losses, storage
+from tfcontrastive import data, evaluate, losses, storage
 from tfcontrastive.config import InputError
 from tfcontrastive.config.finetune import DistillConfig
-from tfcontrastive.downstream.finetune import Finetuned, Job
+from tfcontrastive.downstream.finetune import Finetuned, PreparedClassifier, Tuning, finetuned
 from tfcontrastive.downstream.teacher import Teacher
 from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.models.objectives import CrossEntropy
 from tfcontrastive.pretrained.trained import Trained
+from tfcontrastive.runs.loop import Run, Site
+from tfcontrastive.runs.model_dir import ModelDir
+from tfcontrastive.system.terminal import say
 
 CACHE = "teacher_logits.npy"
 
@@ -31,6 +35,8 @@ def distill(
     allow_config_change: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     source: data.Source | None = None,
+    title: str | None = None,
+    say: Callable[[str], None] = say,
 ) -> Finetuned:
     """Trains a student on a teacher's answers, or goes on where a run in the same `model_dir` stopped.
 
@@ -43,8 +49,9 @@ def distill(
     Args:
         config: the run; `loop.model_dir` and `teacher` are needed.
         overwrite, allow_config_change: what to do with another run's directory, see `ModelDir.claim`.
-        callbacks: more Keras callbacks, called last.
+        callbacks: more Keras callbacks; what they add to the logs of an epoch is written.
         source: images; default: the config's.
+        title, say: of the progress, see `runs.loop.Run.train`.
 
     Raises:
         InputError: as `finetune`, and a teacher that has no logits or takes other images.
@@ -57,13 +64,32 @@ def distill(
 
     Source: Chen et al., arXiv 2006.10029, section 3, equation 2 and 3.
     """
-    job = DistillJob(config, source=source)
-    return job.run(overwrite=overwrite, allow_config_change=allow_config_change, callbacks=callbacks)
+    run = distillation(config, source=source)
+    how = {"overwrite": overwrite, "allow_config_change": allow_config_change}
+    return finetuned(run, **how, callbacks=callbacks, title=title, say=say)
 
 
-def evaluate_distilled_run(config: DistillConfig) -> dict[str, float]:
-    """As `finetune.evaluate_classifier_run`, of a distillation."""
-    return DistillJob(config).evaluate()
+def distillation(config: DistillConfig, *, source: data.Source | None = None, dry: bool = False) -> Run:
+    """The run of a config, to be trained, evaluated or, `dry`, described; the arguments are those of `distill`."""
+    if not config.teacher:
+        raise InputError("`teacher` must be given: the model_dir of a fine-tuned run, or a SavedModel with logits.")
+    if config.label_fraction is not None and config.alpha == 1:
+        raise InputError("`label_fraction` needs `alpha` < 1: with alpha=1 no label is used. Received: alpha=1.")
+
+    def prepare(site: Site) -> PreparedStudent:
+        with site.strategy.scope():
+            teacher = Teacher(config.teacher)
+        size = config.data.image_size or teacher.image_size
+        teacher.check(image_size=size, channels=site.source.channels)
+        if site.source.num_classes not in (None, teacher.num_classes):
+            raise InputError(
+                f"`teacher` must know the classes of {site.source.name}, {site.source.num_classes}. "
+                f"Received: {config.teacher} with {teacher.num_classes}."
+            )
+        how = {"needs_labels": config.alpha < 1, "num_classes": teacher.num_classes}
+        return Distilling(config, teacher=teacher, **how)(site)
+
+    return Run(config, prepare, source=source, dry=dry)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,36 +125,47 @@ class TeacherMatch:
         return loss, {"distillation_loss": matched, "teacher_agreement": agree}
 
 
-class DistillJob(Job):
-    """A `Job` whose objective is a teacher's."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparedStudent(PreparedClassifier):
+    """A distillation, prepared."""
 
-    def __init__(self, config: DistillConfig, *, source: data.Source | None = None, dry: bool = False):
-        if not config.teacher:
-            raise InputError("`teacher` must be given: the model_dir of a fine-tuned run, or a SavedModel with logits.")
-        if config.label_fraction is not None and config.alpha == 1:
-            raise InputError("`label_fraction` needs `alpha` < 1: with alpha=1 no label is used. Received: alpha=1.")
-        super().__init__(config, objective=self.match, source=source, needs_labels=config.alpha < 1, dry=dry)
-        with self.strategy.scope():
-            self.teacher = Teacher(config.teacher)
-        size = config.data.image_size or self.teacher.image_size
-        self.teacher.check(image_size=size, channels=self.whole.channels)
-        if self.whole.num_classes not in (None, self.teacher.num_classes):
-            raise InputError(
-                f"`teacher` must know the classes of {self.whole.name}, {self.whole.num_classes}. "
-                f"Received: {config.teacher} with {self.teacher.num_classes}."
-            )
-        self.num_classes = self.teacher.num_classes
-        self._teacher_top1: float | None = None
+    teacher: Teacher
 
-    def default_size(self, start: Trained | None) -> int:
-        return self.teacher.image_size or super().default_size(start)
+    def measure(self) -> dict[str, float]:
+        metrics = super().measure()
+        return {**metrics, "teacher_top1": self._teacher_top1} if metrics else {}
 
-    def labelled_source(self) -> data.Source:
-        if self.config.label_fraction is not None:
-            super().labelled_source()  # chooses the rows; the other images stay, without their labels
-        return self.whole
+    @functools.cached_property
+    def _teacher_top1(self) -> float:
+        return evaluate.top_k_accuracy(*ask(self.teacher, self.eval_batches(self.split)))
 
-    def starting_point(self) -> Trained | None:
+    def write_parts(self, directory: ModelDir) -> None:
+        super().write_parts(directory)
+        cached = self.model.objective.cached
+        if cached is not None:
+            answers = io.BytesIO()
+            np.save(answers, cached.numpy())
+            storage.write(os.path.join(directory.path, CACHE), answers.getvalue())
+
+
+@dataclasses.dataclass(frozen=True)
+class Distilling(Tuning):
+    """A `Tuning` whose objective is a teacher's."""
+
+    teacher: Teacher = dataclasses.field(kw_only=True)
+
+    def prepared(self, **parts: Any) -> PreparedStudent:
+        return PreparedStudent(teacher=self.teacher, **parts)
+
+    def default_size(self, source: data.Source, start: Trained | None) -> int:
+        return self.teacher.image_size or super().default_size(source, start)
+
+    def labelled(self, whole: data.Source) -> tuple[data.Source, np.ndarray | None]:
+        if self.config.label_fraction is None:
+            return whole, None
+        return whole, super().labelled(whole)[1]  # the other images stay, without their labels
+
+    def starting_point(self, source: data.Source) -> Trained | None:
         config = self.config
         if config.checkpoint is None and config.saved_model is None and config.encoder is None:
             if self.teacher.encoder is None:
@@ -136,68 +173,54 @@ class DistillJob(Job):
                     "Give the flags of the student's encoder. Received: none, and a SavedModel as teacher."
                 )
             return None
-        return super().starting_point()
+        return super().starting_point(source)
 
-    def preprocessing_from(self, start: Trained | None) -> data.Preprocessing:
+    def preprocessing(self, start: Trained | None) -> data.Preprocessing:
         if start is None and self.config.encoder is None:
             return self.teacher.preprocessing
-        return super().preprocessing_from(start)
+        return super().preprocessing(start)
 
-    def build_trunk(self, start: Trained | None) -> keras.Model:
-        if start is None and self.config.encoder is None:
-            return rebuild(self.teacher.encoder, image_size=self.config.data.image_size, weights=False)
-        return super().build_trunk(start)
+    def trunk(self, config: Any, source: data.Source, start: Trained | None) -> keras.Model:
+        if start is None and config.encoder is None:
+            return rebuild(self.teacher.encoder, image_size=config.data.image_size, weights=False)
+        return super().trunk(config, source, start)
 
-    def match(self, source: data.Source) -> TeacherMatch:
-        """The objective, with what it needs to know of each image."""
-        config = self.config
-        count = source.num_examples(config.data.train_split)
-        by_index = config.teacher_logits == "cached" or self.rows is not None
-        if by_index and source.arrays(config.data.train_split) is None:
-            name = "teacher_logits=cached" if config.teacher_logits == "cached" else "label_fraction"
+    def objective(
+        self, site: Site, config: Any, source: data.Source, rows: np.ndarray | None, preprocessing: data.Preprocessing
+    ) -> TeacherMatch:
+        """The teacher's, with what it needs to know of each image."""
+        split, cached = config.data.train_split, config.teacher_logits == "cached"
+        count = source.num_examples(split)
+        if (cached or rows is not None) and source.arrays(split) is None:
+            name = "teacher_logits=cached" if cached else "label_fraction"
             raise InputError(
                 f"`{name}` needs images of one size that are held in memory, as --cache_dataset holds them. "
                 f"Received: {source.name}."
             )
-        ask_once = config.teacher_logits == "cached" and not self.dry
-        labelled = None if self.rows is None else tf.constant(np.isin(np.arange(count), self.rows))
-        cached = tf.constant(self.cached_logits(source, count)) if ask_once else None
-        return TeacherMatch(self.teacher, config.temperature, config.alpha, cached, labelled)
+        labelled = None if rows is None else tf.constant(np.isin(np.arange(count), rows))
+        answers = None
+        if cached and not site.dry:
+            answers = tf.constant(self.answers(site, config, source, preprocessing))
+        return TeacherMatch(self.teacher, config.temperature, config.alpha, answers, labelled)
 
-    def cached_logits(self, source: data.Source, count: int) -> np.ndarray:
+    def answers(self, site: Site, config: Any, source: data.Source, preprocessing: data.Preprocessing) -> np.ndarray:
         """The teacher's logits of every training image, those of the run's directory where it has them."""
-        config, path = self.config, os.path.join(self.directory.path, CACHE)
+        path, split = os.path.join(site.directory.path, CACHE), config.data.train_split
         if storage.exists(path):
             with tf.io.gfile.GFile(path, "rb") as file:
-                self._answers = np.load(io.BytesIO(file.read()))
-            if self._answers.shape == (count, self.num_classes):
-                return self._answers
-        self._answers, _ = self.ask(
-            data.eval_batches(
-                source,
-                config.data.train_split,
-                batch_size=config.loop.eval_batch_size,
-                image_size=config.data.image_size,
-                preprocessing=self.preprocessing,
-            )
+                held = np.load(io.BytesIO(file.read()))
+            if held.shape == (source.num_examples(split), self.teacher.num_classes):
+                return held
+        images = data.eval_batches(
+            source,
+            split,
+            batch_size=config.loop.eval_batch_size,
+            image_size=config.data.image_size,
+            preprocessing=preprocessing,
         )
-        return self._answers
+        return ask(self.teacher, images)[0]
 
-    def ask(self, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        """The teacher's logits `[N, C]` of batches as evaluation sees their images, and the labels `[N]`."""
-        return evaluate.FeatureExtractor(lambda images, training: self.teacher(images))(batches)
 
-    def measure(self) -> dict[str, float]:
-        metrics = super().measure()
-        if metrics and self._teacher_top1 is None:
-            scores, labels = self.ask(self.eval_batches(self.split))
-            self._teacher_top1 = evaluate.top_k_accuracy(scores, labels)
-        return {**metrics, "teacher_top1": self._teacher_top1} if metrics else {}
-
-    def write_parts(self) -> None:
-        super().write_parts()
-        if self.config.teacher_logits == "cached" and distribute.is_chief():
-            path = os.path.join(self.directory.path, CACHE)
-            answers = io.BytesIO()
-            np.save(answers, self._answers)
-            storage.write(path, answers.getvalue())
+def ask(teacher: Teacher, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The teacher's logits `[N, C]` of batches as evaluation sees their images, and the labels `[N]`."""
+    return evaluate.FeatureExtractor(lambda images, training: teacher(images))(batches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,21 +13,23 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import augment, data, distribute, evaluate
-from tfcontrastive.callbacks import Accuracy, Checkpoints
-from tfcontrastive.config import Checked, DataConfig, InputError, differences
+from tfcontrastive import augment, data, evaluate
+from tfcontrastive.callbacks import Accuracy
+from tfcontrastive.config import Checked, DataConfig, InputError
 from tfcontrastive.config.finetune import FinetuneConfig
 from tfcontrastive.encoders.rebuild import copy_weights, head_start, rebuild
 from tfcontrastive.evaluate.checks import check_classes, checked_labels
 from tfcontrastive.models.classifier import Classifier, Objective
 from tfcontrastive.models.objectives import CrossEntropy
-from tfcontrastive.planning.cost import check_memory, estimate_classifier
+from tfcontrastive.planning.cost import estimate_classifier
 from tfcontrastive.pretrained.trained import Trained, load_trained
 from tfcontrastive.runs.agreement import check_same_data
 from tfcontrastive.runs.builders import build_encoder, check_network, compile_model, precision
+from tfcontrastive.runs.inputs import HOLD_OUT, eval_split, make_plan
+from tfcontrastive.runs.loop import Prepared, Run, Site
 from tfcontrastive.runs.model_dir import ModelDir, write_json
-from tfcontrastive.runs.pretrain import HOLD_OUT, claim, eval_split, fit, load_source, make_plan, make_strategy
 from tfcontrastive.runs.settle import settled
+from tfcontrastive.system.terminal import say
 
 SUBSET = "label_subset.json"
 """Where a run keeps which images it took with labels."""
@@ -56,6 +59,8 @@ def finetune(
     source: data.Source | None = None,
     start: Trained | None = None,
     weights: bool = True,
+    title: str | None = None,
+    say: Callable[[str], None] = say,
 ) -> Finetuned:
     """Fine-tunes an encoder on labels, or goes on where a run in the same `model_dir` stopped.
 
@@ -65,10 +70,11 @@ def finetune(
     Args:
         config: the run; `loop.model_dir` is needed.
         overwrite, allow_config_change: what to do with another run's directory, see `ModelDir.claim`.
-        callbacks: more Keras callbacks, called last.
+        callbacks: more Keras callbacks; what they add to the logs of an epoch is written.
         source: labelled images; default: the config's.
         start: a loaded encoder to start from, instead of the config's; it is left as it is.
         weights: False takes its architecture alone, without its projection head: a training from scratch.
+        title, say: of the progress, see `runs.loop.Run.train`.
 
     Raises:
         InputError: anything in the config, the weights, the data or the directory that cannot work (weights that do not
@@ -82,18 +88,28 @@ def finetune(
 
     Source: Chen et al., arXiv 2006.10029, section 3; arXiv 2002.05709, section 4 and appendix B.5.
     """
-    objective = CrossEntropy(config.label_smoothing)
-    job = Job(config, source=source, start=start, weights=weights, objective=lambda _: objective)
-    return job.run(overwrite=overwrite, allow_config_change=allow_config_change, callbacks=callbacks)
+    run = finetuning(config, source=source, start=start, weights=weights)
+    how = {"overwrite": overwrite, "allow_config_change": allow_config_change}
+    return finetuned(run, **how, callbacks=callbacks, title=title, say=say)
 
 
-def evaluate_classifier_run(config: FinetuneConfig) -> dict[str, float]:
-    """Metrics of the newest checkpoint of a run, without training; written to its metrics.json.
+def finetuning(
+    config: FinetuneConfig,
+    *,
+    source: data.Source | None = None,
+    start: Trained | None = None,
+    weights: bool = True,
+    dry: bool = False,
+) -> Run:
+    """The run of a config, to be trained, evaluated or, `dry`, described; the arguments are those of `finetune`."""
+    return Run(config, Tuning(config, start, weights=weights), source=source, dry=dry)
 
-    Raises:
-        InputError: where `model_dir` holds no run of this config, or no checkpoint.
-    """
-    return Job(config, objective=lambda _: CrossEntropy(config.label_smoothing)).evaluate()
+
+def finetuned(run: Run, **how: Any) -> Finetuned:
+    """What comes out of a run of fine-tuning or distillation; the arguments are those of `Run.train`."""
+    done = run.train(**how)
+    made = done.prepared
+    return Finetuned(made.config, made.model, done.metrics, made.source, done.seconds, made.preprocessing)
 
 
 def encoder_of(trunk: keras.Model) -> keras.Model:
@@ -101,165 +117,189 @@ def encoder_of(trunk: keras.Model) -> keras.Model:
     return trunk.layers[1] if trunk.name.endswith(_WITH_HEAD) else trunk
 
 
-class Job:
-    """What `finetune` and `distill` share: data, network, loop, measurement. One run of either.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparedClassifier(Prepared):
+    """A fine-tuning, prepared.
+
+    Attributes:
+        split: the held-out images; None: there are none.
+        preprocessing: how images are cropped and resized.
+        num_classes: of the classifier.
+        whole: all images, of which `rows` are trained on, or keep their labels; None: all.
+    """
+
+    split: str | None
+    preprocessing: data.Preprocessing
+    num_classes: int
+    whole: data.Source
+    rows: np.ndarray | None
+
+    def batches(self, start_step: int) -> tf.data.Dataset:
+        """Of one view each."""
+        config = self.config
+        return data.train_batches(
+            self.source,
+            config.data.train_split,
+            batch_size=config.loop.train_batch_size,
+            image_size=config.data.image_size,
+            geometry=augment.policy_from_config(config.augmentation).geometries[:1],
+            seed=config.loop.seed,
+            start_step=start_step,
+        )
+
+    def first_views(self, batches: tf.data.Dataset, count: int = 8) -> list[tf.Tensor]:
+        batch = next(iter(batches))
+        return [self.model.view(batch["views"][0][:count], batch["seeds"][:count, 0])]
+
+    def measuring(self) -> Accuracy:
+        return Accuracy(self.measure, every_epochs=self.config.eval_epochs, last_step=self.plan.steps)
+
+    def measure(self) -> dict[str, float]:
+        """Accuracies on the held-out split, of the averaged weights where there are any."""
+        if self.split is None or self.source.num_classes is None:
+            return {}
+        return evaluate.accuracies("eval", *self.scores(self.split))
+
+    def scores(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Logits `[N, C]` and labels `[N]` of a split, as evaluation sees its images."""
+        with self.model.averaged():
+            return self._extract(self.eval_batches(split))
+
+    @functools.cached_property
+    def _extract(self) -> evaluate.FeatureExtractor:
+        return evaluate.FeatureExtractor(self.model)
+
+    def eval_batches(self, split: str) -> tf.data.Dataset:
+        """The images of a split once, in order."""
+        loop = self.config.loop
+        return data.eval_batches(
+            self.source,
+            split,
+            batch_size=loop.eval_batch_size,
+            image_size=self.config.data.image_size,
+            limit=loop.eval_steps * loop.eval_batch_size or None,
+            preprocessing=self.preprocessing,
+        )
+
+    def write_parts(self, directory: ModelDir) -> None:
+        """network.json: what the directory needs to be read without its data or the encoder it started from."""
+        network = keras.saving.serialize_keras_object(self.model.trunk)
+        rule = dataclasses.asdict(self.preprocessing)
+        names = self.source.class_names
+        facts = {"num_classes": self.num_classes, "class_names": names, "preprocessing": rule, "trunk": network}
+        write_json(directory.network, facts)
+        if self.rows is not None:
+            config = self.config
+            facts = {"dataset": self.whole.name, "split": config.data.train_split}
+            facts |= {"label_fraction": config.label_fraction, "seed": config.loop.seed, "rows": self.rows.tolist()}
+            write_json(os.path.join(directory.path, SUBSET), facts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """How a fine-tuning is prepared: its images, its network and what that starts from. Distillation changes parts of it.
 
     Args:
         config: a `FinetuneConfig`, or one with its fields.
-        objective: from the run's labelled source, what is trained for; made in the strategy's scope.
-        source: images; default: the config's.
         start, weights: as in `finetune`.
         needs_labels: refuse images without labels.
-        dry: nothing is fetched or written, and no answers of a teacher are kept: for a description of the run.
+        num_classes: of the classifier; default: the data's.
     """
 
-    def __init__(
-        self,
-        config: Any,
-        *,
-        objective: Callable[[data.Source], Objective],
-        source: data.Source | None = None,
-        start: Trained | None = None,
-        weights: bool = True,
-        needs_labels: bool = True,
-        dry: bool = False,
-    ):
-        self.asked = self.config = config
-        self.objective, self.needs_labels, self.dry = objective, needs_labels, dry
-        if config.loop.model_dir is None and not dry:
-            raise InputError("`output_dir` must be given. Received: output_dir=None.")
-        self.directory = ModelDir(config.loop.model_dir or "")
-        if config.loop.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        self.strategy = make_strategy(config)
-        self.whole = source or load_source(config, fetch=not dry)
-        self.num_classes = self.whole.num_classes
-        self.start, self.weights = start, weights
-        self.rows: np.ndarray | None = None
-        self._extract: evaluate.FeatureExtractor | None = None
+    config: Any
+    start: Trained | None = None
+    weights: bool = True
+    needs_labels: bool = True
+    num_classes: int | None = None
 
-    def run(
-        self,
-        *,
-        overwrite: bool = False,
-        allow_config_change: bool = False,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-    ) -> Finetuned:
-        """Trains to the end, measures, and writes metrics.json."""
-        directory = self.directory
-        self.prepare(anew=overwrite)
-        config = self.config
-        claim(directory, config, self.strategy, overwrite=overwrite, allow_config_change=allow_config_change)
-        if self.whole.check(directory.bad_files):
-            self.prepare()
-            config = self.config
-        self.write_parts()
-        accuracy = Accuracy(self.measure, every_epochs=config.eval_epochs, last_step=self.plan.steps)
-        seconds = fit(
-            self.model,
-            self.batches,
-            self.plan,
-            config,
-            title=config.train_mode,
-            views=self.first_views(),
-            measure=[accuracy],
-            callbacks=callbacks,
-        )
-        metrics = accuracy.latest or (self.measure() if distribute.is_chief() else {})
-        self.write_result(self.plan.steps, metrics)
-        return Finetuned(config, self.model, metrics, self.source, seconds, self.preprocessing)
-
-    def evaluate(self) -> dict[str, float]:
-        """Measures the newest checkpoint, and writes metrics.json."""
-        stored = self.directory.read_config()
-        self.prepare()
-        changed = differences(stored, self.config)
-        if changed:
-            raise InputError(f"`output_dir` {self.directory.path!r} has another configuration: {sorted(changed)}.")
-        checkpoints = Checkpoints(self.directory.checkpoints, every_steps=self.plan.steps, last_step=self.plan.steps)
-        step = checkpoints.restore(self.model, self.config.loop.restore_step)
-        if not step:
-            raise InputError(f"`output_dir` must hold a checkpoint. Received: {self.directory.path!r}.")
-        metrics = self.measure()
-        self.write_result(step, metrics)
-        return metrics
-
-    def prepare(self, *, anew: bool = False) -> None:
-        """Everything that can fail before a file is written: data, plan and network.
-
-        Args:
-            anew: the run that lies in the directory is moved aside afterwards.
-        """
-        self.source = self.labelled_source()
-        keras.utils.set_random_seed(self.asked.loop.seed)
-        start = self.starting_point()
-        config = self.config = self.settled(start, anew=anew)
-        self.plan = make_plan(config, self.source)
-        check_same_data(config, self.source, self.plan, self.strategy)
-        self.split = eval_split(config, self.source)
-        self.check_labels()
-        self._extract = None
-        self.preprocessing = self.preprocessing_from(start).decoding_as(config.data)
-        self.source = self.source.rendered(self.preprocessing.rendering(self.source.rendering))
-        with self.strategy.scope(), precision(config.loop.mixed_precision):
-            trunk = self.build_trunk(start)
-            self.model = Classifier(
-                trunk,
-                self.num_classes,
-                self.objective(self.source),
+    def __call__(self, site: Site) -> PreparedClassifier:
+        """The run at its site: see `Prepared`."""
+        source, rows = self.labelled(site.source)
+        num_classes = self.num_classes or site.source.num_classes
+        keras.utils.set_random_seed(self.config.loop.seed)
+        start = self.starting_point(source)
+        config = self.settled(site, source, start)
+        plan = make_plan(config, source)
+        check_same_data(config, source, plan, site.strategy)
+        split = eval_split(config, source)
+        self.check_labels(config, source, split, num_classes)
+        preprocessing = self.preprocessing(start).decoding_as(config.data)
+        source = source.rendered(preprocessing.rendering(source.rendering))
+        with site.strategy.scope(), precision(config.loop.mixed_precision):
+            model = Classifier(
+                self.trunk(config, source, start),
+                num_classes,
+                self.objective(site, config, source, rows, preprocessing),
                 view=augment.policy_from_config(config.augmentation).views[0],
                 zero_init=config.zero_init_logits_layer,
                 fine_tune_after_block=config.fine_tune_after_block,
                 ema_decay=config.ema_decay,
             )
-            compile_model(self.model, config.optimizer, config.loop, self.plan)
-        replicas = self.strategy.num_replicas_in_sync
-        self.costs = estimate_classifier(self.model, config, replicas)
-        check_memory(self.costs, replicas)
+            compile_model(model, config.optimizer, config.loop, plan)
+        return self.prepared(
+            config=config,
+            source=source,
+            plan=plan,
+            model=model,
+            cost=estimate_classifier(model, config, site.replicas),
+            split=split,
+            preprocessing=preprocessing,
+            num_classes=num_classes,
+            whole=site.source,
+            rows=rows,
+        )
 
-    def settled(self, start: Trained | None, *, anew: bool) -> Any:
+    def objective(
+        self, site: Site, config: Any, source: data.Source, rows: np.ndarray | None, preprocessing: data.Preprocessing
+    ) -> Objective:
+        """What is trained for; made in the strategy's scope."""
+        del site, source, rows, preprocessing
+        return CrossEntropy(config.label_smoothing)
+
+    def prepared(self, **parts: Any) -> PreparedClassifier:
+        """The run of its parts; a kind that measures otherwise has a class of its own."""
+        return PreparedClassifier(**parts)
+
+    def settled(self, site: Site, source: data.Source, start: Trained | None) -> Any:
         """The config with what was not asked for: the size of the images, the batch, the warm-up."""
-        config = self.asked
+        config = self.config
         if config.data.image_size is None:
-            size = self.default_size(start)
+            size = self.default_size(source, start)
             logging.info("Images of %d pixels a side.", size)
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, image_size=size))
-        has_run = self.directory.path and not anew
-        stored = self.directory.stored() if has_run else None
         # The gammas of a run that starts from other weights are theirs.
-        return settled(config, self.source, self.strategy, stored=stored, first_gammas=start is None)
+        return settled(config, source, site.strategy, stored=site.stored, first_gammas=start is None)
 
-    def default_size(self, start: Trained | None) -> int:
+    def default_size(self, source: data.Source, start: Trained | None) -> int:
         """That which the encoder was trained on, else the data's own."""
         if start is not None and start.image_size is not None:
             return start.image_size
-        held = self.source.arrays(self.asked.data.train_split)
+        held = source.arrays(self.config.data.train_split)
         return held[0].shape[1] if held is not None else DataConfig().image_size
 
-    def labelled_source(self) -> data.Source:
-        """The images to train on: all, or a balanced part of them."""
-        if self.needs_labels and self.whole.num_classes is None:
-            raise InputError(f"`dataset` must have labels. Received: {self.whole.name}, which has none.")
-        if self.config.label_fraction is None:
-            return self.whole
-        split = self.config.data.train_split
-        labels = data.labels_of(self.whole, split)
-        self.rows = data.balanced_rows(labels, self.config.label_fraction, self.config.loop.seed)
-        return data.Subset(self.whole, {split: (split, self.rows)})
+    def labelled(self, whole: data.Source) -> tuple[data.Source, np.ndarray | None]:
+        """The images to train on, all or a balanced part of them, and the rows of that part."""
+        config = self.config
+        if self.needs_labels and whole.num_classes is None:
+            raise InputError(f"`dataset` must have labels. Received: {whole.name}, which has none.")
+        if config.label_fraction is None:
+            return whole, None
+        split = config.data.train_split
+        rows = data.balanced_rows(data.labels_of(whole, split), config.label_fraction, config.loop.seed)
+        return data.Subset(whole, {split: (split, rows)}), rows
 
-    def check_labels(self) -> None:
+    def check_labels(self, config: Any, source: data.Source, split: str | None, num_classes: int) -> None:
         """Held-out images that cannot be measured are refused before the training, not after it."""
-        if self.split is None:
-            name = self.source.name
-            logging.info("%s has no held-out split: no accuracy. Hold a part out: " + HOLD_OUT, name)
-        elif self.source.num_classes is not None:
-            labels = data.labels_of(self.source, self.split)
-            checked_labels(f"labels of {self.split}", labels, len(labels), self.num_classes)
-            held = self.source.arrays(self.config.data.train_split)
+        if split is None:
+            logging.info("%s has no held-out split: no accuracy. Hold a part out: " + HOLD_OUT, source.name)
+        elif source.num_classes is not None:
+            labels = data.labels_of(source, split)
+            checked_labels(f"labels of {split}", labels, len(labels), num_classes)
+            held = source.arrays(config.data.train_split)
             if self.needs_labels and held is not None and held[1] is not None:
                 check_classes(held[1][held[1] >= 0], labels)
 
-    def starting_point(self) -> Trained | None:
+    def starting_point(self, source: data.Source) -> Trained | None:
         """The trained encoder to start from; None where the run starts from scratch."""
         config = self.config
         if self.start is None and config.checkpoint is None and config.saved_model is None:
@@ -272,22 +312,21 @@ class Job:
                 "`saved_model` must tell its architecture to be fine-tuned, as this package's exports do. Received: "
                 f"{start.name}. Its features can be measured as they are: tfcontrastive evaluate --protocol=linear."
             )
-        if start.channels != self.source.channels:
+        if start.channels != source.channels:
             raise InputError(
                 f"`dataset` must have images of {start.channels} channels, as {start.name}. "
-                f"Received: {self.source.channels} channels in {self.source.name}."
+                f"Received: {source.channels} channels in {source.name}."
             )
         return start
 
-    def preprocessing_from(self, start: Trained | None) -> data.Preprocessing:
+    def preprocessing(self, start: Trained | None) -> data.Preprocessing:
         """How images are prepared: as the flags of the encoder say, else as for the encoder that the run starts from."""
         encoder = self.config.encoder
         return start.preprocessing if encoder is None else data.Preprocessing.named(encoder.preprocessing)
 
-    def build_trunk(self, start: Trained | None) -> keras.Model:
+    def trunk(self, config: Any, source: data.Source, start: Trained | None) -> keras.Model:
         """The network under the logits: the encoder, and what is kept of the projection head."""
-        config = self.config
-        size, channels = config.data.image_size, self.source.channels
+        size, channels = config.data.image_size, source.channels
         if start is None:
             return build_encoder(config.encoder, image_size=size, channels=channels)
         if config.encoder is None:
@@ -304,70 +343,3 @@ class Job:
         for layer in head_start(start.projection_head, selector, encoder.output_shape[-1]):
             features = layer(features)
         return keras.Model(images, features, name=f"{encoder.name}{_WITH_HEAD}")
-
-    def batches(self, start_step: int) -> tf.data.Dataset:
-        """The run's batches, of one view each, from a step on."""
-        config = self.config
-        return data.train_batches(
-            self.source,
-            config.data.train_split,
-            batch_size=config.loop.train_batch_size,
-            image_size=config.data.image_size,
-            geometry=augment.policy_from_config(config.augmentation).geometries[:1],
-            seed=config.loop.seed,
-            start_step=start_step,
-        )
-
-    def first_views(self, count: int = 8) -> list[tf.Tensor]:
-        """The first training images as the network will see them."""
-        batch = next(iter(self.batches(0)))
-        return [self.model.view(batch["views"][0][:count], batch["seeds"][:count, 0])]
-
-    def measure(self) -> dict[str, float]:
-        """Accuracies on the held-out split, of the averaged weights where there are any."""
-        if self.split is None or self.source.num_classes is None:
-            return {}
-        scores, labels = self.scores(self.split)
-        return evaluate.accuracies("eval", scores, labels)
-
-    def scores(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Logits `[N, C]` and labels `[N]` of a split, as evaluation sees its images."""
-        if self._extract is None:
-            self._extract = evaluate.FeatureExtractor(self.model)
-        with self.model.averaged():
-            return self._extract(self.eval_batches(split))
-
-    def eval_batches(self, split: str) -> tf.data.Dataset:
-        """The images of a split once, in order."""
-        loop = self.config.loop
-        return data.eval_batches(
-            self.source,
-            split,
-            batch_size=loop.eval_batch_size,
-            image_size=self.config.data.image_size,
-            limit=loop.eval_steps * loop.eval_batch_size or None,
-            preprocessing=self.preprocessing,
-        )
-
-    def write_parts(self) -> None:
-        """What the directory needs to be read without its data or the encoder it started from."""
-        if not distribute.is_chief():
-            return
-        names = self.source.class_names
-        network = keras.saving.serialize_keras_object(self.model.trunk)
-        rule = dataclasses.asdict(self.preprocessing)
-        facts = {"num_classes": self.num_classes, "class_names": names, "preprocessing": rule, "trunk": network}
-        write_json(self.directory.network, facts)
-        if self.rows is not None:
-            split, fraction = self.config.data.train_split, self.config.label_fraction
-            facts = {
-                "dataset": self.whole.name,
-                "split": split,
-                "label_fraction": fraction,
-                "seed": self.config.loop.seed,
-            }
-            write_json(os.path.join(self.directory.path, SUBSET), {**facts, "rows": self.rows.tolist()})
-
-    def write_result(self, step: int, metrics: dict[str, float]) -> None:
-        if distribute.is_chief():
-            write_json(self.directory.metrics, {"step": step, **metrics})

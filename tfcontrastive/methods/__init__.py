@@ -63,6 +63,8 @@ def __getattr__(name: str) -> Any:
         return _methods()
     if name == "ContrastiveModel":
         return importlib.import_module(f"{__name__}.base").ContrastiveModel
+    if name == "StepOutput":
+        return importlib.import_module(f"{__name__}.step_output").StepOutput
     for method, kind in _CLASSES.items():
         if name == kind:
             return _methods()[method]
@@ -166,6 +168,7 @@ __all__ = [
     "ReLICConfig",
     "SimCLR",
     "SimCLRConfig",
+    "StepOutput",
     "SupCon",
     "SupConConfig",
     "build",

@@ -10,6 +10,7 @@ from tfcontrastive import losses
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs import BarlowTwinsConfig
+from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -31,18 +32,20 @@ class BarlowTwins(ContrastiveModel):
 
     def build_parts(self) -> None:
         config = self.config
-        self.projection_head = MLP(
-            (config.hidden_dim,) * (config.num_proj_layers - 1) + (config.proj_out_dim,),
-            use_bias=False,
-            **self.head_options,
-            name="projection_head",
+        self.projection_head = self.add_head(
+            MLP(
+                (config.hidden_dim,) * (config.num_proj_layers - 1) + (config.proj_out_dim,),
+                use_bias=False,
+                **self.head_options,
+                name="projection_head",
+            )
         )
-        self.projection_head.build((None, self.num_features))
 
-    def views_loss(
-        self, views: Sequence[tf.Tensor], training: bool
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+    def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
         features = self.encode(self.encoder, tf.concat(views, axis=0), training)
         z1, z2 = tf.split(self.projection_head(features, training=training), 2)
         loss = losses.barlow_twins(z1, z2, off_diagonal_weight=self.config.off_diagonal_weight)
-        return self.config.loss_scale * loss, view_metrics(z1, z2), features
+        return StepOutput(self.config.loss_scale * loss, view_metrics(z1, z2), features)
+
+    def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
+        return self.config.proj_out_dim, self.config.proj_out_dim

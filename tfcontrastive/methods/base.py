@@ -16,7 +16,9 @@ from tfcontrastive.data import checks
 from tfcontrastive.encoders.checks import encoder_shape
 from tfcontrastive.encoders.rebuild import copy_of
 from tfcontrastive.methods.checked_model import CheckedModel
+from tfcontrastive.methods.memory import Queue
 from tfcontrastive.methods.micro_batch import encode_in_micro_batches
+from tfcontrastive.methods.step_output import StepOutput
 
 _HELD_OUT = -1  # steps count down from here for views of held-out images, lest they be those of a training step
 
@@ -69,6 +71,10 @@ class ContrastiveModel(CheckedModel):
     batch_keys: Sequence[str] = ()  # what `views_loss` takes of the data beside views: "label", "index"
     compares_images = True  # False where the loss of an image depends on no other image of the batch
     num_views: int | None = None  # how many `views_loss` takes; None: any number
+    encoded_views: int | None = None  # how many of them the encoder itself sees; None: all
+    projection_head: keras.layers.Layer | None = (
+        None  # features -> projections; a warm start, probes and exports find it
+    )
     least_images = 1  # of the global batch; 2 where an image alone has nothing to differ from
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -150,9 +156,7 @@ class ContrastiveModel(CheckedModel):
     def build_parts(self) -> None:
         """Makes and builds the heads (and targets, queues) that the method adds to the encoder."""
 
-    def views_loss(
-        self, views: Sequence[tf.Tensor], training: bool
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+    def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
         """The method's objective on this replica's views. A method that names `batch_keys` takes those too, by name.
 
         Args:
@@ -160,10 +164,20 @@ class ContrastiveModel(CheckedModel):
             training: whether batch norm uses the batch's own statistics.
 
         Returns:
-            the scalar loss, a mean over this replica's rows; `{name: scalar}` for each of `metric_names`; and the
-            features `[n * B, F]` of n of the views, one after another, that the probe is to see.
+            `StepOutput(loss, metrics, features)`: a mean over this replica's rows, `{name: scalar}` for each of
+            `metric_names`, and what the probe is to see.
         """
         raise NotImplementedError(f"{type(self).__name__} must write `views_loss`.")
+
+    def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
+        """Rows and columns of the largest matrix that the objective compares on a replica, for `plan`; (0, 0): none.
+
+        Args:
+            images: of a replica's batch.
+            replicas: that share a batch.
+        """
+        rows = images * len(self.policy.views)
+        return rows, rows * replicas
 
     def on_weights_updated(self) -> None:
         """Runs after each optimizer step; as it stands, targets follow their online parts."""
@@ -190,6 +204,27 @@ class ContrastiveModel(CheckedModel):
         del config, batch_size, replicas, num_examples
 
     # What every method shares.
+
+    def add_head(self, head: keras.layers.Layer, width: int | None = None) -> keras.layers.Layer:
+        """Builds a head on vectors `[B, width]`; default: the encoder's features.
+
+        Examples:
+            >>> self.projection_head = self.add_head(MLP((2048, 128), **self.head_options))
+        """
+        head.build((None, width or self.num_features))
+        return head
+
+    @property
+    def memories(self) -> list[keras.Variable]:
+        """What is kept of earlier batches to be compared with, `[K, D]` each: the rows of the method's queues."""
+        return [layer.rows for layer in self._flatten_layers() if isinstance(layer, Queue)]
+
+    @property
+    def embedding_dim(self) -> int:
+        """D, the width of the vectors that are compared."""
+        if self.projection_head is None:
+            return self.num_features
+        return self.projection_head.compute_output_shape((None, self.num_features))[-1]
 
     def add_target(self, online: keras.Layer) -> keras.Layer:
         """A copy of a part, first weights included, that no gradient moves: it follows as a moving average."""
@@ -245,7 +280,7 @@ class ContrastiveModel(CheckedModel):
         step = _HELD_OUT - tf.cast(self.trackers["loss"].count, tf.int32)  # the same in every evaluation
         views, batch = self.make_views(data, step)
         extra = {name: self._required(batch, name) for name in self.batch_keys}
-        loss, metrics, features = self.views_loss(views, training=False, **extra)
+        loss, metrics, features = self._objective(views, training=False, **extra)
         if self.probe is not None:
             metrics["probe_loss"], metrics["probe_accuracy"] = self.probe_loss(features, batch["label"])
         return self.track({"loss": loss, **metrics})
@@ -271,7 +306,7 @@ class ContrastiveModel(CheckedModel):
     ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
         extra = {name: self._required(batch, name) for name in self.batch_keys}
         with tf.GradientTape() as tape:
-            loss, metrics, features = self.views_loss(views, training=True, **extra)
+            loss, metrics, features = self._objective(views, training=True, **extra)
             total = loss
             if self.losses:
                 total += tf.add_n([tf.cast(term, total.dtype) for term in self.losses])
@@ -282,6 +317,16 @@ class ContrastiveModel(CheckedModel):
             # Gradients are summed over replicas, and each loss is a mean over its own rows.
             total = self.optimizer.scale_loss(total / distribute.replica_count())
         return {"loss": loss, **metrics}, tape.gradient(total, self.trainable_variables)
+
+    def _objective(self, views: Sequence[tf.Tensor], **how: Any) -> StepOutput:
+        """`views_loss`, whose metrics must be those that the method names: others would be lost without a word."""
+        found = StepOutput(*self.views_loss(views, **how))
+        if set(found.metrics) != set(self.metric_names):
+            raise InputError(
+                f"the metrics of `views_loss` must be those of `metric_names`, {sorted(self.metric_names)}. Received: "
+                f"{sorted(found.metrics)} from {type(self).__name__}."
+            )
+        return StepOutput(found.loss, dict(found.metrics), found.features)
 
     def probe_loss(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Cross entropy and accuracy of the probe on stopped gradients: the replicas' mean is that of all labelled rows."""

@@ -10,6 +10,7 @@ from tfcontrastive import losses, optimizers
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs import BYOLConfig
+from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -34,26 +35,25 @@ class BYOL(ContrastiveModel):
 
     def build_parts(self) -> None:
         widths = (self.config.hidden_dim, self.config.proj_out_dim)
-        self.projection_head = MLP(widths, **self.head_options, name="projection_head")
-        self.projection_head.build((None, self.num_features))
-        self.predictor = MLP(widths, **self.head_options, name="predictor")
-        self.predictor.build((None, self.config.proj_out_dim))
+        self.projection_head = self.add_head(MLP(widths, **self.head_options, name="projection_head"))
+        self.predictor = self.add_head(MLP(widths, **self.head_options, name="predictor"), self.config.proj_out_dim)
         self.target_encoder = self.add_target(self.encoder)
         self.target_head = self.add_target(self.projection_head)
 
-    def views_loss(
-        self, views: Sequence[tf.Tensor], training: bool
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+    def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
         images = tf.concat(views, axis=0)
         features = self.encode(self.encoder, images, training)
         q1, q2 = tf.split(self.predictor(self.projection_head(features, training=training), training=training), 2)
         targets = self.target_head(self.encode(self.target_encoder, images, training), training=training)
         t1, t2 = tf.split(tf.stop_gradient(targets), 2)
         loss = 4.0 + 2.0 * (losses.negative_cosine(q1, t2) + losses.negative_cosine(q2, t1))
-        return loss, view_metrics(q1, q2), features
+        return StepOutput(loss, view_metrics(q1, q2), features)
 
     def target_momentum(self) -> tf.Tensor | float:
         return ramped_momentum(self)
+
+    def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
+        return 0, 0
 
 
 def ramped_momentum(model: ContrastiveModel) -> tf.Tensor | float:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfcontrastive import distribute
 from tfcontrastive.config import InputError
 from tfcontrastive.data import checks, elements
-from tfcontrastive.methods.replicated_model import ReplicatedModel
+from tfcontrastive.models.replicated_model import ReplicatedModel
 
 _BATCHES_WITH_A_LABEL = 16  # of so many first ones, at least one has a label
 

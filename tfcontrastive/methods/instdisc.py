@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import keras
 import tensorflow as tf
 
 from tfcontrastive import distribute, losses
@@ -13,6 +14,7 @@ from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs import InstDiscConfig
 from tfcontrastive.methods.memory import unit_rows
+from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -36,8 +38,7 @@ class InstDisc(ContrastiveModel):
 
     def build_parts(self) -> None:
         config = self.config
-        self.projection_head = MLP((config.proj_out_dim,), **self.head_options, name="projection_head")
-        self.projection_head.build((None, self.num_features))
+        self.projection_head = self.add_head(MLP((config.proj_out_dim,), **self.head_options, name="projection_head"))
         self.bank = self.add_weight(
             name="bank",
             shape=(config.bank_size, config.proj_out_dim),
@@ -55,9 +56,7 @@ class InstDisc(ContrastiveModel):
             dtype=self.head_options["dtype"],
         )
 
-    def views_loss(
-        self, views: Sequence[tf.Tensor], training: bool, index: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+    def views_loss(self, views: Sequence[tf.Tensor], training: bool, index: tf.Tensor) -> StepOutput:
         features = self.encode(self.encoder, tf.concat(views, axis=0), training)
         embeddings = self.projection_head(features, training=training)
         rows, bank = tf.tile(index, [len(views)]), tf.convert_to_tensor(self.bank)
@@ -68,7 +67,7 @@ class InstDisc(ContrastiveModel):
         parts = tf.split(embeddings, len(views))
         if training:
             self._remember(bank, index, tf.add_n(parts) / len(views))
-        return loss, view_metrics(parts[0], parts[-1]), features
+        return StepOutput(loss, view_metrics(parts[0], parts[-1]), features)
 
     def _nce(
         self, embeddings: tf.Tensor, bank: tf.Tensor, rows: tf.Tensor, index: tf.Tensor, training: bool
@@ -104,3 +103,10 @@ class InstDisc(ContrastiveModel):
             raise InputError(
                 f"`bank_size` must hold every training image, {num_examples}. Received: bank_size={config.bank_size}."
             )
+
+    def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
+        return images * len(self.policy.views), self.config.num_negatives or self.config.bank_size
+
+    @property
+    def memories(self) -> list[keras.Variable]:
+        return [self.bank]

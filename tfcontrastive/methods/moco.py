@@ -13,6 +13,7 @@ from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs import MoCoConfig
 from tfcontrastive.methods.memory import Queue, check_memory_size
+from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -34,19 +35,19 @@ class MoCo(ContrastiveModel):
     Config = MoCoConfig
     metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
     num_views = 2
+    encoded_views = 1
 
     def build_parts(self) -> None:
         config = self.config
         widths = (config.proj_out_dim,) if config.moco_head == "linear" else (self.num_features, config.proj_out_dim)
-        self.projection_head = MLP(widths, hidden_norm=False, **self.head_options, name="projection_head")
-        self.projection_head.build((None, self.num_features))
+        self.projection_head = self.add_head(
+            MLP(widths, hidden_norm=False, **self.head_options, name="projection_head")
+        )
         self.target_encoder = self.add_target(self.encoder)
         self.target_head = self.add_target(self.projection_head)
         self.queue = Queue(config.queue_size, config.proj_out_dim, dtype=self.head_options["dtype"])
 
-    def views_loss(
-        self, views: Sequence[tf.Tensor], training: bool
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+    def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
         features = self._in_groups(self.encoder, views[0], training)
         queries = self.projection_head(features, training=training)
         keys = tf.math.l2_normalize(tf.stop_gradient(self._keys(views[1], training)), axis=1)
@@ -55,7 +56,7 @@ class MoCo(ContrastiveModel):
         )
         if training:
             self.queue.enqueue(keys)
-        return loss, {**metrics, **view_metrics(queries, keys)}, features
+        return StepOutput(loss, {**metrics, **view_metrics(queries, keys)}, features)
 
     def _in_groups(self, network: keras.Model, images: tf.Tensor, training: bool) -> tf.Tensor:
         splits = self.config.bn_splits
@@ -93,3 +94,6 @@ class MoCo(ContrastiveModel):
             raise InputError(
                 f"`bn_splits` must divide a replica's batch, {share}. Received: bn_splits={config.bn_splits}."
             )
+
+    def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
+        return images, self.config.queue_size

@@ -11,6 +11,7 @@ from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.byol import ramped_momentum
 from tfcontrastive.methods.configs import MoCoV3Config
+from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -34,28 +35,29 @@ class MoCoV3(ContrastiveModel):
     def build_parts(self) -> None:
         config = self.config
         hidden = (config.hidden_dim,)
-        self.projection_head = MLP(
-            hidden * (config.num_proj_layers - 1) + (config.proj_out_dim,),
-            use_bias=False,
-            last_norm="plain",
-            **self.head_options,
-            name="projection_head",
+        self.projection_head = self.add_head(
+            MLP(
+                hidden * (config.num_proj_layers - 1) + (config.proj_out_dim,),
+                use_bias=False,
+                last_norm="plain",
+                **self.head_options,
+                name="projection_head",
+            )
         )
-        self.projection_head.build((None, self.num_features))
-        self.predictor = MLP(
-            (*hidden, config.proj_out_dim),
-            use_bias=False,
-            last_norm="plain" if config.predictor_last_norm else "none",
-            **self.head_options,
-            name="predictor",
+        self.predictor = self.add_head(
+            MLP(
+                (*hidden, config.proj_out_dim),
+                use_bias=False,
+                last_norm="plain" if config.predictor_last_norm else "none",
+                **self.head_options,
+                name="predictor",
+            ),
+            config.proj_out_dim,
         )
-        self.predictor.build((None, config.proj_out_dim))
         self.target_encoder = self.add_target(self.encoder)
         self.target_head = self.add_target(self.projection_head)
 
-    def views_loss(
-        self, views: Sequence[tf.Tensor], training: bool
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+    def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
         images = tf.concat(views, axis=0)
         features = self.encode(self.encoder, images, training)
         q1, q2 = tf.split(self.predictor(self.projection_head(features, training=training), training=training), 2)
@@ -64,7 +66,10 @@ class MoCoV3(ContrastiveModel):
         loss, metrics = losses.symmetric_info_nce(
             q1, q2, k1, k2, temperature=self.config.temperature, with_metrics=True
         )
-        return loss, {**metrics, **view_metrics(q1, q2)}, features
+        return StepOutput(loss, {**metrics, **view_metrics(q1, q2)}, features)
 
     def target_momentum(self) -> tf.Tensor | float:
         return ramped_momentum(self)
+
+    def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
+        return images * 2, images * replicas  # the other view's keys alone

@@ -11,6 +11,7 @@ from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.byol import ramped_momentum
 from tfcontrastive.methods.configs import ReLICConfig
+from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -35,19 +36,16 @@ class ReLIC(ContrastiveModel):
         width, out = self.config.critic_hidden_dim, self.config.proj_out_dim
         if not self.config.use_target:
             widths = (width, width // 2, width // 4, width // 8, out)
-            self.projection_head = MLP(widths, last_norm="full", **self.head_options, name="projection_head")
-            self.projection_head.build((None, self.num_features))
+            self.projection_head = self.add_head(
+                MLP(widths, last_norm="full", **self.head_options, name="projection_head")
+            )
             return
-        self.projection_head = MLP((width, out), **self.head_options, name="projection_head")
-        self.projection_head.build((None, self.num_features))
-        self.predictor = MLP((width, out), **self.head_options, name="predictor")
-        self.predictor.build((None, out))
+        self.projection_head = self.add_head(MLP((width, out), **self.head_options, name="projection_head"))
+        self.predictor = self.add_head(MLP((width, out), **self.head_options, name="predictor"), out)
         self.target_encoder = self.add_target(self.encoder)
         self.target_head = self.add_target(self.projection_head)
 
-    def views_loss(
-        self, views: Sequence[tf.Tensor], training: bool
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+    def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
         images = tf.concat(views, axis=0)
         features = self.encode(self.encoder, images, training)
         z = self.projection_head(features, training=training)
@@ -61,7 +59,10 @@ class ReLIC(ContrastiveModel):
         loss, metrics = losses.relic(
             z1, z2, t1, t2, temperature=self.config.temperature, alpha=self.config.alpha, with_metrics=True
         )
-        return loss, {**metrics, **view_metrics(z1, z2)}, features
+        return StepOutput(loss, {**metrics, **view_metrics(z1, z2)}, features)
 
     def target_momentum(self) -> tf.Tensor | float:
         return ramped_momentum(self)
+
+    def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
+        return images * 2, images * replicas  # the other view's alone

@@ -12,6 +12,7 @@ from tfcontrastive.encoders import ProjectionHead
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs import SimCLRConfig
 from tfcontrastive.methods.memory import Queue, check_memory_size
+from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -38,14 +39,15 @@ class SimCLR(ContrastiveModel):
 
     def build_parts(self) -> None:
         config = self.config
-        self.projection_head = ProjectionHead(
-            mode=config.proj_head_mode,
-            num_layers=config.num_proj_layers,
-            out_dim=config.proj_out_dim,
-            **self.head_options,
-            name="projection_head",
+        self.projection_head = self.add_head(
+            ProjectionHead(
+                mode=config.proj_head_mode,
+                num_layers=config.num_proj_layers,
+                out_dim=config.proj_out_dim,
+                **self.head_options,
+                name="projection_head",
+            )
         )
-        self.projection_head.build((None, self.num_features))
         if config.memory_size:
             self.target_encoder = self.add_target(self.encoder)
             self.target_head = self.add_target(self.projection_head)
@@ -54,9 +56,7 @@ class SimCLR(ContrastiveModel):
                 config.memory_size, width, setting="memory_size", name="memory", dtype=self.head_options["dtype"]
             )
 
-    def views_loss(
-        self, views: Sequence[tf.Tensor], training: bool
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+    def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
         config, images = self.config, tf.concat(views, axis=0)
         features = self.encode(self.encoder, images, training)
         z1, z2 = tf.split(self.projection_head(features, training=training), 2)
@@ -73,7 +73,7 @@ class SimCLR(ContrastiveModel):
             keys = tf.math.l2_normalize(keys, axis=1) if config.hidden_norm else keys
             # Image by image, so that the order in the memory does not depend on the number of replicas.
             self.memory.enqueue(tf.reshape(tf.stack(tf.split(keys, 2), axis=1), keys.shape))
-        return loss, {**metrics, **view_metrics(z1, z2)}, features
+        return StepOutput(loss, {**metrics, **view_metrics(z1, z2)}, features)
 
     @classmethod
     def check(cls, config: SimCLRConfig, *, batch_size: int, replicas: int, num_examples: int | None) -> None:

@@ -10,6 +10,7 @@ from tfcontrastive import losses
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs import SupConConfig
+from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
@@ -30,13 +31,12 @@ class SupCon(ContrastiveModel):
 
     def build_parts(self) -> None:
         widths = (self.config.hidden_dim, self.config.proj_out_dim)
-        self.projection_head = MLP(widths, hidden_norm=False, **self.head_options, name="projection_head")
-        self.projection_head.build((None, self.num_features))
+        self.projection_head = self.add_head(
+            MLP(widths, hidden_norm=False, **self.head_options, name="projection_head")
+        )
 
-    def views_loss(
-        self, views: Sequence[tf.Tensor], training: bool, label: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+    def views_loss(self, views: Sequence[tf.Tensor], training: bool, label: tf.Tensor) -> StepOutput:
         features = self.encode(self.encoder, tf.concat(views, axis=0), training)
         embeddings = tf.split(self.projection_head(features, training=training), len(views))
         loss = losses.sup_con(tf.stack(embeddings, axis=1), label, temperature=self.config.temperature)
-        return loss, view_metrics(embeddings[0], embeddings[-1]), features
+        return StepOutput(loss, view_metrics(embeddings[0], embeddings[-1]), features)

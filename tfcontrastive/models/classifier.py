@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfcontrastive import augment, distribute
 from tfcontrastive.config import InputError
 from tfcontrastive.config.finetune import BLOCKS
-from tfcontrastive.methods.replicated_model import ReplicatedModel
+from tfcontrastive.models.replicated_model import ReplicatedModel
 
 _LAST = 4
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import types
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
@@ -35,45 +34,6 @@ FLOAT = 4
 # Copies of each weight that an optimizer keeps.
 SLOTS = {"lars": 1, "momentum": 1, "adam": 2, "adamw": 2, "lamb": 2}
 assert set(SLOTS) == set(optimizers.NAMES)
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Sizes that a loss depends on: images of a replica, views, replicas, and the method's own settings."""
-
-    images: int
-    views: int
-    replicas: int
-    settings: types.SimpleNamespace
-
-    @property
-    def all_views(self) -> int:
-        return self.images * self.views * self.replicas
-
-
-def _batch_against_batch(rows: Rows) -> tuple[int, int]:
-    return rows.images * rows.views, rows.all_views
-
-
-def _view_against_view(rows: Rows) -> tuple[int, int]:
-    return rows.images * rows.views, rows.images * rows.replicas
-
-
-# The matrix of logits, (rows, columns), of a replica; a method that is not here is reckoned as SimCLR.
-LOGITS: dict[str, Callable[[Rows], tuple[int, int]]] = {
-    "simclr": _batch_against_batch,
-    "supcon": _batch_against_batch,
-    "relic": _view_against_view,
-    "moco_v3": _view_against_view,
-    "moco": lambda rows: (rows.images, rows.settings.queue_size),
-    "byol": lambda rows: (0, 0),
-    "barlow_twins": lambda rows: (rows.settings.proj_out_dim, rows.settings.proj_out_dim),
-    "instdisc": lambda rows: (rows.images * rows.views, rows.settings.num_negatives or rows.settings.bank_size),
-}
-
-
-# Views that the encoder sees, where it is not all of them: the target network sees the others.
-ENCODED = {"moco": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +77,7 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
             f"Received: train_batch_size={loop.train_batch_size}."
         )
     images, views = loop.train_batch_size // replicas, len(model.policy.views)
-    rows = Rows(images, views, replicas, config.method_config)
-    encoded = images * ENCODED.get(config.method, views)
+    encoded = images * (model.encoded_views or views)
     shape = (config.data.image_size, config.data.image_size, model.encoder.input_shape[-1])
     width = FLOAT if resolve(loop.mixed_precision).name == "float32" else 2
 
@@ -130,10 +89,10 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
     wide = sum(layer.kernel.shape[-1] for layer in heads)
 
     matrix = row_softmax.DENSE_LIMIT, row_softmax.TILE
-    logits = int(np.prod(LOGITS.get(config.method, _batch_against_batch)(rows)))
+    logits = int(np.prod(model.logits_shape(images, replicas)))
     block = logits if logits <= matrix[0] else matrix[1]
     every, trainable = _count(model.variables), _count(model.trainable_variables)
-    memories = [v for v in model.variables if "queue" in v.path or "bank" in v.path]
+    memories = model.memories
     pixels = images * views * int(np.prod(shape)) * FLOAT
 
     # Forward, and twice that backward; micro batches go forward once more; targets go forward only.
@@ -142,9 +101,9 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
         passes += images * views if encoded == images * views else images * views - encoded
     per_image = sum(layer.flops for layer in layers) + 2 * _count([layer.kernel for layer in heads])
     outputs = sum(layer.size for layer in layers)
-    embedding = getattr(config.method_config, "proj_out_dim", model.num_features)
+    embedding = model.embedding_dim
     alone = replicas == 1
-    gathered = 2 * FLOAT * (rows.all_views - images * views) * embedding if logits else 0
+    gathered = 2 * FLOAT * images * views * (replicas - 1) * embedding if logits else 0
     return Cost(
         parameters=trainable,
         memory={

@@ -15,11 +15,12 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import pretrained, storage
-from tfcontrastive.callbacks import checkpoints
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.encoders import encoder_from_name
 from tfcontrastive.encoders.rebuild import rebuild
+from tfcontrastive.models import checkpoint_files
+from tfcontrastive.models.checkpoint import restore_weights
 from tfcontrastive.models.classifier import Classifier
 from tfcontrastive.runs.load_run import load_run
 from tfcontrastive.runs.model_dir import ModelDir
@@ -192,16 +193,26 @@ def _of_run(model_dir: str, image_size: int | None) -> Trained:
         return _of_classifier(model_dir, stored, image_size)
     run = load_run(model_dir, image_size=image_size)
     encoder, size = run.model.encoder, run.config.data.image_size
-    head = getattr(run.model, "projection_head", None)
     selector = getattr(run.config.method_config, "ft_proj_selector", 0)
     name = f"{run.config.method}, step {run.step} of {model_dir}"
     channels, config = encoder.input_shape[-1], run.config.encoder
-    return Trained(encoder, head, run.model.probe, size, channels, name, run.step, selector, run.preprocessing, config)
+    return Trained(
+        encoder,
+        run.model.projection_head,
+        run.model.probe,
+        size,
+        channels,
+        name,
+        run.step,
+        selector,
+        run.preprocessing,
+        config,
+    )
 
 
 def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | None) -> Trained:
     directory = ModelDir(model_dir)
-    newest = checkpoints.newest(directory.checkpoints)
+    newest = checkpoint_files.newest(directory.checkpoints)
     if newest is None:
         raise InputError(f"`checkpoint` must hold a checkpoint. Received: {model_dir}, without one.")
     network = json.loads(storage.read_text(directory.network))
@@ -211,13 +222,13 @@ def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | Non
         fine_tune_after_block=stored["fine_tune_after_block"],
         ema_decay=stored["ema_decay"],
     )
-    checkpoints.restore_weights(newest, model)
+    restore_weights(newest, model)
     for weight, average in zip(model.learned() if model.averages else [], model.averages, strict=True):
         weight.assign(average)
     trunk, size = model.trunk, image_size or stored["data"]["image_size"]
     if size != stored["data"]["image_size"]:
         trunk = rebuild(trunk, image_size=size)
-    step = checkpoints.newest_step(directory.checkpoints)
+    step = checkpoint_files.newest_step(directory.checkpoints)
     name = f"{stored['kind']}, step {step} of {model_dir}"
     rule = Preprocessing(**network.get("preprocessing", {}))
     return Trained(trunk, None, model.head, size, trunk.input_shape[-1], name, step, preprocessing=rule)

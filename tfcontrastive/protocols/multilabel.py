@@ -11,8 +11,10 @@ import tensorflow as tf
 
 from tfcontrastive import data, distribute
 from tfcontrastive.data.encoded import forget_global_seed
-from tfcontrastive.downstream.finetune import Job
+from tfcontrastive.downstream.finetune import PreparedClassifier, Tuning
 from tfcontrastive.evaluate.linear import mean_and_scale
+from tfcontrastive.pretrained.trained import Trained
+from tfcontrastive.runs.loop import Run, Site
 
 DIFFICULT = -1
 """Of a class that an image shows only where it is hard to see: it counts neither way, as in VOC's own evaluation."""
@@ -154,28 +156,47 @@ class SigmoidCrossEntropy:
         return tf.reduce_sum(weight * entropy), {"accuracy": tf.reduce_sum(weight * right)}
 
 
-class MultiLabelJob(Job):
-    """A fine-tuning on several labels an image.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparedMultiLabel(PreparedClassifier):
+    """A fine-tuning on several labels an image, prepared; `labels` are those of the splits, `[N, C]` each."""
+
+    labels: dict[str, np.ndarray]
+
+    def measure(self) -> dict[str, float]:
+        scores, rows = self.scores(self.split)
+        return {"eval_map": map11(scores, self.labels[self.split][rows])}
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiLabelTuning(Tuning):
+    """A `Tuning` on several labels an image, of a source that is `Numbered`.
+
+    Args:
+        labels: of the splits that the config names, `[N, C]` each.
+    """
+
+    labels: dict[str, np.ndarray] = dataclasses.field(kw_only=True)
+
+    def prepared(self, **parts: Any) -> PreparedMultiLabel:
+        return PreparedMultiLabel(labels=self.labels, **parts)
+
+    def objective(
+        self, site: Site, config: Any, source: data.Source, rows: np.ndarray | None, preprocessing: data.Preprocessing
+    ) -> SigmoidCrossEntropy:
+        return SigmoidCrossEntropy(tf.constant(self.labels[config.data.train_split]))
+
+
+def multilabel_run(
+    config: Any, *, source: data.Source, labels: dict[str, np.ndarray], start: Trained, weights: bool = True
+) -> Run:
+    """The run of a fine-tuning on several labels an image.
 
     Args:
         config: a `FinetuneConfig`.
         source: the images.
         labels: of the splits that the config names, `[N, C]` each.
-        **options: of `Job`.
+        start, weights: as in `finetune`.
     """
-
-    def __init__(self, config: Any, *, source: data.Source, labels: dict[str, np.ndarray], **options: Any):
-        self.labels = labels
-        train = tf.constant(labels[config.data.train_split])
-        super().__init__(
-            config,
-            source=Numbered(source),
-            needs_labels=False,
-            objective=lambda _: SigmoidCrossEntropy(train),
-            **options,
-        )
-        self.num_classes = train.shape[1]
-
-    def measure(self) -> dict[str, float]:
-        scores, rows = self.scores(self.split)
-        return {"eval_map": map11(scores, self.labels[self.split][rows])}
+    classes = labels[config.data.train_split].shape[1]
+    how = {"weights": weights, "needs_labels": False, "num_classes": classes, "labels": labels}
+    return Run(config, MultiLabelTuning(config, start, **how), source=Numbered(source))

@@ -138,7 +138,8 @@ class Transfer(TransferSettings, TuningEvaluator):
             whole, rows = parts.get(split, (split, slice(None)))
             labels[split] = multilabel.voc_labels(data.load(task.dataset, data_dir=self.data_dir), whole)[rows]
         config = evaluator.config(encoder, source, run, **changes)
-        return multilabel.MultiLabelJob(config, source=source, labels=labels, start=encoder).run().metrics["eval_map"]
+        run = multilabel.multilabel_run(config, source=source, labels=labels, start=encoder)
+        return run.train().metrics["eval_map"]
 
     def held_out(self, source: data.Source, task: Task) -> tuple[np.ndarray, np.ndarray]:
         """Positions of a fifth of the training images, and of the others."""

@@ -20,27 +20,25 @@ SHORT_RUN = 5_000
 at a peak of 1e-3 that many steps, with their decay, take it from 0 to 2.5, and a tenth of them no farther than .25."""
 
 
-def build_model(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:
+def build_model(config: TrainConfig, images: data.ImageSpec, plan: Plan) -> methods.ContrastiveModel:
     """The compiled model of a run. Call it in the strategy's scope."""
-    model = build_method(config, source, plan)
+    model = build_method(config, images, plan)
     compile_model(model, config.optimizer, config.loop, plan)
     return model
 
 
-def build_method(config: TrainConfig, source: data.Source, plan: Plan) -> methods.ContrastiveModel:
+def build_method(config: TrainConfig, images: data.ImageSpec, plan: Plan) -> methods.ContrastiveModel:
     """The model of a run, without an optimizer."""
     kind = methods.method_class(config.method)
-    if "label" in kind.batch_keys and source.num_classes is None:
+    if "label" in kind.batch_keys and images.num_classes is None:
         raise InputError(
-            f"`method={config.method}` needs labels, such as those of a folder of each class. Received: {source.name}, "
+            f"`method={config.method}` needs labels, such as those of a folder of each class. Received: {images.name}, "
             "which has none. Use --method=simclr."
         )
-    num_classes = source.num_classes if config.loop.lineareval_while_pretraining else None
-    if num_classes is None and config.loop.lineareval_while_pretraining:
-        logging.info("The data has no labels: training without the online probe and without kNN.")
+    num_classes = images.num_classes if config.loop.lineareval_while_pretraining else None
     with precision(config.loop.mixed_precision):
         encoder_config, size = encoder_and_size(config, kind.make_policy(config.augmentation))
-        encoder = build_encoder(encoder_config, image_size=size, channels=source.channels)
+        encoder = build_encoder(encoder_config, image_size=size, channels=images.channels)
         return kind(
             encoder,
             config.method_config,

@@ -5,21 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import types
 from typing import Any
 
-import tensorflow as tf
-
 from tfcontrastive import storage
-from tfcontrastive.callbacks import checkpoints
 from tfcontrastive.config import InputError, TrainConfig, from_nested, nested
-from tfcontrastive.data import Preprocessing
+from tfcontrastive.data import ImageSpec, Preprocessing
 from tfcontrastive.methods import ContrastiveModel, method_class
+from tfcontrastive.models.checkpoint import restore
+from tfcontrastive.models.checkpoint_files import newest, newest_step
 from tfcontrastive.runs.builders import build_model
 from tfcontrastive.runs.model_dir import ModelDir
 from tfcontrastive.runs.schedule import Plan
-
-_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +37,13 @@ class Run:
 def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, channels: int | None = None) -> Run:
     """Rebuilds the model of a run from its config.json and its newest checkpoint.
 
-    The data set is not needed: the number of classes and the channels of the images are read from the shapes of the
-    checkpoint's variables.
+    The data set is not needed: config.json tells the number of classes and the channels of the images.
 
     Args:
         model_dir: the run's directory.
         image_size: height and width in pixels that the encoder is built for; None takes the run's. Another one works
             where the architecture does not depend on it.
-        channels: of the images; None reads them from the checkpoint.
+        channels: of the images; None: the run's.
 
     Raises:
         InputError: if there is no run or checkpoint, or the checkpoint does not fit the network.
@@ -68,23 +63,15 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
             f"its SavedModel is {directory.saved_model}."
         )
     config = read_config(stored, image_size)
-    newest = checkpoints.newest(directory.checkpoints)
-    if newest is None:
+    path = newest(directory.checkpoints)
+    if path is None:
         raise InputError(f"`model_dir` must hold a checkpoint. Received: {directory.path!r}, without one.")
-    step = checkpoints.newest_step(directory.checkpoints)
-    shapes = _shapes(newest)
-    if channels is None:  # the first kernel [h, w, C, filters]
-        channels = next((shape[2] for shape in shapes if len(shape) == 4), 3)
+    step = newest_step(directory.checkpoints)
+    held = ImageSpec(**stored["images"], name=config.data.dataset)
+    images = held if channels is None else dataclasses.replace(held, channels=channels)
     # A plan needs a number of images, on which no weight depends.
-    plan = Plan.make(config, num_examples=config.loop.train_batch_size)
-    bare = dataclasses.replace(config, loop=dataclasses.replace(config.loop, lineareval_while_pretraining=False))
-    model = build_model(bare, types.SimpleNamespace(num_classes=None, channels=channels), plan)
-    metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
-    variables = [id(variable) for variable in model.variables if id(variable) not in metrics]
-    if len(shapes) > len(variables):
-        probe = shapes[1 + max(variables.index(id(variable)) for variable in model.encoder.variables)]
-        model = build_model(config, types.SimpleNamespace(num_classes=probe[-1], channels=channels), plan)
-    checkpoints.restore(newest, model)
+    model = build_model(config, images, Plan.make(config, num_examples=config.loop.train_batch_size))
+    restore(path, model)
     return Run(config, model, step, card_of(config, directory, step))
 
 
@@ -92,7 +79,9 @@ def read_config(stored: dict[str, Any], image_size: int | None = None) -> TrainC
     """The config of a run from what its config.json holds."""
     method = stored.get("method", "simclr")
     kind = method_class(method, run_code=False)
-    values = {name: value for name, value in stored.items() if name not in ("format", "tfcontrastive", "kind")}
+    values = {
+        name: value for name, value in stored.items() if name not in ("format", "tfcontrastive", "kind", "images")
+    }
     config = from_nested(TrainConfig(method=method, method_config=kind.Config()), values)
     if image_size is None:
         return config
@@ -107,12 +96,3 @@ def card_of(config: TrainConfig, directory: ModelDir, step: int) -> dict[str, An
         result = json.loads(storage.read_text(directory.result))
     metrics = {name: value for name, value in result.items() if name != "step"} if result.get("step") == step else {}
     return {"step": step, "data": data, "recipe": nested(config, lasting=True), "metrics": metrics}
-
-
-def _shapes(checkpoint: str) -> list[list[int]]:
-    """The shapes of the model's variables, in the order in which `checkpoint_of` counts them."""
-    try:
-        shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
-    except checkpoints.DAMAGE as error:
-        raise checkpoints.damaged(checkpoint, error) from error
-    return [shapes[name] for name in sorted(shapes) if name.startswith("model_") and name.endswith(_VALUE)]

@@ -13,9 +13,11 @@ import tensorflow as tf
 import tfcontrastive
 from tfcontrastive import storage
 from tfcontrastive.config import InputError, TrainConfig, differences, nested
+from tfcontrastive.data import ImageSpec
 
-FORMAT = 1
-"""Of config.json: `{"format", "tfcontrastive": version, "kind": pretrain, finetune or distill}` and the nested config."""
+FORMAT = 2
+"""Of config.json: `{"format", "tfcontrastive": version, "kind": pretrain, finetune or distill, "images": {"channels",
+"num_classes"}}` and the nested config."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +67,14 @@ class ModelDir:
     def saved_model(self) -> str:
         return os.path.join(self.path, "saved_model")
 
-    def claim(self, config: TrainConfig, *, overwrite: bool = False, allow_config_change: bool = False) -> None:
+    def claim(
+        self, config: TrainConfig, images: ImageSpec, *, overwrite: bool = False, allow_config_change: bool = False
+    ) -> None:
         """Makes the directory this run's, or finds that it already is.
 
         Args:
             config: the run's.
+            images: what the run knows of its images.
             overwrite: what lies there from another run is moved aside, to `<path>.1`, `<path>.2`, ...; nothing is lost.
             allow_config_change: goes on with the new config from the old run's checkpoint.
 
@@ -81,7 +86,7 @@ class ModelDir:
         storage.make_writable("model_dir", self.path)
         self.check(config, allow_config_change=allow_config_change)
         if not storage.exists(self.config):
-            self.record(config)
+            self.record(config, images)
 
     def check(self, config: TrainConfig, *, overwrite: bool = False, allow_config_change: bool = False) -> None:
         """Refuses what `claim` refuses, as far as that can be told without writing."""
@@ -107,9 +112,10 @@ class ModelDir:
             if storage.exists(path):
                 storage.remove_left(path)
 
-    def record(self, config: TrainConfig) -> None:
+    def record(self, config: TrainConfig, images: ImageSpec) -> None:
         """Writes the config. Of a directory that is a run's own already: once its checkpoint turned out to fit."""
         facts = {"format": FORMAT, "tfcontrastive": tfcontrastive.__version__, "kind": config.kind}
+        facts["images"] = {"channels": images.channels, "num_classes": images.num_classes}
         write_json(self.config, {**facts, **nested(config)})
 
     def read_config(self) -> dict[str, Any]:

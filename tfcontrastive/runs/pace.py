@@ -10,7 +10,8 @@ import keras
 
 from tfcontrastive.config import InputError, TrainConfig
 from tfcontrastive.distribute import step_of
-from tfcontrastive.runs.pretrain import batches, first_model, load_source, make_plan, make_strategy
+from tfcontrastive.runs.inputs import load_source, make_plan, make_strategy
+from tfcontrastive.runs.pretrain import batches, first_model
 from tfcontrastive.runs.schedule import Plan
 from tfcontrastive.runs.settle import settled
 
