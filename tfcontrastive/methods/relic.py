@@ -28,7 +28,7 @@ class ReLIC(ContrastiveModel):
     """
 
     Config = ReLICConfig
-    metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+    metric_names = ("contrast_acc", "contrast_entropy", "invariance", *VIEW_METRICS)
     num_views = 2
     least_images = 2
 
