@@ -70,13 +70,14 @@ def _walk_optimizer(
     optimizer: keras.optimizers.Optimizer, of_weight: Mapping[int, str]
 ) -> Iterator[tuple[str, keras.Variable]]:
     weights = [of_weight.get(id(variable)) for variable in optimizer._trainable_variables]
+    lists = ("_variables", "_trainable_variables")  # of all that it has, and of the model's
     for attribute, value in vars(optimizer).items():
         name = attribute.lstrip("_")
         if isinstance(value, keras.Variable):
             yield name, value
         elif isinstance(value, keras.optimizers.Optimizer):
             yield from ((f"{name}/{path}", variable) for path, variable in _walk_optimizer(value, of_weight))
-        elif isinstance(value, (list, tuple)) and len(value) == len(weights) and attribute != "_trainable_variables":
+        elif isinstance(value, (list, tuple)) and len(value) == len(weights) and attribute not in lists:
             for path, variable in zip(weights, value, strict=True):
                 if path is not None and isinstance(variable, keras.Variable):
                     yield f"{name}/{path}", variable
