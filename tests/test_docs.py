@@ -59,6 +59,8 @@ def test_every_command_line_has_flags_that_exist(line, known_flags, capsys):
     assert command in COMMANDS
     given = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
     protocol = [word for word in words if word.startswith("--protocol=")]
+    if ":" in "".join(protocol):  # a file that the page shows: its test runs the line
+        return
     for more in [[f"--method={method}"] for method in METHODS] if command == "train" else [protocol]:
         key = (command, *more)
         if key not in known_flags:

@@ -1,7 +1,9 @@
-"""A method of the user's own, that of docs/own-method.md, through the commands."""
+"""A method, a network and an evaluation of the user's own, those of docs/own-method.md, through the commands."""
 
+import json
 import pathlib
 import re
+import sys
 
 import keras
 import numpy as np
@@ -12,7 +14,9 @@ from tests.commands.runs import words, write_images
 from tests.methods.cases import batches, fit, tiny_encoder, weights
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
+from tfcontrastive.encoders import encoder_from_name
 from tfcontrastive.methods import method_class
+from tfcontrastive.protocols import settings_class
 from tfcontrastive.runs.load_run import load_run
 from tfcontrastive.runs.pretrain import train
 
@@ -20,12 +24,19 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def method(tmp_path_factory):
-    """The page's file, as `file.py:Class`."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-method.md").read_text(), re.S)
-    path = tmp_path_factory.mktemp("own") / "dcl.py"
-    path.write_text(code)
-    return f"{path}:DCL"
+def files(tmp_path_factory):
+    """The page's files: dcl.py, plain.py, spread.py."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-method.md").read_text(), re.S)
+    folder = tmp_path_factory.mktemp("own")
+    for name, code in zip(("dcl.py", "plain.py", "spread.py"), blocks, strict=True):
+        (folder / name).write_text(code)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def method(files):
+    """The page's method, as `file.py:Class`."""
+    return f"{files / 'dcl.py'}:DCL"
 
 
 def learn(method):
@@ -45,6 +56,53 @@ def test_it_is_trained_by_the_command_and_measured_by_its_export(method, tmp_pat
     assert main(["evaluate", "--protocol=knn", f"--dataset={dataset}", "--eval_split=train", exported, worth]) == 0
     assert main([*command, "--queue_size=8"]) == 2
     assert "It belongs to --method=moco" in capsys.readouterr().err
+
+
+def test_a_network_and_an_evaluation_of_ones_own(files, tmp_path, capsys):
+    dataset, run, network = write_images(tmp_path / "images.npz"), tmp_path / "run", f"{files / 'plain.py'}:plain"
+    assert main(words(dataset, run, encoder=network)) == 0
+    found = load_run(run)
+    assert (found.model.num_features, found.config.encoder.encoder) == (128, network)
+    worth = tmp_path / "worth"
+    protocol, images = f"--protocol={files / 'spread.py'}:Spread", [f"--dataset={dataset}", "--eval_split=train"]
+    line = ["evaluate", protocol, *images, f"--saved_model={run / 'saved_model'}", f"--output_dir={worth}"]
+    assert main([*line, "--power=1"]) == 0
+    (result,) = json.loads((worth / "metrics.json").read_text())["results"]
+    assert (result["protocol"], result["settings"]["power"]) == ("Spread", 1.0)
+    assert 0 < result["metrics"]["spread"] < 1
+    assert "Spread" in (worth / "report.html").read_text()
+    capsys.readouterr()
+    assert main([*line, "--k=3"]) == 2
+    assert "--k" in capsys.readouterr().err
+
+
+def test_a_run_does_not_choose_a_network_to_be_run(files, tmp_path):
+    dataset, run = write_images(tmp_path / "images.npz"), tmp_path / "run"
+    copy = tmp_path / "other.py"
+    copy.write_text((files / "plain.py").read_text())
+    assert main(words(dataset, run, encoder=f"{copy}:plain", train_steps=1)) == 0
+    del sys.modules["file other.py"]
+    with pytest.raises(InputError, match=r"the run's encoder, .*other\.py:plain, is code that is not run"):
+        load_run(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.py:plain", "`encoder` must name a function as .*No such file"),
+        ("json:loads", "`encoder` json:loads does not take input_shape="),
+        ("builtins:dict", "`encoder` must make a keras.Model. Received: a dict"),
+    ],
+)
+def test_what_is_no_network_is_refused(name, message):
+    with pytest.raises(InputError, match=message):
+        encoder_from_name(name, (8, 8, 3))
+
+
+@pytest.mark.parametrize("name", ["json:JSONDecoder", "tfcontrastive:DataConfig"])
+def test_what_is_no_evaluation_is_refused(name):
+    with pytest.raises(InputError, match="`protocol` must name an evaluator"):
+        settings_class(name)
 
 
 OWN_FIELDS = """

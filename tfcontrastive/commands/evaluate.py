@@ -20,7 +20,9 @@ class SubjectConfig(Checked):
     checkpoint: str | None = option(None, "model_dir of a run.")
     saved_model: str | None = option(None, "An exported model, or the base of its versions.")
     encoder: str | None = option(
-        None, "A network by name, with random weights: resnet50, keras.applications/NAME; keras_hub/PRESET has its own."
+        None,
+        "A network by name, with random weights: resnet50, keras.applications/NAME, file.py:function; keras_hub/PRESET "
+        "has its own.",
     )
     weights: str | None = option(None, "A file of Keras with the weights of --encoder.")
     dataset: str | None = option(
@@ -34,7 +36,7 @@ class SubjectConfig(Checked):
 class EvaluateConfig(Checked):
     """The whole command."""
 
-    protocol: str = option("knn", "What to measure.")
+    protocol: str = option("knn", "What to measure; one of your own: file.py:Class.")
     evaluator: Checked = option(None, "The protocol's own config.")
     subject: SubjectConfig = option(SubjectConfig(), "Which encoder, which images, and where the results go.")
     devices: DeviceConfig = option(DeviceConfig(), "Which devices do the work.")
@@ -111,7 +113,7 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
     if seeds:
         told.pop("seed")
     result = Result(
-        config.protocol,
+        config.protocol.rpartition(":")[2],
         subject.dataset if needs_dataset else None,
         told,
         metrics,
@@ -136,9 +138,9 @@ def parsed_seeds(text: str | None) -> list[int]:
 
 def foreign_flags(protocol: str) -> dict[str, list[str]]:
     """Flags of the other protocols that this one does not take: {flag: protocols that take it}."""
-    from tfcontrastive.protocols import PROTOCOLS
+    from tfcontrastive.protocols import PROTOCOLS, settings_class
 
-    own = {field.name for field in dataclasses.fields(PROTOCOLS[protocol])}
+    own = {field.name for field in dataclasses.fields(settings_class(protocol))}
     found: dict[str, list[str]] = {}
     for name, kind in PROTOCOLS.items():
         for field in dataclasses.fields(kind):

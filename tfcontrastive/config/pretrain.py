@@ -74,7 +74,8 @@ class EncoderConfig(Checked):
 
     encoder: str = option(
         "resnet",
-        "resnet; vit_small, vit_base, vit_large, vit_huge; keras.applications/NAME; or keras_hub/PRESET, weights included.",
+        "resnet; vit_small, vit_base, vit_large, vit_huge; keras.applications/NAME; keras_hub/PRESET, weights included; or "
+        "one of your own: file.py:function.",
     )
     resnet_depth: int = option(50, "Depth of the ResNet.", choices=(18, 34, 50, 101, 152, 200))
     width_multiplier: float = option(1.0, "Multiplies the width of the ResNet, and the heads of a ViT.", above=0)

@@ -15,6 +15,7 @@ from tfcontrastive.data.preprocessing import PREPROCESSING
 from tfcontrastive.encoders.hub import hub_encoder
 from tfcontrastive.encoders.resnet import DEPTHS, ResNet
 from tfcontrastive.encoders.vit import SIZES, ViT
+from tfcontrastive.system.own_code import own_object
 
 
 def _vit(size: str, width_multiplier: float = 1.0, **options) -> ViT:
@@ -50,14 +51,15 @@ def encoder_from_name(
 
     Args:
         name: "resnet18" to "resnet200", "vit_small" to "vit_huge" (ours); "keras.applications/MobileNetV2" and its
-            like; or "keras_hub/PRESET", one of keras_hub's or a directory, with its weights, see `hub_encoder`.
+            like; "keras_hub/PRESET", one of keras_hub's or a directory, with its weights, see `hub_encoder`; or
+            "file.py:function", a function of your own that takes `input_shape` and the options.
         input_shape: (height, width, channels); height and width may be None where the network allows it.
         weights: a file that Keras' `save_weights` wrote of this very network, or `save`; None: random weights. Networks of
             keras.applications then take images as their family's `preprocess_input` makes them.
         **options: of the network's own function, such as `width_multiplier` or `alpha`.
 
     Returns:
-        A `keras.Model`; a map of features is averaged over its positions.
+        A `keras.Model`; a map of features of a preset or of keras.applications is averaged over its positions.
 
     Raises:
         InputError: an unknown name, a shape or option that the network cannot take, weights of another network, or
@@ -72,9 +74,12 @@ def encoder_from_name(
     if network and library in makers:
         make = functools.partial(makers[library], network, weights=weights)
     elif name in OWN:
-        make = functools.partial(_own, name, weights=weights)
+        make = functools.partial(_made, OWN[name], weights=weights)
+    elif ":" in name:
+        make = functools.partial(_made, own_object("encoder", name, "function"), weights=weights)
     else:
-        raise InputError(f"`encoder` {unknown(name, [*OWN, 'keras.applications/NAME', 'keras_hub/PRESET'])}")
+        others = ["keras.applications/NAME", "keras_hub/PRESET", "file.py:FUNCTION"]
+        raise InputError(f"`encoder` {unknown(name, [*OWN, *others])}")
     if weights is not None and not os.path.isfile(weights):
         raise InputError(f"`weights` must be a file. Received: {weights!r}.")
     try:
@@ -85,8 +90,11 @@ def encoder_from_name(
         raise InputError(f"`encoder` {name} does not take input_shape={input_shape}, {options}: {error}") from error
 
 
-def _own(name, weights, **options):
-    return _with_weights(OWN[name](**options), weights)
+def _made(function, weights, **options):
+    network = function(**options)
+    if not isinstance(network, keras.Model):
+        raise InputError(f"`encoder` must make a keras.Model. Received: a {type(network).__name__}.")
+    return _with_weights(network, weights)
 
 
 def _from_hub(preset, weights, **options):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcontrastive.config import Checked, InputError, unknown
 from tfcontrastive.config import protocols as settings
+from tfcontrastive.system.own_code import own_object
 
 if TYPE_CHECKING:
     from tfcontrastive.evaluate import Evaluator
@@ -36,6 +37,8 @@ def settings_class(name: str) -> type[Checked]:
     Raises:
         InputError: there is no such protocol.
     """
+    if ":" in name:
+        return own_protocol(name)
     if name not in PROTOCOLS:
         raise InputError(f"`protocol` {unknown(name, PROTOCOLS)}")
     return PROTOCOLS[name]
@@ -48,8 +51,25 @@ def protocol_class(name: str) -> type[Evaluator]:
         InputError: there is no such protocol.
     """
     kind = settings_class(name)
+    if ":" in name:
+        return kind
     room = "protocols" if issubclass(kind, settings.TuningSettings) else "evaluate"
     return getattr(importlib.import_module(f"tfcontrastive.{room}"), kind.__name__.removesuffix("Settings"))
+
+
+def own_protocol(name: str) -> type[Checked]:
+    """An evaluator of your own, `file.py:Class`: a frozen dataclass of settings, each an `option`, with `run`.
+
+    Raises:
+        InputError: there is no such class, or it is no evaluator.
+    """
+    kind = own_object("protocol", name)
+    if not (isinstance(kind, type) and issubclass(kind, Checked) and callable(getattr(kind, "run", None))):
+        raise InputError(
+            "`protocol` must name an evaluator: a dataclass of tfcontrastive.config.Checked, such as a FeatureEvaluator, "
+            f"with `run`. Received: {name!r}."
+        )
+    return kind
 
 
 _HOMES = {"Curve": "curve", "Semi": "semi", "Transfer": "transfer"}
