@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfcontrastive import storage
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.transcode import as_native
 from tfcontrastive.evaluate.thumbnails import shrunk
@@ -65,11 +66,11 @@ def write_gallery(
             _figure(other, f"{value:.3f}", picture(other), rendering) for other, value in zip(row, values, strict=True)
         ]
         rows.append(f"<section>{''.join(figures)}</section>")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(
-            f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Nearest neighbours</title>'
-            f"<style>{_STYLE}</style>\n<h1>Nearest neighbours</h1>\n" + "\n".join(rows) + "\n</html>\n"
-        )
+    storage.write(
+        os.fspath(path),
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Nearest neighbours</title>'
+        f"<style>{_STYLE}</style>\n<h1>Nearest neighbours</h1>\n" + "\n".join(rows) + "\n</html>\n",
+    )
 
 
 def _figure(name: str, label: str, data: bytes | None, rendering: Rendering | None) -> str:

@@ -13,7 +13,7 @@ from tfcontrastive.system import onednn
 onednn.turn_on()
 onednn.warn_where_off()
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NAMES = {
     "ContrastiveModel": "methods",
@@ -38,6 +38,7 @@ _NAMES = {
     "SupConConfig": "methods",
     "LARS": "optimizers",
     "Trained": "pretrained.trained",
+    "load": "pretrained.trained",
     "load_trained": "pretrained.trained",
     "ResNet": "encoders",
     "ViT": "encoders",
@@ -52,6 +53,8 @@ _NAMES = {
     "FinetuneConfig": "config.finetune",
     "DistillConfig": "config.finetune",
     "Teacher": "downstream.teacher",
+    "embed": "export.embed:embed_files",
+    "search": "export.search:nearest",
     "train": "runs.pretrain",
     "finetune": "downstream.finetune",
     "distill": "downstream.distill",
@@ -67,7 +70,8 @@ __all__ = ["__version__", *sorted(_NAMES), *_ROOMS]
 
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
-        return getattr(importlib.import_module(f"tfcontrastive.{_NAMES[name]}"), name)
+        home, _, other = _NAMES[name].partition(":")
+        return getattr(importlib.import_module(f"tfcontrastive.{home}"), other or name)
     if name in _ROOMS:
         return importlib.import_module(f"tfcontrastive.{name}")
     raise AttributeError(f"module 'tfcontrastive' has no attribute {name!r}")

@@ -14,7 +14,7 @@ from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.encoders import ProjectionHead
 from tfcontrastive.pretrained import load, save
 from tfcontrastive.pretrained.trained import load_trained
-from tfcontrastive.runs import pretrain as train
+from tfcontrastive.runs import loop
 from tfcontrastive.runs.builders import build_encoder
 
 SIMCLR = {
@@ -112,7 +112,7 @@ def test_training_starts_from_published_weights(tmp_path, monkeypatch, capsys):
     (theirs,), _ = save(tmp_path, "simclr_tf2", encoder=encoder, config=config)
     dataset = write_images(tmp_path / "images.npz")
     begun = []
-    monkeypatch.setattr(train, "fit", lambda model, *_, **__: begun.append(model) or 0.0)
+    monkeypatch.setattr(loop, "fit", lambda run, *_, **__: begun.append(run.model) or 0.0)
     monkeypatch.setattr(Monitor, "measure", lambda _: {})
     monkeypatch.setattr("tfcontrastive.export.save_once", lambda *_, **__: "")
     line = ["train", "--method=moco_v3", f"--dataset={dataset}", "--image_size=8", "--train_batch_size=16",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfcontrastive
 from tests.commands.runs import RESNET, words, write_images
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
@@ -30,6 +31,16 @@ def test_a_run_and_its_export_hold_one_encoder(run_dir):
     assert (run.image_size, run.channels) == (export.image_size, export.channels) == (8, 3)
     assert run.projection_head(run.encoder(IMAGES)).shape == (3, 8)
     assert run.supervised_head(run.encoder(IMAGES)).shape == (3, 4)
+
+
+def test_load_tells_a_run_from_an_export_and_from_published_weights(run_dir, tmp_path):
+    expected = load_trained(checkpoint=str(run_dir)).encoder(IMAGES)
+    for place in (run_dir, run_dir / "saved_model", run_dir / "saved_model" / "1"):
+        found = tfcontrastive.load(place)
+        np.testing.assert_array_equal(found.encoder(IMAGES), expected)
+        assert repr(found) == f"Trained({found.name}; images (None, 8, 8, 3))"
+    with pytest.raises(InputError, match="nothing_here"):
+        tfcontrastive.load(tmp_path / "nothing_here")
 
 
 def test_an_export_of_an_unknown_architecture_can_still_be_called(run_dir, tmp_path):

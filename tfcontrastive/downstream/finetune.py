@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import augment, data, evaluate
+from tfcontrastive import augment, data, distribute, evaluate
 from tfcontrastive.callbacks import Accuracy
 from tfcontrastive.config import Checked, DataConfig, InputError
 from tfcontrastive.config.finetune import FinetuneConfig
@@ -28,6 +28,7 @@ from tfcontrastive.runs.builders import build_encoder, check_network, compile_mo
 from tfcontrastive.runs.inputs import HOLD_OUT, eval_split, make_plan
 from tfcontrastive.runs.loop import Prepared, Run, Site
 from tfcontrastive.runs.model_dir import ModelDir, write_json
+from tfcontrastive.runs.results import as_html, in_words
 from tfcontrastive.runs.settle import settled
 from tfcontrastive.system.terminal import say
 
@@ -48,6 +49,12 @@ class Finetuned:
     source: data.Source
     seconds: float
     preprocessing: data.Preprocessing
+
+    def __repr__(self) -> str:
+        return in_words(self, self.config.kind, distribute.step_of(self.model))
+
+    def _repr_html_(self) -> str:
+        return as_html(self.metrics)
 
 
 def finetune(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfcontrastive import storage
 from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.checks import checked_features
 from tfcontrastive.evaluate.thumbnails import sprite_sheet
@@ -95,6 +96,5 @@ def _metadata(labels: np.ndarray, class_names: Sequence[str] | None) -> str:
 
 def _write(folder: str, name: str, content: str | bytes) -> str:
     path = os.path.join(folder, name)
-    with tf.io.gfile.GFile(path, "wb") as file:
-        file.write(content)
+    storage.write(path, content)
     return path

@@ -9,6 +9,7 @@ import struct
 import ml_dtypes
 import numpy as np
 
+from tfcontrastive import storage
 from tfcontrastive.config import InputError
 from tfcontrastive.pretrained.variables import Variables
 
@@ -48,7 +49,5 @@ def write_safetensors(path: str, values: dict[str, np.ndarray]) -> None:
         offset += 4 * value.size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for value in values.values():
-            file.write(np.ascontiguousarray(value, "<f4").tobytes())
+    arrays = [np.ascontiguousarray(value, "<f4").tobytes() for value in values.values()]
+    storage.write(path, b"".join([struct.pack("<Q", len(text)), text, *arrays]))

@@ -69,6 +69,9 @@ class Trained:
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.encoder(images, training=training)
 
+    def __repr__(self) -> str:
+        return f"Trained({self.name}; images {self.input_shape})"
+
     @property
     def input_shape(self) -> tuple[int | None, ...] | None:
         """`(None, H, W, C)` that the encoder takes, None in places where any will do."""
@@ -175,6 +178,29 @@ def load_trained(
     if saved_model is not None:
         return _of_saved_model(saved_model, image_size)
     return _of_name(encoder, weights, image_size, channels)
+
+
+def load(path: str | os.PathLike, *, image_size: int | None = None) -> Trained:
+    """Loads an encoder from wherever it lies: a run, a fine-tuning or distillation, an export, or published weights.
+
+    Args:
+        path: the directory of one of the first three, or a file of the last, see `pretrained.load`.
+        image_size: as `load_trained`.
+
+    Raises:
+        InputError: nothing there that holds an encoder.
+
+    Examples:
+        >>> encoder = tfcontrastive.load("runs/photos")
+        >>> features = encoder(images)
+    """
+    path = os.fspath(path)
+    files = storage.names_in(path)
+    exported = "saved_model.pb" in files or any(name.isdigit() for name in files)
+    is_run = os.path.basename(ModelDir(path).config) in files
+    if exported and not is_run:
+        return load_trained(saved_model=path, image_size=image_size)
+    return load_trained(checkpoint=path, image_size=image_size)
 
 
 def _of_name(encoder: str, weights: str | None, image_size: int | None, channels: int) -> Trained:

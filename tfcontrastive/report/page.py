@@ -7,8 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
-import tensorflow as tf
-
+from tfcontrastive import storage
 from tfcontrastive.report.markup import paragraph, text
 from tfcontrastive.report.style import SCRIPT, STYLE
 
@@ -56,11 +55,8 @@ def write_report(
     path = os.fspath(path)
     # Before anything is written: a section may refuse its input.
     page = _page(title, subtitle, sections, footer or f"Written {datetime.datetime.now():%Y-%m-%d %H:%M}")
-    tf.io.gfile.makedirs(os.path.dirname(path) or ".")
-    temporary = f"{path}.part"
-    with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write(page)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    storage.make_dirs(os.path.dirname(path) or ".")
+    storage.write(path, page)
     return path
 
 

@@ -19,6 +19,7 @@ from tfcontrastive.runs.agreement import check_same_data
 from tfcontrastive.runs.builders import build_model, check_network
 from tfcontrastive.runs.inputs import HOLD_OUT, eval_split, make_plan
 from tfcontrastive.runs.loop import Prepared, Run, Site
+from tfcontrastive.runs.results import as_html, in_words
 from tfcontrastive.runs.schedule import Plan
 from tfcontrastive.runs.settle import settled
 from tfcontrastive.system.terminal import say
@@ -44,6 +45,12 @@ class TrainResult:
     plan: Plan
     views: list[tf.Tensor]
     seconds: float
+
+    def __repr__(self) -> str:
+        return in_words(self, self.config.method, self.plan.steps)
+
+    def _repr_html_(self) -> str:
+        return as_html(self.metrics)
 
 
 def train(
