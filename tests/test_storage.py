@@ -125,7 +125,7 @@ def test_a_classifier_is_made_evaluated_and_taught_in_a_bucket(bucket, tmp_path,
         "--cache_dataset",
     ]
     assert main(["distill", *student, *tiny, *shared]) == 0
-    assert "teacher_top1" in json.loads(storage.read_text(f"{bucket}/student/metrics.json"))
+    assert "teacher_top1" in json.loads(storage.read_text(f"{bucket}/student/result.json"))
     worth = ["evaluate", "--protocol=knn", f"--checkpoint={bucket}/student", f"--output_dir={bucket}/worth", *shared]
     assert main(worth) == 0
     assert json.loads(storage.read_text(f"{bucket}/worth/metrics.json"))["results"]

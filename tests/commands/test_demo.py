@@ -34,7 +34,7 @@ def demo(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def metrics(demo):
-    return json.loads((demo / "metrics.json").read_text())
+    return json.loads((demo / "comparison.json").read_text())
 
 
 def test_the_trained_encoder_beats_the_random_one(metrics):
@@ -81,7 +81,7 @@ def test_started_again_it_only_measures(demo, metrics):
     before = [path.read_bytes() for path in lists]
     assert main(words(demo)) == 0
     assert [path.read_bytes() for path in lists] == before
-    again = json.loads((demo / "metrics.json").read_text())
+    again = json.loads((demo / "comparison.json").read_text())
     assert [again[name]["knn_top1"] for name in ("trained", "supervised")] == [
         metrics[name]["knn_top1"] for name in ("trained", "supervised")
     ]

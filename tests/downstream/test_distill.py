@@ -114,7 +114,7 @@ def test_resuming_changes_nothing(teacher, dataset, tmp_path):
     for one, other in zip(straight.model.variables, resumed.model.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
     assert resumed.metrics == straight.metrics
-    own = json.loads(pathlib.Path(teacher, "metrics.json").read_text())["eval_top1"]
+    own = json.loads(pathlib.Path(teacher, "result.json").read_text())["eval_top1"]
     assert resumed.metrics["teacher_top1"] == pytest.approx(own)
 
 

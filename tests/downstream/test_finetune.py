@@ -37,7 +37,7 @@ def finetuned(tmp_path_factory, dataset, pretrained):
 
 
 def test_it_reports_the_last_step_with_an_interval(finetuned):
-    metrics = json.loads((finetuned / "metrics.json").read_text())
+    metrics = json.loads((finetuned / "result.json").read_text())
     assert metrics["step"] == 2
     assert metrics["eval_top1_low"] <= metrics["eval_top1"] <= metrics["eval_top1_high"]
     assert {"eval_top5", "eval_mean_per_class"} <= set(metrics)
@@ -62,8 +62,8 @@ def test_the_run_its_export_and_its_averages_are_one_classifier(finetuned):
 
 
 def test_evaluating_alone_repeats_the_result(finetuned, dataset, pretrained):
-    trained = json.loads((finetuned / "metrics.json").read_text())
-    (finetuned / "metrics.json").unlink()
+    trained = json.loads((finetuned / "result.json").read_text())
+    (finetuned / "result.json").unlink()
     flags = {
         "checkpoint": pretrained,
         "dataset": dataset,
@@ -72,7 +72,7 @@ def test_evaluating_alone_repeats_the_result(finetuned, dataset, pretrained):
         "ema_decay": 0.9,
     }
     assert main(words(**flags, mode="eval")) == 0
-    assert json.loads((finetuned / "metrics.json").read_text()) == pytest.approx(trained)
+    assert json.loads((finetuned / "result.json").read_text()) == pytest.approx(trained)
 
 
 @pytest.mark.parametrize("selector", [0, 1, 3, -1, None])
@@ -200,7 +200,7 @@ def test_a_class_that_the_test_split_lacks_does_no_harm(tmp_path):
     )
     flags = {"dataset": f"npz:{tmp_path / 'few.npz'}", "output_dir": tmp_path / "run", "width_multiplier": 0.0625}
     assert main(words(**flags, resnet_depth=18, fine_tune_after_block=4)) == 0
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "run" / "result.json").read_text())
     assert metrics["eval_mean_per_class"] == metrics["eval_top1"]
 
 

@@ -50,4 +50,4 @@ def test_it_is_a_teacher(theirs, dataset, tmp_path):
     np.testing.assert_allclose(Teacher(theirs)(images), source.supervised_head(source.encoder(images)), rtol=1e-5)
     student = [f"--{name}={value}" for name, value in ONE_BLOCK.items()]
     assert main(words("distill", dataset, tmp_path / "student", f"--teacher={theirs}", *student)) == 0
-    assert "teacher_top1" in json.loads((tmp_path / "student" / "metrics.json").read_text())
+    assert "teacher_top1" in json.loads((tmp_path / "student" / "result.json").read_text())

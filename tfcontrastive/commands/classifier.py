@@ -182,7 +182,7 @@ def write_page(result: Any, directory: Any, saved_model: str) -> str:
     facts = {
         "SavedModel": os.path.relpath(saved_model, directory.path),
         "TensorBoard": "logs",
-        "Numbers": "metrics.json",
+        "Numbers": "result.json",
     }
     started = config.checkpoint or config.saved_model or "first weights"
     return report.write_report(

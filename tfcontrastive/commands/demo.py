@@ -98,7 +98,7 @@ def show(metrics: dict, output_dir: str) -> None:
     console.print(f"Everything took {metrics['seconds']:.0f} s.", highlight=False)
     for what, path in (
         ("report", "report.html"),
-        ("numbers", "metrics.json"),
+        ("numbers", "comparison.json"),
         ("SavedModel", os.path.join("saved_model", "1")),
     ):
         console.print(f"{what:>11}  {escaped(os.path.join(output_dir, path))}", highlight=False, soft_wrap=True)

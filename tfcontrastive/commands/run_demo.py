@@ -68,7 +68,7 @@ def run_demo(
         start: when the command began, by `time.monotonic`; default: now.
 
     Returns:
-        what metrics.json holds: `{"random": {"knn_top1", "linear_top1", ...}, "trained": {...}, "supervised": {...},
+        what comparison.json holds: `{"random": {"knn_top1", "linear_top1", ...}, "trained": {...}, "supervised": {...},
         "seconds": ...}`.
 
     Raises:
@@ -108,7 +108,7 @@ def run_demo(
     metrics = {one.name.replace(" ", "_"): {**one.metrics, "train_seconds": one.seconds} for one in measured}
     write_page(directory, config, result, measured, saved)
     metrics["seconds"] = time.monotonic() - start
-    write_json(os.path.join(directory.path, "metrics.json"), metrics)
+    write_json(os.path.join(directory.path, "comparison.json"), metrics)
     return metrics
 
 
@@ -230,7 +230,7 @@ def write_page(
                 {
                     "SavedModel": os.path.relpath(saved, directory.path),
                     "TensorBoard": "logs",
-                    "Numbers": "metrics.json",
+                    "Numbers": "comparison.json",
                 },
             ),
         ],

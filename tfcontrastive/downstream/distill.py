@@ -43,7 +43,7 @@ def distill(
         loss = alpha * distillation(student, teacher; temperature) + (1 - alpha) * cross_entropy(student, labels)
 
     Student and teacher see the same crop and flip, unless the teacher's answers are cached. The teacher is in inference
-    mode. Labels are not needed; where the held-out split has them, metrics.json tells the accuracies of student and
+    mode. Labels are not needed; where the held-out split has them, result.json tells the accuracies of student and
     teacher after the last step.
 
     Args:

@@ -71,7 +71,7 @@ def finetune(
 ) -> Finetuned:
     """Fine-tunes an encoder on labels, or goes on where a run in the same `model_dir` stopped.
 
-    The loss is `CrossEntropy`; see `Classifier` and `freeze` for what is trained. Writes metrics.json: the accuracies on
+    The loss is `CrossEntropy`; see `Classifier` and `freeze` for what is trained. Writes result.json: the accuracies on
     the held-out split after the last step, never the best of several.
 
     Args:

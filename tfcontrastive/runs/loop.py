@@ -143,11 +143,6 @@ class Run:
         self.strategy = make_strategy(config)
         self.source = source or load_source(config, fetch=not dry)
 
-    @property
-    def result(self) -> str:
-        """The file of what comes out."""
-        return self.directory.result if self.config.kind == "pretrain" else self.directory.metrics
-
     def prepare(self, *, anew: bool = False) -> Any:
         """Everything that can fail before a file is written.
 
@@ -238,7 +233,7 @@ class Run:
 
     def _write(self, step: int, metrics: dict[str, float]) -> None:
         if distribute.is_chief():
-            write_json(self.result, {"step": step, **metrics})
+            write_json(self.directory.result, {"step": step, **metrics})
 
 
 def fit(

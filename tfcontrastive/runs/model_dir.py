@@ -19,14 +19,16 @@ FORMAT = 2
 """Of config.json: `{"format", "tfcontrastive": version, "kind": pretrain, finetune or distill, "images": {"channels",
 "num_classes"}}` and the nested config."""
 
+_OF_IMAGES = {"channels", "num_classes"}
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelDir:
     """The paths of one run, on a disk or in a bucket (`gs://bucket/run`).
 
     config.json, checkpoints/ (checkpoints.1/, ...: newer ones than a `--restore_step`), logs/ (TensorBoard), metrics.jsonl
-    (a line an epoch), bad_files.txt, saved_model/<version>/, and what came out: result.json of a pre-training, metrics.json
-    of a classifier, whose architecture is in network.json.
+    (a line an epoch), bad_files.txt, saved_model/<version>/, result.json (the step and what was measured then), and of a
+    classifier network.json, its architecture.
     """
 
     path: str
@@ -50,10 +52,6 @@ class ModelDir:
     @property
     def result(self) -> str:
         return os.path.join(self.path, "result.json")
-
-    @property
-    def metrics(self) -> str:
-        return os.path.join(self.path, "metrics.json")
 
     @property
     def network(self) -> str:
@@ -102,7 +100,7 @@ class ModelDir:
 
     def sweep(self) -> None:
         """Removes what killed processes of this machine left half written: files aside, and exports."""
-        own = (self.config, self.history, self.result, self.metrics, self.network, self.bad_files)
+        own = (self.config, self.history, self.result, self.network, self.bad_files)
         left = [path + ".tmp" for path in (*own, os.path.join(self.path, ".probe"))]
         for name in storage.names_in(self.saved_model):
             match = re.fullmatch(r"\.\d+\.(\d+)\.tmp", name)  # .VERSION.PROCESS.tmp, see export.save_model
@@ -115,7 +113,7 @@ class ModelDir:
     def record(self, config: TrainConfig, images: ImageSpec) -> None:
         """Writes the config. Of a directory that is a run's own already: once its checkpoint turned out to fit."""
         facts = {"format": FORMAT, "tfcontrastive": tfcontrastive.__version__, "kind": config.kind}
-        facts["images"] = {"channels": images.channels, "num_classes": images.num_classes}
+        facts["images"] = {name: getattr(images, name) for name in sorted(_OF_IMAGES)}
         write_json(self.config, {**facts, **nested(config)})
 
     def read_config(self) -> dict[str, Any]:
@@ -132,6 +130,12 @@ class ModelDir:
             raise InputError(
                 f"config.json must be of format {FORMAT}. Received: {self.config!r}, of format {stored.get('format')}, "
                 "which another version of tfcontrastive wrote: take that version, or another directory."
+            )
+        images = stored.get("images")
+        if not isinstance(stored.get("kind"), str) or not isinstance(images, dict) or set(images) != _OF_IMAGES:
+            raise InputError(
+                f"config.json must tell the kind of run, and channels and classes of its images. Received: {self.config!r}, "
+                "which is damaged: restore it, or take another directory."
             )
         return stored
 
