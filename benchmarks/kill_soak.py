@@ -119,7 +119,7 @@ def kill(run: Run, phase: str, lengths: dict[str, float], number: int, rng: rand
     process.send_signal(number)
     code = process.wait(LIMIT)
     expected = {0, -number} | ({128 + number} if number != signal.SIGKILL else set())
-    return None if code in expected else f"exit code {code}"
+    return None if code in expected else f"exit code {code}, the end of its log:\n{run.log.read_text()[-3000:]}"
 
 
 def arrays(path: str) -> dict:

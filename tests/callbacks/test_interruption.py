@@ -163,3 +163,18 @@ def test_another_thread_leaves_signals_alone():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_an_end_that_was_turned_into_another_error_is_an_end(sent):
+    def ended(number):
+        raise signals.Stopped(number, "told to end")
+
+    with pytest.raises(signals.Stopped if sent else RuntimeError) as error, signals.handled(ended, signals.STOP):
+        try:
+            if sent:
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise ValueError
+        except BaseException as inner:  # as a binding to C++ does
+            raise RuntimeError("in a call back") from inner
+    assert not sent or error.value.code == 143

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 STOP = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 SAVE = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
@@ -39,17 +40,33 @@ def handled(handler: Callable[[int], None], numbers: Sequence[int]) -> Iterator[
     Python takes signals in its main thread alone: in another this does nothing. A signal that the process ignores, as
     SIGHUP under nohup, stays ignored.
 
+    A `Stopped` that the code inside turned into another error, as TensorFlow's tracing does where a signal comes in a call
+    back from C++, leaves as what it was.
+
     Args:
         handler: takes the number of the signal, between two bytecodes of the main thread; what it raises is raised there.
         numbers: of the signals.
     """
-    before = {}
+    before: dict[int, Any] = {}
+    raised: list[Stopped] = []
+
+    def call(number: int, frame: Any) -> None:
+        try:
+            handler(number)
+        except Stopped as stopped:
+            raised.append(stopped)
+            raise
+
     if threading.current_thread() is threading.main_thread():
         for number in numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, lambda got, _: handler(got))
+                before[number] = signal.signal(number, call)
     try:
         yield
+    except Exception as error:
+        if raised:
+            raise raised[-1] from error
+        raise
     finally:
         for number, previous in before.items():
             signal.signal(number, signal.SIG_DFL if previous is None else previous)  # None: not set by Python
