@@ -170,11 +170,15 @@ def test_an_end_that_was_turned_into_another_error_is_an_end(sent):
     def ended(number):
         raise signals.Stopped(number, "told to end")
 
-    with pytest.raises(signals.Stopped if sent else RuntimeError) as error, signals.handled(ended, signals.STOP):
-        try:
-            if sent:
-                os.kill(os.getpid(), signal.SIGTERM)
-            raise ValueError
-        except BaseException as inner:  # as a binding to C++ does
-            raise RuntimeError("in a call back") from inner
+    def call_back():
+        with signals.handled(ended, signals.STOP):
+            try:
+                if sent:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                raise ValueError
+            except BaseException as inner:  # as a binding to C++ does
+                raise RuntimeError("in a call back") from inner
+
+    with pytest.raises(signals.Stopped if sent else RuntimeError) as error:
+        call_back()
     assert not sent or error.value.code == 143
