@@ -41,16 +41,7 @@ CONFIGS: dict[str, type[Checked]] = {
 }
 """The config of each method, by the method's name."""
 
-_CLASSES = {
-    "simclr": "SimCLR",
-    "moco": "MoCo",
-    "moco_v3": "MoCoV3",
-    "relic": "ReLIC",
-    "byol": "BYOL",
-    "supcon": "SupCon",
-    "barlow_twins": "BarlowTwins",
-    "instdisc": "InstDisc",
-}  # of the module of the same name
+_CLASSES = {name: kind.__name__.removesuffix("Config") for name, kind in CONFIGS.items()}  # in the module of that name
 
 
 @functools.cache
