@@ -38,6 +38,11 @@ def test_floors_are_whole_numbers_in_order():
     assert len(set(ROOMS)) == len(ROOMS)
 
 
+def test_the_picture_shows_the_rooms_of_the_table():
+    shown = re.findall(r">(\w+)</text>", (ROOT / "docs" / "rooms.svg").read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted([*ROOMS, *(floor for floor, _ in TABLE)])
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_room_imports_only_those_before_it(path):
     room = room_of(path)
