@@ -94,7 +94,10 @@ class EmbeddingClient:
         )
         security = _security(tls, client_certificate)
         if protocol == "grpc":
-            self._transport = GrpcTransport(address, model, version, tls=security, options=channel_options or {})
+            options = channel_options or {}
+            self._transport: GrpcTransport | RestTransport = GrpcTransport(
+                address, model, version, tls=security, options=options
+            )
         elif channel_options:
             raise InputError("`channel_options` must be left out with protocol='rest': they are gRPC's.")
         else:
@@ -143,7 +146,8 @@ class EmbeddingClient:
             InputError, ServingError: as `embed`, for all that does not lie in an image.
         """
         bad: dict[int, str] = {}
-        dim, found, count = None, {}, 0
+        found: dict[int, np.ndarray] = {}
+        dim, count = None, 0
         for batch in self._batches(images, bad):
             rows = self._vectors(batch, normalize, dim, bad) if batch.items else np.zeros([0, 0], np.float32)
             good = [index for index in batch.indices if index not in bad]
@@ -265,12 +269,12 @@ def _check_numbers(**given: float | None) -> None:
             raise InputError(f"`{name}` must be >= {least}. Received: {name}={value}.")
         if value > most:
             raise InputError(f"`{name}` must be <= {most}. Received: {name}={value}.")
-    for name, least in (("timeout", "> 0"), ("backoff", ">= 0")):
+    for name, bound in (("timeout", "> 0"), ("backoff", ">= 0")):
         value = given[name]
         good = isinstance(value, int | float | np.number) and math.isfinite(value) and value <= _LONGEST_TIMEOUT
-        if not good or value < 0 or (least == "> 0" and value == 0):
+        if not good or value < 0 or (bound == "> 0" and value == 0):
             raise InputError(
-                f"`{name}` must be {least} seconds, {_LONGEST_TIMEOUT:g} at most. Received: {name}={value}."
+                f"`{name}` must be {bound} seconds, {_LONGEST_TIMEOUT:g} at most. Received: {name}={value}."
             )
 
 

@@ -39,10 +39,11 @@ class Batch:
     def halves(self) -> tuple[Batch, Batch]:
         """The same images, in two batches."""
         middle = len(self.items) // 2
-        return tuple(
+        first, second = (
             dataclasses.replace(self, items=self.items[part], indices=self.indices[part])
             for part in (slice(middle), slice(middle, None))
         )
+        return first, second
 
 
 def batches_of(
@@ -88,7 +89,9 @@ def _batches(
     largest: int,
     bad: dict[int, str] | None,
 ) -> Iterator[Batch]:
-    number, items, indices, size, index = 1, [], [], 0, -1
+    number, size, index = 1, 0, -1
+    items: list[bytes | np.ndarray] = []
+    indices: list[int] = []
     for index, content in enumerate(contents):
         length = 0 if isinstance(content, InputError) else _bytes(content)
         if length > largest:

@@ -206,7 +206,7 @@ def _in_float32(path: str, image_size: int) -> keras.Model:
         keras.config.set_dtype_policy(policy)
 
 
-def _without_xla(function: Callable) -> Callable:
+def _without_xla(function: tf.types.experimental.PolymorphicFunction) -> Callable:
     """The function without calls that XLA must compile, which no converter looks into.
 
     Keras makes them of grouped convolutions, since TensorFlow has no kernel for these on a CPU; other runtimes have.

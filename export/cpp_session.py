@@ -282,7 +282,7 @@ def _serve(path: str, tags: list[str]) -> None:
 
     def answer(work, *arguments):
         try:
-            result = (None, work(*arguments))
+            result: tuple[Any, Any] = (None, work(*arguments))
         except CppError as error:
             result = ((error.code, error.message), None)
         if "tensorflow" in sys.modules:

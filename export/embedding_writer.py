@@ -125,7 +125,8 @@ class EmbeddingWriter:
         Raises:
             InputError: if the name is none that a file system could give, or the label is of another kind.
         """
-        wanted = {None: type(None), "name": str, "number": int}[self._manifest["made"].get("labels")]
+        kinds: dict[str | None, type] = {None: type(None), "name": str, "number": int}
+        wanted = kinds[self._manifest["made"].get("labels")]
         if label is not None and not isinstance(label, wanted):
             raise InputError(f"`label` must be as `labels` of the set says. Received: {label!r} of {name!r}.")
         for text in (name, label):

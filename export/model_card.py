@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 import tfcontrastive
 from tfcontrastive import storage
+from tfcontrastive.config.fields import is_config
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.image_bytes import MAX_PIXELS
 from tfcontrastive.pretrained.trained import CARD
@@ -50,7 +51,7 @@ def model_card(
     return {
         "name": encoder.name,
         "method": type(model).__name__ if model is not encoder else None,
-        "config": dataclasses.asdict(config) if dataclasses.is_dataclass(config) else None,
+        "config": dataclasses.asdict(config) if is_config(config) else None,
         "embedding_dim": served["outputs"]["embedding"]["shape"][-1],
         "parameters": int(encoder.count_params()),
         "preprocessing": preprocessing(size, served["inputs"]["images"]["shape"][-1], rule),

@@ -66,16 +66,16 @@ def nearest(
     best = np.full([len(queries), 0], 0, np.float32)
     found = np.full([len(queries), 0], 0, np.int64)
     names: list[str] = []
-    for ids, vectors in files.blocks():
-        similarity, position = top(queries, unit_length(vectors), min(k + more, len(ids)))
+    for some, vectors in files.blocks():
+        similarity, position = top(queries, unit_length(vectors), min(k + more, len(some)))
         best = np.concatenate([best, similarity], axis=1)
         found = np.concatenate([found, position + len(names)], axis=1)
         order = np.lexsort((found, -best), axis=1)[:, : k + more]  # of equals, the first in the set
         best, found = np.take_along_axis(best, order, 1), np.take_along_axis(found, order, 1)
-        names += ids
+        names += some
     ids = [[names[position] for position in row] for row in found]
     kept = [_without(row, own)[:k] for row, own in zip(ids, left_out, strict=True)]
-    ids = [[row[i] for i in some] for row, some in zip(ids, kept, strict=True)]
+    ids = [[row[i] for i in places] for row, places in zip(ids, kept, strict=True)]
     return ids, np.take_along_axis(best, np.array(kept, np.int64).reshape(len(queries), k), 1)
 
 

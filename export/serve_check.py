@@ -129,7 +129,7 @@ class _Export:
 
         Batch statistics of two images, each a single pixel in the last layers, may divide rounding errors by themselves.
         """
-        noise = np.random.RandomState(1).choice(np.float32([-_NUDGE, _NUDGE]), self.images.shape)
+        noise = np.random.RandomState(1).choice(np.array([-_NUDGE, _NUDGE], np.float32), self.images.shape)
         outputs = self.loaded.signatures["serve_training"](images=tf.constant(self.images + noise))
         moved = _difference(outputs, self.expected["serve_training"])[1]
         if moved <= self.tolerance:
@@ -162,8 +162,8 @@ def _run(name: str, check: Callable[[_Export], str], export: _Export) -> Check:
     except ModuleNotFoundError as error:
         return Check(name, None, f"{error.name} is not installed")
     except Exception as error:  # whatever a consumer raises is the finding
-        reason = next(iter(str(error).strip().splitlines()), "")[:300]
-        return Check(name, False, reason if isinstance(error, _Failed) else f"{type(error).__name__}: {reason}")
+        found = next(iter(str(error).strip().splitlines()), "")[:300]
+        return Check(name, False, found if isinstance(error, _Failed) else f"{type(error).__name__}: {found}")
 
 
 def _signatures(export: _Export) -> str:

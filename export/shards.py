@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -86,7 +87,7 @@ def _write_npy(path: str, shard: Shard) -> list[str]:
     for name, array in ((path + ".scale", shard.scale), (path, shard.stored)):
         if array is not None:
             written.append(name)
-            write_atomically(name, lambda aside, array=array: _save(aside, array))
+            write_atomically(name, functools.partial(_save, array=array))
     return written
 
 

@@ -43,5 +43,6 @@ def test_every_module_imports_from_the_installed_wheel(tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert {"tfcontrastive.flags", "tfcontrastive.export", "tfcontrastive.commands.main"} <= set(run.stdout.split())
+    assert (home / "tfcontrastive" / "py.typed").exists()
     assert not (home / "flags").exists()
     assert not (home / "export").exists()

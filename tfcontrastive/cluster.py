@@ -97,7 +97,7 @@ class Cluster:
             InputError: naming the tasks that could not be reached in that time, or this task's port is taken.
         """
         waiting = {
-            self.name(kind, index): place.rsplit(":", 1)
+            self.name(kind, index): place
             for kind in ("chief", "worker")
             for index, place in enumerate(self.addresses.get(kind, []))
             if (kind, index) != (self.kind, self.index)
@@ -105,7 +105,7 @@ class Cluster:
         end = time.monotonic() + seconds
         with self._listening():
             while waiting:
-                waiting = {name: place for name, place in waiting.items() if not _reachable(*place, end)}
+                waiting = {name: place for name, place in waiting.items() if not _reachable(place, end)}
                 if waiting and time.monotonic() > end:
                     raise InputError(
                         f"every task of TF_CONFIG must be reached within {seconds:g} s (--cluster_timeout). "
@@ -157,7 +157,8 @@ class Cluster:
         )
 
 
-def _reachable(host: str, port: str, end: float) -> bool:
+def _reachable(place: str, end: float) -> bool:
+    host, port = place.rsplit(":", 1)
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=min(2, max(0.1, end - time.monotonic()))):
             return True

@@ -134,13 +134,13 @@ def _draw(seeds: tf.Tensor, limits: ColorRange, probability: float, gray_probabi
 
 
 def _exact(images: tf.Tensor, seeds: tf.Tensor, limits: ColorRange, draws: _Draws, additive: bool) -> tf.Tensor:
-    ops = {
+    known = {
         "brightness": functools.partial(brightness, amount=draws.brightness, additive=additive),
         "contrast": functools.partial(contrast, factor=draws.contrast),
         "saturation": functools.partial(saturation, factor=draws.saturation),
         "hue": functools.partial(hue, delta=draws.hue),
     }
-    ops = [op for name, op in ops.items() if getattr(limits, name)]
+    ops = [op for name, op in known.items() if getattr(limits, name)]
     if not ops:
         return images
     order = tf.argsort(random.uniform(seeds[:1] * [1, 0], "order", len(ops))[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -66,7 +67,7 @@ class Summaries(keras.callbacks.Callback):
         with tf.io.gfile.GFile(self.history, "a") as file:
             file.write(json.dumps({"step": step, "epoch": epoch + 1, **values}) + "\n")
 
-    def write_views(self, views: list[np.ndarray], step: int) -> None:
+    def write_views(self, views: Sequence[np.ndarray | tf.Tensor], step: int) -> None:
         """Pictures of augmented views: V arrays `[n, H, W, C]` in [0, 1], shown one above the other."""
         if not self.chief:
             return

@@ -172,8 +172,9 @@ def write_page(result: Any, directory: Any, saved_model: str) -> str:
     for name, wanted in keys.items():
         lines = []
         for key in wanted:
-            known = [(one["step"], one[key]) for one in history if key in one]
-            lines += [report.Line(key.replace("_", " "), *zip(*known, strict=True))] if known else []
+            known = [one for one in history if key in one]
+            steps, values = [one["step"] for one in known], [one[key] for one in known]
+            lines += [report.Line(key.replace("_", " "), steps, values)] if known else []
         charts += [report.Chart(name, lines, format=".0%" if name == "Accuracy" else "g")] if lines else []
     shown = [(label, metrics.get(key)) for label, key in FIGURES]
     figures = [

@@ -19,7 +19,7 @@ def run(words: Sequence[str]) -> int:
     return run_classifier(words, DistillConfig(), title=TITLE, train=train, evaluate=evaluate, describe=describe)
 
 
-def train(config: DistillConfig, **how: bool) -> Any:
+def train(config: DistillConfig, **how: Any) -> Any:
     """`distill`, which is imported only now."""
     from tfcontrastive.downstream.distill import distill
 

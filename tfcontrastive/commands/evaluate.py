@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -65,7 +66,8 @@ def run(words: Sequence[str]) -> int:
 
 def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
     """Loads the encoder and the images, runs the protocol, prints and writes its values."""
-    subject, settings = config.subject, config.evaluator
+    subject = config.subject
+    settings: Any = config.evaluator  # whose fields are its protocol's
     if subject.output_dir is None:
         raise InputError("`output_dir` must be given: --output_dir=results.")
     needs_dataset = getattr(settings, "needs_dataset", True)
@@ -83,7 +85,7 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
     from tfcontrastive.protocols.results import Result, Results, settings_of
 
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    evaluator = protocols.protocol_class(config.protocol)(**values)
+    evaluator: Any = protocols.protocol_class(config.protocol)(**values)
     strategy = distribute.strategy_of(config.devices)
     source = None
     if subject.dataset is not None:
@@ -101,7 +103,8 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
         results = Results(subject.output_dir)
         results.claim(trained, overwrite=overwrite)
         start = time.monotonic()
-        runs, deviations = {}, {}
+        runs: dict[int, dict[str, float]] = {}
+        deviations: dict[str, float] = {}
         if seeds:
             runs = evaluate_seeds(evaluator, trained, source, seeds)
             metrics, deviations = mean_and_deviation(runs)

@@ -30,7 +30,7 @@ def run_as_train(words: Sequence[str], pretraining: TrainConfig, given: set[str]
     )
 
 
-def train(config: FinetuneConfig, **how: bool) -> Any:
+def train(config: FinetuneConfig, **how: Any) -> Any:
     """`finetune`, which is imported only now."""
     from tfcontrastive.downstream.finetune import finetune
 

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -105,7 +106,9 @@ def run_demo(
     card = card_of(config, directory, result.plan.steps)
     saved = export.save_once(result.model, directory.saved_model, image_size=config.data.image_size, card=card)
     write_projector(directory, source, measured[2])
-    metrics = {one.name.replace(" ", "_"): {**one.metrics, "train_seconds": one.seconds} for one in measured}
+    metrics: dict[str, Any] = {
+        one.name.replace(" ", "_"): {**one.metrics, "train_seconds": one.seconds} for one in measured
+    }
     write_page(directory, config, result, measured, saved)
     metrics["seconds"] = time.monotonic() - start
     write_json(os.path.join(directory.path, "comparison.json"), metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from absl import flags
 
@@ -31,7 +32,7 @@ def run_flags(directory: str) -> flags.FlagValues:
     return values
 
 
-def whose(values: flags.FlagValues) -> dict[str, bool]:
+def whose(values: flags.FlagValues) -> dict[str, Any]:
     """What to do with another run's directory, as `train` and the others take it."""
     return {name: values[name].value for name in ("overwrite", "allow_config_change")}
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 from tfcontrastive.config.checked import Checked, InputError, unknown
+
+Config = TypeVar("Config", bound=Checked)
+
+
+def is_config(value: Any) -> TypeGuard[Checked]:
+    """Whether the value of a field is a config itself."""
+    return dataclasses.is_dataclass(value)
 
 
 def settings(config: Checked) -> list[dataclasses.Field]:
@@ -36,12 +43,12 @@ def clash(name: str, *owners: str) -> str:
     )
 
 
-def replace_leaves(config: Checked, values: dict[str, Any]) -> Checked:
+def replace_leaves(config: Config, values: dict[str, Any]) -> Config:
     """The config with plain fields, named as flags are, set to new values; the rules are checked again."""
     changes: dict[str, Any] = {}
     for field in settings(config):
         value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
+        if is_config(value):
             changes[field.name] = replace_leaves(value, values)
         elif field.name in values:
             changes[field.name] = values[field.name]
@@ -57,13 +64,10 @@ def nested(config: Checked, *, lasting: bool = False) -> dict[str, Any]:
     """
     fields = [field for field in settings(config) if not (lasting and field.metadata.get("may_change"))]
     values = {field.name: getattr(config, field.name) for field in fields}
-    return {
-        name: nested(value, lasting=lasting) if dataclasses.is_dataclass(value) else value
-        for name, value in values.items()
-    }
+    return {name: nested(value, lasting=lasting) if is_config(value) else value for name, value in values.items()}
 
 
-def from_nested(base: Checked, stored: dict[str, Any]) -> Checked:
+def from_nested(base: Config, stored: dict[str, Any]) -> Config:
     """A config of the same classes as `base` with the values that `nested` gave; what is not stored keeps its value.
 
     Raises:
@@ -77,9 +81,7 @@ def from_nested(base: Checked, stored: dict[str, Any]) -> Checked:
                 f"a setting of {type(base).__name__} {unknown(name, known)} Another version has written it."
             )
         part = getattr(base, name)
-        changes[name] = (
-            from_nested(part, value) if dataclasses.is_dataclass(part) and isinstance(value, dict) else value
-        )
+        changes[name] = from_nested(part, value) if is_config(part) and isinstance(value, dict) else value
     return dataclasses.replace(base, **changes)
 
 
@@ -106,7 +108,7 @@ def _plain(config: Checked, path: tuple[str, ...] = ()) -> dict[tuple[str, ...],
     found: dict[tuple[str, ...], tuple[dataclasses.Field, Any]] = {}
     for field in settings(config):
         value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
+        if is_config(value):
             found |= _plain(value, (*path, field.name))
         elif field.name != "method_config":
             found[(*path, field.name)] = (field, value)

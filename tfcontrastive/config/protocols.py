@@ -5,7 +5,7 @@ once; the evaluators add to them what is measured.
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tfcontrastive.config import OPTIMIZERS, POLICY_NAMES, Checked, option
 
@@ -14,7 +14,7 @@ TRANSFER_SETS = (
     "food101", "cifar10", "cifar100", "birdsnap", "sun397", "cars", "aircraft", "voc2007", "dtd", "pets", "caltech101",
     "flowers",
 )  # fmt: skip
-FINETUNE = {
+FINETUNE: dict[str, Any] = {
     "train_steps": 20_000,
     "train_batch_size": 256,
     "optimizer": "momentum",

@@ -40,12 +40,7 @@ class EncodedSource(Source):
 
     @abc.abstractmethod
     def references(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
-        """The split once, as pairs (reference, label int32) of scalars, where `read` turns a reference into a file.
-
-        Args:
-            split: name or expression.
-            seeds: int64 `[2]`, the seeds of the order; None keeps the order on disk. May be a symbolic tensor.
-        """
+        """As `Source.references`, which images that are decoded as they are needed all have."""
 
     @abc.abstractmethod
     def image_shape(self, split: str) -> tuple[int, int, int] | None:
@@ -101,13 +96,15 @@ class EncodedSource(Source):
         if self._cache is False:
             return None
         if shape is None or (self._cache is None and count * np.prod(shape) > _MEMORY_LIMIT):
-            return self._not_held()
+            self._not_held()
+            return None
         images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int32)
         filled = 0
         try:
             for some, some_labels, fit in self._decoded(split, shape).as_numpy_iterator():
                 if not fit.all():
-                    return self._not_held()
+                    self._not_held()
+                    return None
                 rows = slice(filled, filled + len(fit))
                 images[rows], labels[rows] = some, some_labels
                 filled += len(fit)

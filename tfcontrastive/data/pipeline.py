@@ -24,7 +24,6 @@ import tensorflow as tf
 
 from tfcontrastive.augment import Geometry, random_view_geometry, row_seeds
 from tfcontrastive.config import InputError
-from tfcontrastive.data.encoded import EncodedSource
 from tfcontrastive.data.images import decode, decode_crops
 from tfcontrastive.data.preprocessing import Preprocessing
 from tfcontrastive.data.source import Source
@@ -203,7 +202,7 @@ def shuffled_indices(first: tf.Tensor, count: int, total: int, seed: int) -> tf.
     return tf.where(position // total == epoch, permuted(epoch), permuted(epoch + 1))
 
 
-def _sequence(source: EncodedSource, split: str, start: int, seed: int) -> tf.data.Dataset:
+def _sequence(source: Source, split: str, start: int, seed: int) -> tf.data.Dataset:
     """The endless sequence of shuffled epochs from its example `start` on, as `references` gives them."""
     count = source.num_examples(split)
     epochs = tf.data.Dataset.counter(start // count)

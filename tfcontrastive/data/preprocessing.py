@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -144,7 +145,7 @@ class Normalize(keras.layers.Layer):
         return {**super().get_config(), "mean": rule.mean, "std": rule.std, "reverse_channels": rule.reverse_channels}
 
 
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 PREPROCESSING = {
     "simclr": Preprocessing(),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import abc
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfcontrastive.data.image_spec import ImageSpec
 from tfcontrastive.data.rendering import Rendering
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 MOST_CLASSES = 1_000_000  # a label above is a number of something else, and the probe has a row for each class
 
@@ -54,6 +58,21 @@ class Source(abc.ABC):
 
         None where the images do not all have one size or are too many to hold.
         """
+
+    def references(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
+        """The split once, as pairs (reference, label int32) of scalars, where `read` turns a reference into a file.
+
+        Asked for where `arrays` gives None, as is `read`.
+
+        Args:
+            split: name or expression.
+            seeds: int64 `[2]`, the seeds of the order; None keeps the order on disk. May be a symbolic tensor.
+        """
+        raise NotImplementedError
+
+    def read(self, reference: tf.Tensor) -> tf.Tensor:
+        """The image file that a reference stands for, as `images.decode` reads it."""
+        raise NotImplementedError
 
     def rendered(self, rendering: Rendering) -> Source:
         """The same images rendered in another way, where they are files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from tfcontrastive.config import InputError
 from tfcontrastive.config.values import parse_share
@@ -61,7 +62,7 @@ def load(
     where = local_path(where)
     rendering = render_as(background_color, intensity_range)
     parse_share(max_bad_files, 1)
-    files = {"channels": channels or 3, "cache": cache, "rendering": rendering}
+    files: dict[str, Any] = {"channels": channels or 3, "cache": cache, "rendering": rendering}
     if kind == "folder":
         return FolderSource(where, max_bad_files=max_bad_files, **files)
     if kind == "tfrecord":

@@ -7,6 +7,7 @@ import difflib
 import os
 import pathlib
 import re
+from typing import Any
 
 import tensorflow as tf
 
@@ -83,7 +84,7 @@ class TfdsSource(EncodedSource):
         import tensorflow_datasets as tfds  # slow to import
 
         name, data_dir = local_path(name), None if data_dir is None else local_path(data_dir)
-        options = {"name": name, "cache": cache, "rendering": rendering}
+        options: dict[str, Any] = {"name": name, "cache": cache, "rendering": rendering}
         if os.path.isfile(os.path.join(name, "dataset_info.json")):
             return cls(tfds.builder_from_directory(name), **options)
         if os.path.exists(name):

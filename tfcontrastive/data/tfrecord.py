@@ -83,7 +83,7 @@ class TfRecordSource(EncodedSource):
             raise InputError(f"{self.name}: a record must have `image/encoded` or `image`. Received: {keys}.")
 
     @property
-    def num_classes(self) -> int | None:
+    def num_classes(self) -> int | None:  # type: ignore[override]  # known when the records have been read
         highest = self._content.highest_label
         return highest + 1 if highest >= 0 else None
 

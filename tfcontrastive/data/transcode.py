@@ -9,6 +9,7 @@ import io
 import re
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -160,7 +161,8 @@ def _png_or_problem(content: bytes | np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _deep_tiff(content: bytes) -> np.ndarray | None:
     """The pixels of a TIFF that Pillow would change; None of one that it reads as it is."""
     try:
-        tags = Image.open(io.BytesIO(content)).tag_v2
+        image: Any = Image.open(io.BytesIO(content))
+        tags = image.tag_v2
     except Exception:  # whatever a form that it does not know leads it to
         return _by_tifffile(content)
     bits, samples, photometric = tags.get(258, (1,)), tags.get(277, 1), tags.get(262, 1)
@@ -178,7 +180,7 @@ def _by_tifffile(content: bytes) -> np.ndarray:
         raise ValueError(f"TIFF files of this form need tifffile: {_EXTRA}") from None
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
-            page = file.pages[0]
+            page: Any = file.pages[0]
             pixels, inverted = page.asarray(), page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
             planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3
             is_rgb, extra = page.photometric == tifffile.PHOTOMETRIC.RGB, tuple(map(int, page.extrasamples))

@@ -73,10 +73,10 @@ def read_tree(path: str) -> Tree:
             left_out[kind or "no image"] += len(files)
     _tell_left_out(name, listings, left_out)
     _keep_apart(roots, listings, left_out, name)
-    files = {split: listing.images for split, listing in listings.items()}
-    class_names, labelled = _classes(files, name)
-    _tell_classes(files, class_names, labelled, listings, name)
-    return Tree(roots, files, class_names, labelled, left_out)
+    images = {split: listing.images for split, listing in listings.items()}
+    class_names, labelled = _classes(images, name)
+    _tell_classes(images, class_names, labelled, listings, name)
+    return Tree(roots, images, class_names, labelled, left_out)
 
 
 def list_images(root: str) -> Listing:
@@ -232,9 +232,9 @@ def _keep_apart(
     if train is None or len(listings) == 1:
         return
     for split, other in listings.items():
-        shared = train.folders.keys() & other.folders.keys()
-        if split != "train" and shared:
-            here, there = (listing.folders[min(shared)][0] for listing in (train, other))
+        both = train.folders.keys() & other.folders.keys()
+        if split != "train" and both:
+            here, there = (listing.folders[min(both)][0] for listing in (train, other))
             raise InputError(
                 f"{name}: train must share no images with {split}. Received: "
                 f"{os.path.join(roots['train'], here)!r} and {os.path.join(roots[split], there)!r}, the same folder."

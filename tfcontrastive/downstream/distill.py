@@ -76,7 +76,7 @@ def distillation(config: DistillConfig, *, source: data.Source | None = None, dr
     if config.label_fraction is not None and config.alpha == 1:
         raise InputError("`label_fraction` needs `alpha` < 1: with alpha=1 no label is used. Received: alpha=1.")
 
-    def prepare(site: Site) -> PreparedStudent:
+    def prepare(site: Site) -> PreparedClassifier:
         with site.strategy.scope():
             teacher = Teacher(config.teacher)
         size = config.data.image_size or teacher.image_size

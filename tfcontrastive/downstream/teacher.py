@@ -71,7 +71,8 @@ class Teacher:
         head = trained.supervised_head
         if head is None:
             raise InputError(f"`teacher` must have logits: fine-tune it first. Received: {trained.name}.")
-        trunk, self.preprocessing = trained.encoder, trained.preprocessing
+        trunk: keras.Model = trained.encoder  # of a checkpoint, hence no `SavedEncoder`
+        self.preprocessing = trained.preprocessing
         self.num_classes = head.compute_output_shape((None, trunk.output_shape[-1]))[-1]
         self.encoder = encoder_of(trunk)
         self.image_size, self.channels = trunk.input_shape[1], trunk.input_shape[-1]

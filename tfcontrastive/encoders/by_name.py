@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 import warnings
+from collections.abc import Callable
 
 import keras
 from keras import layers
@@ -70,7 +71,7 @@ def encoder_from_name(
         (None, 128)
     """
     library, _, network = name.partition("/")
-    makers = {"keras.applications": _from_applications, "keras_hub": _from_hub}
+    makers: dict[str, Callable[..., keras.Model]] = {"keras.applications": _from_applications, "keras_hub": _from_hub}
     if network and library in makers:
         make = functools.partial(makers[library], network, weights=weights)
     elif name in OWN:

@@ -42,6 +42,8 @@ class ProjectionHead(layers.Layer):
     Source: SimCLR v1 and v2, arXiv 2002.05709 and 2006.10029.
     """
 
+    built: bool
+
     def __init__(
         self,
         mode: str = "nonlinear",
@@ -64,8 +66,8 @@ class ProjectionHead(layers.Layer):
         self.hidden_dim = hidden_dim
         self.global_bn = global_bn
         self.batch_norm_decay = batch_norm_decay
-        self.denses = []
-        self.norms = []
+        self.denses: list[layers.Layer] = []
+        self.norms: list[layers.Layer] = []
 
     def build(self, input_shape):
         width = self.hidden_dim or input_shape[-1]

@@ -57,8 +57,8 @@ def mapped_classes(other: data.Source, source: data.Source, class_map: Mapping[s
         for theirs, ours in class_map.items():
             result[_label(theirs, other)] = _label(ours, source)
         return result
-    theirs, own = _names(other), {name: label for label, name in enumerate(_names(source))}
-    missing = [name for name in theirs if name not in own]
+    names, own = _names(other), {name: label for label, name in enumerate(_names(source))}
+    missing = [name for name in names if name not in own]
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise InputError(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import tensorflow as tf
 
 from tfcontrastive import data
@@ -101,8 +102,8 @@ def labelled_features(
         raise InputError(f"`source` must be labelled to be evaluated. Received: {source.name} without labels.")
     eval_split = eval_split or held_out_split(source)
     size = image_size or default_image_size(encoder, source, eval_split)
-    parts = []
-    for split, limit in ((train_split, train_limit), (eval_split, eval_limit)):
+
+    def part(split: str, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
         batches = data.eval_batches(
             source,
             split,
@@ -111,8 +112,10 @@ def labelled_features(
             limit=limit,
             preprocessing=data.Preprocessing.of(encoder),
         )
-        parts += extract_features(encoder, batches)
-    return LabelledFeatures(*parts, num_classes=source.num_classes)
+        return extract_features(encoder, batches)
+
+    train, test = part(train_split, train_limit), part(eval_split, eval_limit)
+    return LabelledFeatures(*train, *test, num_classes=source.num_classes)
 
 
 def held_out_split(source: data.Source) -> str:
@@ -166,7 +169,8 @@ def evaluate(
     evaluate([KNN(), Linear()], encoder, tfcontrastive.data.load("embedded"))
     ```
     """
-    results, extracted = {}, {}
+    results: dict[str, float] = {}
+    extracted: dict[tuple[Any, ...], LabelledFeatures] = {}
     for evaluator in evaluators:
         if not isinstance(evaluator, FeatureEvaluator) or not evaluator.needs_features_only:
             results |= evaluator.run(encoder, source)

@@ -44,7 +44,7 @@ class _Rows:
         return self._held[: self._count]
 
 
-def _number_of_batches(dataset: Iterable[Any]) -> int:
+def _number_of_batches(dataset: Any) -> int:
     try:
         return len(dataset)
     except TypeError:  # a generator, or a dataset that cannot tell

@@ -54,7 +54,7 @@ class Geometry(GeometrySettings, FeatureEvaluator):
         batch = min(self.eval_batch_size, len(features))
         views = self._views(source, split, size, batch, steps=len(features) // batch)
         z1, z2 = (extract(view)[0] for view in views)
-        values = {}
+        values: dict[str, float] = {}
         head = getattr(encoder, "projection_head", None)
         for prefix, of in (("", lambda rows: rows), ("projection_", lambda rows: projected(head, rows))):
             if prefix and head is None:

@@ -101,10 +101,10 @@ class Invariances(InvariancesSettings, FeatureEvaluator):
             )
         head = getattr(encoder, "projection_head", None)
         values = {}
-        for task, ways in tasks.items():
-            values[f"invariances_h_{task}_accuracy"] = self._accuracy([train[w] for w in ways], [test[w] for w in ways])
+        for task, pair in tasks.items():
+            values[f"invariances_h_{task}_accuracy"] = self._accuracy([train[w] for w in pair], [test[w] for w in pair])
             if head is not None:
-                projections = ([projected(head, part[way]) for way in ways] for part in (train, test))
+                projections = ([projected(head, part[way]) for way in pair] for part in (train, test))
                 values[f"invariances_g_{task}_accuracy"] = self._accuracy(*projections)
         return values
 

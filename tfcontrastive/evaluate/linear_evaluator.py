@@ -67,7 +67,7 @@ class Linear(LinearSettings, FeatureEvaluator):
     @property
     def recipe(self) -> SGDRecipe:
         """The published constants, with what was asked for in their place."""
-        asked = {
+        asked: dict[str, Any] = {
             "epochs": self.linear_epochs,
             "batch_size": self.linear_batch_size,
             "learning_rate": self.linear_learning_rate,

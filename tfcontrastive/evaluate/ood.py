@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -43,7 +44,7 @@ class OutOfDistribution(OutOfDistributionSettings, FeatureEvaluator):
         eval_split = self.eval_split or held_out_split(source)
         size = self.image_size or default_image_size(encoder, source, eval_split)
         rule = data.Preprocessing.of(encoder)
-        batch = {"batch_size": self.eval_batch_size, "image_size": size, "preprocessing": rule}
+        batch: dict[str, Any] = {"batch_size": self.eval_batch_size, "image_size": size, "preprocessing": rule}
         extract = FeatureExtractor(encoder)
         features, labels = extract(data.eval_batches(other, self._ood_split(other), **batch))
         known = classes[labels] >= 0

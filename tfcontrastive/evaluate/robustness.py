@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -65,7 +66,7 @@ class Robustness(RobustnessSettings, FeatureEvaluator):
         eval_split = self.eval_split or held_out_split(source)
         size = self.image_size or default_image_size(encoder, source, eval_split)
         rule = data.Preprocessing.of(encoder)
-        batch = {"batch_size": self.eval_batch_size, "image_size": size, "preprocessing": rule}
+        batch: dict[str, Any] = {"batch_size": self.eval_batch_size, "image_size": size, "preprocessing": rule}
         extract = FeatureExtractor(encoder)
         clean, labels = extract(data.eval_batches(source, eval_split, limit=self.eval_images, **batch))
         labels = checked_labels("labels", labels, len(clean), source.num_classes or 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -33,11 +34,12 @@ def evaluate_seeds(
     mean, deviation = mean_and_deviation(evaluate_seeds(Linear(), encoder, source, seeds=(0, 1, 2)))
     ```
     """
-    if "seed" not in evaluator.__dataclass_fields__:
+    config: Any = evaluator  # which a frozen dataclass is, though a protocol cannot say so
+    if "seed" not in config.__dataclass_fields__:
         raise InputError(f"`seeds` is for protocols with chance in them. Received: {type(evaluator).__name__}.")
     if len(set(seeds)) != len(seeds) or not seeds:
         raise InputError(f"`seeds` must be different numbers. Received: seeds={list(seeds)}.")
-    seeded = {seed: dataclasses.replace(evaluator, seed=seed) for seed in seeds}
+    seeded = {seed: dataclasses.replace(config, seed=seed) for seed in seeds}
     if isinstance(evaluator, FeatureEvaluator) and evaluator.needs_features_only:
         features = evaluator.features(encoder, source)
         return {seed: one.measure(features) for seed, one in seeded.items()}

@@ -67,6 +67,7 @@ class ContrastiveModel(CheckedModel):
     """
 
     Config: type[Checked]
+    config: Any  # a `Config`
     metric_names: Sequence[str] = ()
     batch_keys: Sequence[str] = ()  # what `views_loss` takes of the data beside views: "label", "index"
     compares_images = True  # False where the loss of an image depends on no other image of the batch
@@ -106,7 +107,7 @@ class ContrastiveModel(CheckedModel):
         self.num_features = self.encoder_shape.num_features
         if not isinstance(augmentation, (AugmentConfig, type(None))):
             raise InputError(f"`augmentation` must be an AugmentConfig. Received: {augmentation!r}.")
-        if not (isinstance(seed, numbers.Integral) and 0 <= seed < 2**32):
+        if not (isinstance(seed, (int, numbers.Integral)) and 0 <= seed < 2**32):
             raise InputError(f"`seed` must be a whole number in 0..{2**32 - 1}. Received: seed={seed!r}.")
         self.augmentation = augmentation or AugmentConfig()
         self.policy = self.make_policy(self.augmentation)
@@ -114,7 +115,11 @@ class ContrastiveModel(CheckedModel):
         # Heads compute in no less than float32: they cost little, and batch norm after a rounded layer would magnify the
         # rounding wherever images differ by less than their mean.
         dtype = "float64" if self.encoder_shape.dtype == "float64" else "float32"
-        self.head_options = {"global_bn": global_bn, "batch_norm_decay": batch_norm_decay, "dtype": dtype}
+        self.head_options: dict[str, Any] = {
+            "global_bn": global_bn,
+            "batch_norm_decay": batch_norm_decay,
+            "dtype": dtype,
+        }
         self.total_steps = total_steps
         self.micro_batch_size = micro_batch_size
         self.gradient_accumulation_steps = gradient_accumulation_steps
@@ -156,7 +161,8 @@ class ContrastiveModel(CheckedModel):
     def build_parts(self) -> None:
         """Makes and builds the heads (and targets, queues) that the method adds to the encoder."""
 
-    def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
+    # By `*args: Any` and `**batch: Any` type checkers let a method name the keys that it takes, or none.
+    def views_loss(self, views: Sequence[tf.Tensor], training: bool, *args: Any, **batch: Any) -> StepOutput:
         """The method's objective on this replica's views. A method that names `batch_keys` takes those too, by name.
 
         Args:
@@ -189,7 +195,7 @@ class ContrastiveModel(CheckedModel):
         return self.config.target_momentum
 
     @classmethod
-    def check(cls, config: Checked, *, batch_size: int, replicas: int, num_examples: int | None) -> None:
+    def check(cls, config: Any, *, batch_size: int, replicas: int, num_examples: int | None) -> None:
         """Refuses a run that the method cannot do, before anything is built; as it stands, none.
 
         Args:
@@ -381,8 +387,8 @@ class ContrastiveModel(CheckedModel):
         seeds = augment.row_seeds(self.seed, step, rows, num_views=len(self.policy.views))
         views = []
         for i, (view, geometry) in enumerate(zip(self.policy.views, self.policy.geometries, strict=True)):
-            size = tuple(geometry.pixels(length) for length in images.shape[1:3])
-            cropped = augment.random_view_geometry(images, seeds[:, i], geometry, size)
+            height, width = (geometry.pixels(length) for length in images.shape[1:3])
+            cropped = augment.random_view_geometry(images, seeds[:, i], geometry, (height, width))
             views.append(view(cropped, seeds[:, i]))
         return views
 

@@ -21,7 +21,8 @@ _LAST = 4
 class Objective(Protocol):
     """What a classifier is trained for: (images, logits, batch) -> scalar loss, `{name: scalar}` for each of `names`."""
 
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]: ...
 
     def __call__(
         self, images: tf.Tensor, logits: tf.Tensor, batch: dict[str, tf.Tensor]

@@ -14,7 +14,7 @@ from tfcontrastive.optimizers.weight_decay import Adam, AdamW, Lamb, Momentum
 
 # Class, its fixed options, and what weight decay skips. SimCLR's LARS neither decays nor adapts its supervised head,
 # whose kernel has an L2 penalty in the loss instead: to decay it without adapting it is the same.
-_OPTIMIZERS = {
+_OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "lars": (LARS, {"exclude_from_layer_adaptation": (NORM, BIAS, TOKEN, SUPERVISED_HEAD)}, (NORM, BIAS, TOKEN)),
     "momentum": (Momentum, {"nesterov": True}, (NORM, TOKEN)),
     "adam": (Adam, {}, (NORM, TOKEN)),

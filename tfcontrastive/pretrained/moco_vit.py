@@ -6,6 +6,7 @@ module.base_encoder.blocks.3.attn.qkv.weight
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def recognise_vit(
     encoder = build_network(config, image_size=image_size, channels=3)
     found = [Link(f"encoder/{variable.path}", variable, prefix + timm_name(variable.path),
                   squeeze=variable.name == "class_token") for variable in encoder.variables]  # fmt: skip
-    heads = {"projection_head": None, "supervised_head": None}
+    heads: dict[str, Any] = {"projection_head": None, "supervised_head": None}
     head = mlp_of(variables, f"{prefix}head.", _LAYOUTS[prefix])
     if head is not None:
         heads[_LAYOUTS[prefix]], more = head

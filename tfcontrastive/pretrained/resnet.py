@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders.resnet import DEPTHS
@@ -13,7 +14,7 @@ Shape = tuple[int, ...]
 _SK_RATIO = 0.0625  # of all published networks; a hidden width of 32, the least, fits smaller ones too
 
 
-def recognise(stem: Sequence[Shape], rest: Iterable[Shape], biases: Iterable[int] = ()) -> dict[str, object]:
+def recognise(stem: Sequence[Shape], rest: Iterable[Shape], biases: Iterable[int] = ()) -> dict[str, Any]:
     """The arguments of `ResNet`, and of `EncoderConfig`, for a network with these kernels.
 
     Args:

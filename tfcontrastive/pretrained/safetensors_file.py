@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -43,7 +44,8 @@ def read_safetensors(path: str) -> Variables:
 
 def write_safetensors(path: str, values: dict[str, np.ndarray]) -> None:
     """Writes float32 arrays as a safetensors file."""
-    header, offset = {"__metadata__": {"format": "pt"}}, 0
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
     for name, value in values.items():
         header[name] = {"dtype": "F32", "shape": list(value.shape), "data_offsets": [offset, offset + 4 * value.size]}
         offset += 4 * value.size

@@ -80,9 +80,9 @@ def _network(encoder: keras.Model, config: EncoderConfig, format: str, needed: d
     for name, wanted in needed.items():
         value = getattr(config, name)
         if value not in wanted:
-            wanted = " or ".join(map(str, wanted))
+            known = " or ".join(map(str, wanted))
             raise InputError(
-                f"`format` {format} needs an encoder with {name}={wanted}, as its networks are: with another, the same "
+                f"`format` {format} needs an encoder with {name}={known}, as its networks are: with another, the same "
                 f"weights give other features there. Received: {name}={value}."
             )
     network = build_network(config, image_size=encoder.input_shape[1], channels=encoder.input_shape[-1])
@@ -150,5 +150,8 @@ def _write_torchvision(
     return paths, left_out
 
 
-FORMATS = {"simclr_tf2": (_SIMCLR, _write_simclr), "torchvision": (_TORCHVISION, _write_torchvision)}
+FORMATS: dict[str, tuple[dict[str, tuple], Callable[..., tuple[list[str], list[str]]]]] = {
+    "simclr_tf2": (_SIMCLR, _write_simclr),
+    "torchvision": (_TORCHVISION, _write_torchvision),
+}
 """What each format's networks are like, and what writes it."""

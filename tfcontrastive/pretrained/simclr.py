@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -23,7 +24,7 @@ SUPERVISED_NOTE = (
 def networks(
     family: str,
     variables: Variables,
-    architecture: dict[str, object],
+    architecture: dict[str, Any],
     *,
     encoder_names: Callable[[ResNet], Sequence[tuple[keras.layers.Layer, str]]],
     head: Sequence[tuple[str, str]],

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -55,7 +54,7 @@ class Trained:
     It can be called as its encoder can.
     """
 
-    encoder: keras.Model | Callable[..., tf.Tensor]
+    encoder: keras.Model | SavedEncoder
     projection_head: keras.layers.Layer | None
     supervised_head: keras.layers.Layer | None
     image_size: int | None

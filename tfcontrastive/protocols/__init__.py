@@ -50,7 +50,7 @@ def protocol_class(name: str) -> type[Evaluator]:
     Raises:
         InputError: there is no such protocol.
     """
-    kind = settings_class(name)
+    kind: Any = settings_class(name)
     if ":" in name:
         return kind
     room = "protocols" if issubclass(kind, settings.TuningSettings) else "evaluate"

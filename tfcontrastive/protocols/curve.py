@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from tfcontrastive import data
 from tfcontrastive.config.protocols import CurveSettings
@@ -25,7 +26,7 @@ class Curve(CurveSettings, TuningEvaluator):
     def run(self, encoder: Trained, source: data.Source) -> dict[str, float]:
         values: dict[str, float] = {}
         for fraction in sorted(fractions_of(self.fractions)):
-            labels = {"fraction": None if fraction == 1 else fraction}
+            labels: dict[str, Any] = {"fraction": None if fraction == 1 else fraction}
             epochs = self.train_epochs or (EPOCHS_OF_FEW if fraction <= 0.01 else EPOCHS)
             values |= self.accuracies(encoder, source, f"fine_tuned_{percent(fraction)}", **labels, train_epochs=epochs)
             values |= self.accuracies(

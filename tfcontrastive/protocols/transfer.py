@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+from typing import cast
 
 import numpy as np
 from absl import logging
@@ -82,7 +83,7 @@ class Transfer(TransferSettings, TuningEvaluator):
         """Logistic regression on the frozen features."""
         size = self.image_size or default_image_size(encoder, source, task.test)
         extract = evaluate.FeatureExtractor(encoder)
-        parts = []
+        parts: list[np.ndarray] = []
         for split in (task.train, task.test):
             parts += extract(
                 data.eval_batches(
@@ -96,7 +97,7 @@ class Transfer(TransferSettings, TuningEvaluator):
         train, train_labels, features, labels = parts
         prefix = f"{name}_linear"
         if task.metric == "map":
-            train_labels, labels = (multilabel.voc_labels(source, split) for split in (task.train, task.test))
+            train_labels, labels = (_voc_labels(source, split) for split in (task.train, task.test))
             scores = multilabel.linear_scores(
                 train, train_labels, features, penalties=evaluate.PENALTIES, seed=self.seed
             )
@@ -136,7 +137,7 @@ class Transfer(TransferSettings, TuningEvaluator):
         labels = {}
         for split in (train, test):
             whole, rows = parts.get(split, (split, slice(None)))
-            labels[split] = multilabel.voc_labels(data.load(task.dataset, data_dir=self.data_dir), whole)[rows]
+            labels[split] = _voc_labels(data.load(task.dataset, data_dir=self.data_dir), whole)[rows]
         config = evaluator.config(encoder, source, run, **changes)
         run = multilabel.multilabel_run(config, source=source, labels=labels, start=encoder)
         return run.train().metrics["eval_map"]
@@ -146,6 +147,11 @@ class Transfer(TransferSettings, TuningEvaluator):
         count = source.num_examples(task.train)
         order = np.random.default_rng(self.seed).permutation(count)
         return np.sort(order[: count // 5]), np.sort(order[count // 5 :])
+
+
+def _voc_labels(source: data.Source, split: str) -> np.ndarray:
+    """`multilabel.voc_labels` of a task whose metric is mAP: those are data sets of tensorflow-datasets."""
+    return multilabel.voc_labels(cast(data.TfdsSource, source), split)
 
 
 def interval(prefix: str, metric: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
+from typing import Any
 
 import tensorflow as tf
 
@@ -42,7 +43,7 @@ class TuningEvaluator(TuningSettings):
         *,
         fraction: float | None = None,
         weights: bool = True,
-        **changes: object,
+        **changes: Any,
     ) -> dict[str, float]:
         """The accuracies `<name>_top1`, ... of one fine-tuning.
 
@@ -59,7 +60,7 @@ class TuningEvaluator(TuningSettings):
         return {f"{name}_{key.removeprefix('eval_')}": value for key, value in metrics.items()}
 
     def config(
-        self, trained: Trained, source: data.Source, name: str, *, fraction: float | None = None, **changes: object
+        self, trained: Trained, source: data.Source, name: str, *, fraction: float | None = None, **changes: Any
     ) -> FinetuneConfig:
         """The config of one fine-tuning; see `accuracies`."""
         eval_split = self.eval_split or held_out_split(source)

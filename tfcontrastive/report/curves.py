@@ -74,10 +74,10 @@ class Chart:
         body = [self._axes(place, x_ticks, dict(zip(names, y_ticks, strict=True)))]
         for index, (line, values) in enumerate(zip(self.lines, points, strict=True)):
             body.append(_curve(line, values, place, colour(index, len(self.lines)), self.format))
-        names = ", ".join(line.name for line in self.lines)
+        shown = ", ".join(line.name for line in self.lines)
         return (
             f'<figure class="chart"><figcaption>{text(self.title)}</figcaption>'
-            f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{text(f"{self.title}: {names}")}">'
+            f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{text(f"{self.title}: {shown}")}">'
             f"{''.join(body)}</svg>{self._legend()}</figure>"
         )
 

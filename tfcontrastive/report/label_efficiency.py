@@ -20,8 +20,11 @@ def label_efficiency(result: Mapping[str, Any]) -> Sequence[Section]:
     for name, value in result["metrics"].items():
         if match := _VALUE.fullmatch(name):
             points[match["what"]].append((float(match["percent"]), value))
-    lines = [Line(_NAMES[what], *zip(*sorted(some), strict=True), dashed=what == "supervised")
-             for what, some in points.items() if some]  # fmt: skip
+    lines = []
+    for what, some in points.items():
+        if some:
+            percent, top1 = zip(*sorted(some), strict=True)
+            lines.append(Line(_NAMES[what], percent, top1, dashed=what == "supervised"))
     chart = Chart("Top-1 accuracy", lines, x_label="labels used, % of all (logarithmic)", format=".0%", log_x=True)
     caption = "The distance from one curve across to the other is what pre-training saves in labels."
     return [Curves("Label efficiency", [chart], caption=caption), *values_table(result)]

@@ -15,7 +15,8 @@ from tfcontrastive.report.style import SCRIPT, STYLE
 class Section(Protocol):
     """One part of a report. Whatever has a title and HTML can be one."""
 
-    title: str
+    @property
+    def title(self) -> str: ...
 
     def html(self) -> str:
         """What stands under the title. Everything it shows must be in it: the page may load nothing."""

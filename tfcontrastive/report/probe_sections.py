@@ -104,7 +104,7 @@ def geometry(result: Mapping[str, Any]) -> list[Section]:
     """Features beside projections."""
     metrics = result["metrics"]
     own = [name for name in metrics if not name.startswith("geometry_projection_")]
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (spoken(name, "geometry"), metrics[name], metrics.get(name.replace("geometry_", "geometry_projection_", 1)))
         for name in own
     ]

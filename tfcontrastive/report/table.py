@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.report.markup import paragraph, text
@@ -62,7 +63,7 @@ class Table:
         )
 
     def _best(self, index: int) -> object | None:
-        values = [row[index] for row in self.rows if row[index] is not None]
+        values: list[Any] = [row[index] for row in self.rows if row[index] is not None]
         if self.columns[index].best is None or len(values) < 2:
             return None
         return max(values) if self.columns[index].best == "highest" else min(values)

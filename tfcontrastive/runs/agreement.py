@@ -11,6 +11,7 @@ import tensorflow as tf
 import tfcontrastive
 from tfcontrastive import data, distribute
 from tfcontrastive.config import Checked, TrainConfig
+from tfcontrastive.config.fields import is_config
 from tfcontrastive.runs.schedule import Plan
 
 _ALIKE = ("checkpoint_epochs", "checkpoint_steps", "restore_step", "steps_per_execution", "deterministic", "checkpoint",
@@ -25,7 +26,7 @@ def shared_settings(config: Checked) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
-            if dataclasses.is_dataclass(value):
+            if is_config(value):
                 inner = settings(value)
                 found |= {f"{field.name}.{name}" if name in found else name: setting for name, setting in inner.items()}
             elif not field.metadata.get("may_change") or field.name in _ALIKE:

@@ -129,7 +129,7 @@ def build_network(config: EncoderConfig, *, image_size: int | None, channels: in
     """
     shape = (image_size, image_size, channels)
     if config.encoder.startswith("vit_"):
-        options = {"patch_size": config.patch_size, "stop_grad_conv1": config.stop_grad_conv1}
+        options: dict[str, Any] = {"patch_size": config.patch_size, "stop_grad_conv1": config.stop_grad_conv1}
         if config.vit_depth is not None:
             options["depth"] = config.vit_depth
         return encoders.encoder_from_name(

@@ -97,8 +97,7 @@ def pretraining(config: TrainConfig, *, start: Start | None = None) -> Run:
 
     def prepare(site: Site) -> Pretraining:
         # The gammas of a run that starts from other weights are theirs.
-        how = {"stored": site.stored, "first_gammas": start is None}
-        settings = settled(config, site.source, site.strategy, **how)
+        settings = settled(config, site.source, site.strategy, stored=site.stored, first_gammas=start is None)
         plan = make_plan(settings, site.source)
         check_same_data(settings, site.source, plan, site.strategy)
         if site.source.num_classes is None and settings.loop.lineareval_while_pretraining:

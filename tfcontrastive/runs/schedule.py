@@ -99,7 +99,7 @@ def filled_in(
     if optimizer.warmup_epochs is None:
         warmup = held["optimizer"].get("warmup_epochs")
         if warmup is None:
-            epochs = loop.train_epochs
+            epochs: float = loop.train_epochs
             if loop.train_steps:
                 epochs = loop.train_steps * loop.train_batch_size / num_examples
             warmup = usual.warmup_epochs

@@ -84,7 +84,7 @@ def fastest() -> Precision:
 def _time_ratio(shape: tuple[int, int, int], rounds: int = 5) -> float:
     """The time of bfloat16 over that of float32: the shortest of several, taken in turns, since machines are busy."""
     steps = {dtype: _step(dtype, *shape) for dtype in (tf.float32, tf.bfloat16)}
-    seconds = {dtype: [] for dtype in steps}
+    seconds: dict[tf.DType, list[float]] = {dtype: [] for dtype in steps}
     for step in steps.values():
         step().numpy()  # compiles
     for _ in range(rounds):

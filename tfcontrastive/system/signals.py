@@ -20,6 +20,8 @@ class Stopped(SystemExit):
         message: what was saved, and how to go on.
     """
 
+    code: int
+
     def __init__(self, number: int, message: str):
         super().__init__(128 + number)
         self.message = message

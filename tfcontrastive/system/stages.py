@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.progress import Progress as Bar
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from tfcontrastive.system.terminal import is_terminal, say, terminal
 
@@ -36,7 +36,7 @@ class Stages:
         self._begun = 0
         self._seconds_between_dots = seconds_between_dots
         self._bar: Bar | None = None
-        self._task = None
+        self._task: TaskID | None = None
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._said = time.monotonic()
