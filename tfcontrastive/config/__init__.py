@@ -13,6 +13,7 @@ from tfcontrastive.config.pretrain import (
     LoopConfig,
     OptimizerConfig,
     RunConfig,
+    RunSettings,
     TrainConfig,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "LoopConfig",
     "OptimizerConfig",
     "RunConfig",
+    "RunSettings",
     "TrainConfig",
     "clash",
     "differences",

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from tfcontrastive.config import (
     AugmentConfig,
-    Checked,
     DataConfig,
     Defaults,
     EncoderConfig,
     OptimizerConfig,
     RunConfig,
+    RunSettings,
     option,
 )
 
@@ -26,7 +26,7 @@ _PUBLISHED = OptimizerConfig(learning_rate=0.005, learning_rate_scaling="sqrt", 
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuneConfig(Checked):
+class FinetuneConfig(RunSettings):
     """One fine-tuning. The defaults are SimCLRv2's for 1% of ImageNet's labels (arXiv 2006.10029, section 4.1).
 
     Where `data.image_size` is None, images have the size that the encoder was trained on, else the data's own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from tfcontrastive.config import values
 from tfcontrastive.config.checked import Checked, option
@@ -251,8 +251,31 @@ class Defaults(NamedTuple):
     at_most_a_tenth: bool = True
 
 
+class RunSettings(Checked):
+    """Base of `TrainConfig`, `FinetuneConfig` and `DistillConfig`, which give these their options and defaults.
+
+    Attributes:
+        kind: of run: pretrain, finetune or distill.
+        data, augmentation, encoder, optimizer: as their classes say; no encoder: that of what the run starts from.
+        loop: how long, where to, on which devices; of a pre-training a `LoopConfig`.
+        defaults: what is taken where nothing is asked for.
+    """
+
+    kind: ClassVar[str]
+    data: DataConfig
+    augmentation: AugmentConfig
+    encoder: EncoderConfig | None
+    optimizer: OptimizerConfig
+    loop: RunConfig
+    defaults: Defaults
+
+    def changed(self, **parts: Any) -> Self:
+        """The same settings with other parts."""
+        return dataclasses.replace(self, **parts)
+
+
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(Checked):
+class TrainConfig(RunSettings):
     """One pre-training run: the method with its own config, and the five groups around it."""
 
     kind: ClassVar[str] = "pretrain"

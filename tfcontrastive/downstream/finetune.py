@@ -15,7 +15,7 @@ from absl import logging
 
 from tfcontrastive import augment, data, distribute, evaluate
 from tfcontrastive.callbacks import Accuracy
-from tfcontrastive.config import Checked, DataConfig, InputError
+from tfcontrastive.config import DataConfig, InputError
 from tfcontrastive.config.finetune import FinetuneConfig
 from tfcontrastive.encoders.rebuild import copy_weights, head_start, rebuild
 from tfcontrastive.evaluate.checks import check_classes, checked_labels
@@ -43,7 +43,7 @@ class Finetuned:
     """A trained classifier, its accuracies after the last step (`eval_top1`, `eval_top5`, ...), its data, and how
     its images are cropped and resized."""
 
-    config: Checked
+    config: FinetuneConfig
     model: Classifier
     metrics: dict[str, float]
     source: data.Source

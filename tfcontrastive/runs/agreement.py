@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import tfcontrastive
 from tfcontrastive import data, distribute
-from tfcontrastive.config import Checked, TrainConfig
+from tfcontrastive.config import Checked, RunSettings
 from tfcontrastive.config.fields import is_config
 from tfcontrastive.runs.schedule import Plan
 
@@ -37,7 +37,7 @@ def shared_settings(config: Checked) -> dict[str, Any]:
     return {**settings(config), **{f"version of {name}": version for name, version in versions.items()}}
 
 
-def check_same_data(config: TrainConfig, source: data.Source, plan: Plan, strategy: tf.distribute.Strategy) -> None:
+def check_same_data(config: RunSettings, source: data.Source, plan: Plan, strategy: tf.distribute.Strategy) -> None:
     """All workers of a run must have found the same images, by their numbers."""
     facts = {
         "images": plan.num_examples,

@@ -12,7 +12,7 @@ from absl import logging
 
 from tfcontrastive import augment, data, encoders, methods, optimizers
 from tfcontrastive.config import EncoderConfig, InputError, OptimizerConfig, RunConfig, TrainConfig
-from tfcontrastive.runs.schedule import Plan
+from tfcontrastive.runs.schedule import Plan, Settings
 from tfcontrastive.system.precision import resolve
 
 SHORT_RUN = 5_000
@@ -78,11 +78,11 @@ def make_optimizer(config: OptimizerConfig, loop: RunConfig, plan: Plan) -> kera
     return optimizer
 
 
-def with_first_gammas(config: Any, plan: Plan | None = None, stored: Mapping[str, Any] | None = None) -> Any:
+def with_first_gammas(config: Settings, plan: Plan | None = None, stored: Mapping[str, Any] | None = None) -> Settings:
     """The config of a run with `zero_init_residual` decided, where it was left open.
 
     Args:
-        config: a `TrainConfig`, or one with its fields.
+        config: of a run.
         plan: of the run; its length decides where there is no earlier run.
         stored: the config of the run that goes on: it stays as it is.
     """
@@ -95,7 +95,7 @@ def with_first_gammas(config: Any, plan: Plan | None = None, stored: Mapping[str
         zero = plan.steps >= SHORT_RUN
         how = "start shut, as in SimCLR's code" if zero else f"start open, as it has fewer than {SHORT_RUN:,} steps"
         logging.info("The residual branches of this run %s: zero_init_residual=%s.", how, str(zero).lower())
-    return dataclasses.replace(config, encoder=dataclasses.replace(encoder, zero_init_residual=zero))
+    return config.changed(encoder=dataclasses.replace(encoder, zero_init_residual=zero))
 
 
 def encoder_and_size(config: TrainConfig, policy: augment.Policy) -> tuple[EncoderConfig, int | None]:

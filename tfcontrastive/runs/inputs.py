@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfcontrastive import data, distribute
-from tfcontrastive.config import InputError
+from tfcontrastive.config import InputError, RunSettings
 from tfcontrastive.runs.agreement import shared_settings
 from tfcontrastive.runs.schedule import Plan, check_batch, check_length
 
 HOLD_OUT = "--train_split=train[:90%%] --eval_split=train[90%%:]"  # both: else the held-out images are learned from
 
 
-def make_strategy(config: Any) -> tf.distribute.Strategy:
+def make_strategy(config: RunSettings) -> tf.distribute.Strategy:
     """The strategy of a run; the global batch must divide over its replicas."""
     loop, strategy = config.loop, distribute.strategy_of(config.loop)
     distribute.check_alike(strategy, shared_settings(config), "flags and version", loop.cluster_timeout)
@@ -28,7 +26,7 @@ def make_strategy(config: Any) -> tf.distribute.Strategy:
     return strategy
 
 
-def load_source(config: Any, *, fetch: bool = True) -> data.Source:
+def load_source(config: RunSettings, *, fetch: bool = True) -> data.Source:
     """The run's images; `fetch=False` downloads nothing, see `data.load`."""
     wanted = config.data
     return data.load(
@@ -42,7 +40,7 @@ def load_source(config: Any, *, fetch: bool = True) -> data.Source:
     )
 
 
-def make_plan(config: Any, source: data.Source) -> Plan:
+def make_plan(config: RunSettings, source: data.Source) -> Plan:
     """The run's numbers; they must fit one another, and a held-out split that is named must exist."""
     eval_split(config, source)
     plan = Plan.make(config, source.num_examples(config.data.train_split))
@@ -50,7 +48,7 @@ def make_plan(config: Any, source: data.Source) -> Plan:
     return plan
 
 
-def eval_split(config: Any, source: data.Source) -> str | None:
+def eval_split(config: RunSettings, source: data.Source) -> str | None:
     """The held-out split: the one asked for, else `validation`, `valid`, `val` or `dev`, else `test`, else none."""
     wanted, unlabelled = config.data.eval_split, source.unlabelled_splits
     if wanted is None:

@@ -14,7 +14,7 @@ from absl import logging
 from tfcontrastive import data, distribute
 from tfcontrastive.callbacks import Checkpoints, Interruption, NanGuard, Progress, Summaries
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.config import InputError, differences
+from tfcontrastive.config import InputError, RunSettings, differences
 from tfcontrastive.models.checkpoint_files import move_newer_aside, sweep
 from tfcontrastive.planning.cost import Cost, check_memory
 from tfcontrastive.runs.inputs import load_source, make_strategy
@@ -70,7 +70,7 @@ class Prepared(abc.ABC):
         cost: of a replica.
     """
 
-    config: Any
+    config: Any  # a `RunSettings`, of the kind's own class
     source: data.Source
     plan: Plan
     model: keras.Model
@@ -112,7 +112,7 @@ class Run:
     """One run, in one directory.
 
     Args:
-        config: a `TrainConfig`, `FinetuneConfig` or `DistillConfig`; `loop.model_dir` is needed.
+        config: of the run; `loop.model_dir` is needed.
         prepare: makes what the kind of run has of its own.
         source: images; default: the config's.
         dry: only described; needs no directory.
@@ -126,7 +126,7 @@ class Run:
 
     def __init__(
         self,
-        config: Any,
+        config: RunSettings,
         prepare: Callable[[Site], Prepared],
         *,
         source: data.Source | None = None,

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import tfcontrastive
 from tfcontrastive import storage
-from tfcontrastive.config import InputError, TrainConfig, differences, nested
+from tfcontrastive.config import InputError, RunSettings, differences, nested
 from tfcontrastive.data import ImageSpec
 
 FORMAT = 2
@@ -66,7 +66,7 @@ class ModelDir:
         return os.path.join(self.path, "saved_model")
 
     def claim(
-        self, config: TrainConfig, images: ImageSpec, *, overwrite: bool = False, allow_config_change: bool = False
+        self, config: RunSettings, images: ImageSpec, *, overwrite: bool = False, allow_config_change: bool = False
     ) -> None:
         """Makes the directory this run's, or finds that it already is.
 
@@ -86,7 +86,7 @@ class ModelDir:
         if not storage.exists(self.config):
             self.record(config, images)
 
-    def check(self, config: TrainConfig, *, overwrite: bool = False, allow_config_change: bool = False) -> None:
+    def check(self, config: RunSettings, *, overwrite: bool = False, allow_config_change: bool = False) -> None:
         """Refuses what `claim` refuses, as far as that can be told without writing."""
         if overwrite:
             return
@@ -110,7 +110,7 @@ class ModelDir:
             if storage.exists(path):
                 storage.remove_left(path)
 
-    def record(self, config: TrainConfig, images: ImageSpec) -> None:
+    def record(self, config: RunSettings, images: ImageSpec) -> None:
         """Writes the config. Of a directory that is a run's own already: once its checkpoint turned out to fit."""
         facts = {"format": FORMAT, "tfcontrastive": tfcontrastive.__version__, "kind": config.kind}
         facts["images"] = {name: getattr(images, name) for name in sorted(_OF_IMAGES)}
@@ -143,7 +143,7 @@ class ModelDir:
         """The settings of the run that lies there, see `read_config`; None where there is none."""
         return self.read_config() if storage.exists(self.config) else None
 
-    def _compare(self, config: TrainConfig, allow_config_change: bool) -> None:
+    def _compare(self, config: RunSettings, allow_config_change: bool) -> None:
         stored = self.read_config()
         changed = differences(stored, config)
         if stored["kind"] != config.kind:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 from absl import logging
 
 from tfcontrastive import data, methods, optimizers
-from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.config import InputError, LoopConfig, RunSettings, TrainConfig
+
+Settings = TypeVar("Settings", bound=RunSettings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Plan:
     schedule: Any
 
     @classmethod
-    def make(cls, config: TrainConfig, num_examples: int) -> Plan:
+    def make(cls, config: RunSettings, num_examples: int) -> Plan:
         config, _ = filled_in(config, num_examples)
         loop, batch = config.loop, config.loop.train_batch_size
         steps = loop.train_steps or optimizers.train_steps(num_examples, batch, loop.train_epochs)
@@ -69,15 +71,15 @@ class Plan:
 
 
 def filled_in(
-    config: TrainConfig, num_examples: int, *, replicas: int = 1, stored: dict[str, Any] | None = None
-) -> tuple[TrainConfig, list[str]]:
+    config: Settings, num_examples: int, *, replicas: int = 1, stored: dict[str, Any] | None = None
+) -> tuple[Settings, list[str]]:
     """The config with the numbers that were not asked for.
 
     The batch is the default of this kind of run, or all images where there are fewer; the warm-up is the default, or a
     tenth of a run that is shorter than ten times that. A run that goes on keeps what it has.
 
     Args:
-        config: a `TrainConfig`, `FinetuneConfig` or `DistillConfig`.
+        config: of a run.
         num_examples: images to train on.
         replicas: that share a batch.
         stored: the run that goes on, as `nested` gives it.
@@ -108,12 +110,12 @@ def filled_in(
             if warmup != usual.warmup_epochs:
                 notes.append(f"The warm-up is {warmup:.3g} epochs, a tenth of the run, not {usual.warmup_epochs:g}.")
         optimizer = dataclasses.replace(optimizer, warmup_epochs=warmup)
-    return dataclasses.replace(config, loop=loop, optimizer=optimizer), notes
+    return config.changed(loop=loop, optimizer=optimizer), notes
 
 
 def with_numbers(
-    config: TrainConfig, source: data.Source, replicas: int, *, stored: dict[str, Any] | None = None
-) -> TrainConfig:
+    config: Settings, source: data.Source, replicas: int, *, stored: dict[str, Any] | None = None
+) -> Settings:
     """The config of a run on a source: `filled_in`, told of in the log, and checked.
 
     Raises:
@@ -127,7 +129,7 @@ def with_numbers(
     return config
 
 
-def check_batch(config: TrainConfig, replicas: int, num_examples: int | None = None) -> None:
+def check_batch(config: RunSettings, replicas: int, num_examples: int | None = None) -> None:
     """The global batch must divide over its replicas, a replica's share over what divides that, and suit the method.
 
     Args:
@@ -144,27 +146,23 @@ def check_batch(config: TrainConfig, replicas: int, num_examples: int | None = N
             f"Received: train_batch_size={batch}."
         )
     share = batch // replicas
-    for name in ("micro_batch_size", "gradient_accumulation_steps"):
-        value = getattr(loop, name, 0)  # fine-tuning has neither
-        if value and share % value:
-            raise InputError(f"`{name}` must divide a replica's {share} images. Received: {name}={value}.")
-    if (
-        getattr(loop, "micro_batch_size", 0)
-        and replicas > 1
-        and config.encoder.norm == "batch"
-        and config.encoder.global_bn
-    ):
-        raise InputError(
-            "`micro_batch_size` on several replicas needs --norm=group, or batch norm of each replica's own images "
-            f"(--global_bn=false). Received: norm=batch, global_bn=True on {replicas} replicas."
-        )
+    if isinstance(loop, LoopConfig):
+        for name in ("micro_batch_size", "gradient_accumulation_steps"):
+            value = getattr(loop, name)
+            if value and share % value:
+                raise InputError(f"`{name}` must divide a replica's {share} images. Received: {name}={value}.")
+        if loop.micro_batch_size and replicas > 1 and config.encoder.norm == "batch" and config.encoder.global_bn:
+            raise InputError(
+                "`micro_batch_size` on several replicas needs --norm=group, or batch norm of each replica's own images "
+                f"(--global_bn=false). Received: norm=batch, global_bn=True on {replicas} replicas."
+            )
     if isinstance(config, TrainConfig):
         kind = methods.method_class(config.method)
         own = config.method_config or kind.Config()
         kind.check(own, batch_size=batch, replicas=replicas, num_examples=num_examples)
 
 
-def check_length(config: TrainConfig, plan: Plan) -> None:
+def check_length(config: RunSettings, plan: Plan) -> None:
     """A batch must not be larger than the data, and a warm-up must end before the run does."""
     if config.loop.train_batch_size > plan.num_examples:
         raise InputError(

@@ -8,22 +8,22 @@ import tensorflow as tf
 
 from tfcontrastive import data
 from tfcontrastive.runs.builders import with_first_gammas
-from tfcontrastive.runs.schedule import Plan, with_numbers
+from tfcontrastive.runs.schedule import Plan, Settings, with_numbers
 from tfcontrastive.system.precision import resolved
 
 
 def settled(
-    config: Any,
+    config: Settings,
     source: data.Source,
     strategy: tf.distribute.Strategy,
     *,
     stored: dict[str, Any] | None,
     first_gammas: bool = True,
-) -> Any:
+) -> Settings:
     """The config with its batch, its warm-up, its precision and its first gammas decided; each is said in the log.
 
     Args:
-        config: a `TrainConfig`, `FinetuneConfig` or `DistillConfig`.
+        config: of a run.
         source, strategy: of the run.
         stored: the settings of the run that goes on, which keeps them; None for a new run.
         first_gammas: decide `zero_init_residual` too; False where the first weights are another encoder's.
