@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping
+from typing import NoReturn
 
 from absl import logging
 
@@ -336,7 +337,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def refuse(error: OSError) -> None:
+def refuse(error: OSError) -> NoReturn:
     """A folder that cannot be listed may be a whole class."""
     raise InputError(
         f"`folder:` must be readable as a whole. Received: {error.filename!r}: {error.strerror}."

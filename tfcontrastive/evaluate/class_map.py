@@ -65,7 +65,7 @@ def mapped_classes(other: data.Source, source: data.Source, class_map: Mapping[s
             f"`class_map` must be given where the classes' names differ: {len(missing)} of {other.name} are no class of "
             f"{source.name}. Received: {shown}."
         )
-    return np.array([own[name] for name in theirs])
+    return np.array([own[name] for name in names])
 
 
 def _names(source: data.Source) -> list[str]:
