@@ -35,8 +35,8 @@ def write_folder(folder, limit):
 def train(source, split, args):
     """The trained model, and its network's kNN accuracy before the training (None without labels)."""
     encoder = network(args.image_size, source.channels)
-    # A small crop of a small image says little. For photographs leave `augmentation` out.
-    augmentation = tfc.AugmentConfig(crop_min_area=0.5)
+    # SimCLR's crops hold 8% of a photograph or more; of a small image, so little says nothing.
+    augmentation = tfc.AugmentConfig(crop_min_area=0.5 if args.image_size <= 32 else None)
     model = tfc.SimCLR(encoder, tfc.SimCLRConfig(temperature=0.2), augmentation=augmentation)
     how = {"batch_size": args.batch_size, "image_size": args.image_size, "geometry": model.policy.geometry}
     batches = tfc.data.train_batches(source, split, seed=0, **how)
@@ -73,12 +73,12 @@ def main(words=None):
     source = tfc.data.load(f"folder:{folder}")
     bad = source.check()  # files that cannot be read are left out from here on
     print(f"{source.num_examples('train')} images, {source.num_classes or 'no'} classes, {len(bad)} unreadable files")
-    model, before = train(source, "train[:80%]", args)
+    model, before = train(source, "train[:80%]" if source.num_classes else "train", args)
     if before is not None:
         print(f"kNN top-1: {before:.1%} untrained, {measure(model, source):.1%} trained")
 
     exported = tfc.export.save_model(model, output / "exported")
-    vectors = output / "vectors"
+    vectors = output / "vectors" / pathlib.Path(exported).name  # vectors of two models are not to be mixed
     tfc.export.embed_images(exported, tfc.export.folder_items(folder), vectors)
     files = tfc.export.EmbeddingFiles(vectors)
     (names,), (similarities,) = tfc.export.nearest(files, files.load()[:1], k=5, exclude=files.ids[:1])
