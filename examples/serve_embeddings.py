@@ -7,7 +7,7 @@
 3. The signature `image_bytes`: the bytes of PNG, JPEG, GIF, BMP or WebP files, decoded and resized by the model itself,
    exactly as in evaluation. It is what clients of TensorFlow Serving send.
 
-First SimCLR runs shortly, so that there is something to serve. On 2 cores all of it takes about half a minute;
+First SimCLR trains for one epoch, so that there is something to serve. On 2 cores all of it takes about half a minute;
 `--limit=256` trains on 256 images only.
 """
 
