@@ -9,7 +9,7 @@ Variance-Invariance-Covariance Regularization for Self-Supervised Learning", htt
 A method is a config and a class with its heads and `views_loss`; views, replicas, resuming, the probe and the export come
 with the base class. The command line takes this very file: `tfcontrastive train --method=examples/new_method.py:VICReg ...`.
 
-On 2 cores the default takes about TIME; `--steps=20 --limit=500` shows that all is in place.
+On 2 cores the default takes about 2 minutes; `--steps=20 --limit=500` shows that all is in place.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def network():
 
 def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--limit", type=int, default=10_000, help="images to train on and to measure with")
     args = parser.parse_args(words)
     source, split = tfc.data.load("embedded"), f"train[:{args.limit}]"
