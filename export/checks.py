@@ -12,9 +12,8 @@ def require(condition: tf.Tensor, tensor: tf.Tensor, template: str, *values: tf.
     """The tensor, once the condition holds; else an error of the template, with values in place of its `{}`.
 
     Examples:
-
-    >>> require(tf.constant(True), tf.constant(3), "`size` must be > 0. Received: {}", tf.constant(3)).numpy().item()
-    3
+        >>> require(tf.constant(True), tf.constant(3), "`size` must be > 0. Received: {}", tf.constant(3)).numpy().item()
+        3
     """
     check = tf.debugging.Assert(condition, [tf.strings.format(template, values)])
     with tf.control_dependencies([check] if check is not None else []):

@@ -54,13 +54,10 @@ class EmbeddingClient:
         InputError: for a wrong argument.
 
     Examples:
-
-    ```python
-    with EmbeddingClient("localhost:8500") as client:
-        vectors = client.embed(["cat.jpg", "dog.png"])          # [2, D]
-        vectors = client.embed(np.zeros([2, 224, 224, 3], np.float32), normalize=True)
-        vectors, bad = client.embed_readable(paths)             # {index: reason} of those without a vector
-    ```
+        >>> with EmbeddingClient("localhost:8500") as client:
+        ...     vectors = client.embed(["cat.jpg", "dog.png"])  # [2, D]
+        ...     vectors = client.embed(np.zeros([2, 28, 28, 1], np.float32), normalize=True)
+        ...     vectors, bad = client.embed_readable(["cat.jpg", "none.jpg"])  # {index: reason} of those without a vector
     """
 
     def __init__(

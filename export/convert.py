@@ -73,10 +73,8 @@ def to_tflite(
             finite, or their mean cosine similarity with the SavedModel's is below 0.98 in int8.
 
     Examples:
-
-    ```python
-    to_tflite("exported", "encoder.tflite", image_size=224, quantize="float16").cosine_similarity
-    ```
+        >>> to_tflite("exported", "encoder.tflite", image_size=28, quantize="float16").cosine_similarity > 0.99
+        True
     """
     if quantize not in QUANTIZATIONS:
         raise InputError(f"`quantize` {unknown(quantize, QUANTIZATIONS)}")

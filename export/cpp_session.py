@@ -50,11 +50,8 @@ class CppSession:
         CppError: if the model cannot be loaded.
 
     Examples:
-
-    ```python
-    with CppSession("exported/1") as session:
-        session.run("serving_default", images=np.zeros([1, 32, 32, 3], np.float32))["embedding"]
-    ```
+        >>> with CppSession("exported/1") as session:
+        ...     vectors = session.run("serving_default", images=np.zeros([1, 28, 28, 1], np.float32))["embedding"]
     """
 
     def __init__(self, path: str | os.PathLike, tags: tuple[str, ...] = ("serve",)):

@@ -69,11 +69,9 @@ def embed_images(
         InputError: if an argument is wrong or no image could be embedded.
 
     Examples:
-
-    ```python
-    embed_images("exported", folder_items("photos"), "vectors", dtype="int8")
-    nearest("vectors", EmbeddingFiles("vectors").load()[:1], k=5)
-    ```
+        >>> from tfcontrastive.export import EmbeddingFiles, folder_items, nearest
+        >>> done = embed_images("exported", folder_items("photos"), "new_vectors", dtype="int8")
+        >>> ids, similarities = nearest("new_vectors", EmbeddingFiles("new_vectors").load()[:1], k=5)
     """
     if batch_size < 1:
         raise InputError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}.")
@@ -120,10 +118,8 @@ def embed_files(saved_model: str | os.PathLike, files: Sequence[str | os.PathLik
         InputError: if one cannot be read or decoded.
 
     Examples:
-
-    ```python
-    ids, similarities = nearest("vectors", embed_files("exported", ["cat.jpg"]), k=5)
-    ```
+        >>> from tfcontrastive.export import nearest
+        >>> ids, similarities = nearest("vectors", embed_files("exported", ["cat.jpg"]), k=5)
     """
     encode = _Encoder(latest_version(saved_model), "embedding")
     vectors = []

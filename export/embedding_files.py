@@ -27,12 +27,11 @@ class EmbeddingFiles:
         InputError: if it holds no set of embeddings.
 
     Examples:
-
-    ```python
-    files = EmbeddingFiles("vectors")
-    vectors = files.load()                      # float32 [N, D]
-    for ids, block in files.blocks(): ...       # one shard at a time
-    ```
+        >>> files = EmbeddingFiles("vectors")
+        >>> files.load().shape == (len(files), files.dim)
+        True
+        >>> sum(len(ids) for ids, vectors in files.blocks()) == len(files)  # one shard at a time
+        True
     """
 
     def __init__(self, path: str | os.PathLike):

@@ -54,13 +54,11 @@ class EmbeddingWriter:
         InputError: for a bad value, or an `output` that holds something else or a set that was made otherwise.
 
     Examples:
-
-    ```python
-    writer = EmbeddingWriter("vectors", dim=2048)
-    for position in range(writer.position, len(images)):
-        writer.add(names[position], vectors[position])
-    writer.finish()
-    ```
+        >>> vectors = {"cat.jpg": np.array([1.0, 0.0]), "dog.jpg": np.array([0.0, 1.0])}
+        >>> writer = EmbeddingWriter("pets", dim=2)
+        >>> for name in list(vectors)[writer.position :]:  # 0, or where it stopped
+        ...     writer.add(name, vectors[name])
+        >>> writer.finish()
     """
 
     def __init__(

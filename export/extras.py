@@ -20,10 +20,8 @@ def from_extra(extra: str, module: str, argument: str) -> ModuleType:
         InputError: if it is not installed; says which command installs it.
 
     Examples:
-
-    ```python
-    faiss = from_extra("faiss", "faiss", argument="backend='faiss'")
-    ```
+        >>> from_extra("faiss", "faiss", argument="backend='faiss'").__name__
+        'faiss'
     """
     try:
         return importlib.import_module(module)

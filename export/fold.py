@@ -32,7 +32,7 @@ def fold_batch_norm(encoder: keras.Model) -> keras.Model:
         InputError: if the encoder is a subclassed model, whose graph cannot be seen.
 
     Examples:
-        >>> fast = fold_batch_norm(ResNet(50, input_shape=(224, 224, 3)))
+        >>> fast = fold_batch_norm(tfcontrastive.ResNet(18, input_shape=(32, 32, 3)))
 
     Source: Jacob et al., arXiv 1712.05877, section 3.2.
     """

@@ -53,11 +53,12 @@ def write_gallery(
         rendering: of transparent and of 16-bit images; None is white, and their high 8 bits.
 
     Examples:
-
-    ```python
-    ids, similarities = nearest("vectors", queries, k=5)
-    write_gallery("neighbours.html", names, ids, similarities, lambda name: open(f"photos/{name}", "rb").read())
-    ```
+        >>> import pathlib
+        >>> from tfcontrastive.export import embed_files, nearest
+        >>> ids, similarities = nearest("vectors", embed_files("exported", ["cat.jpg"]), k=5)
+        >>> picture = lambda name: pathlib.Path("photos", name).read_bytes()
+        >>> query_picture = lambda name: pathlib.Path(name).read_bytes()
+        >>> write_gallery("neighbours.html", ["cat.jpg"], ids, similarities, picture, query_picture)
     """
     rows = []
     for name, row, values in zip(queries, ids, similarities, strict=True):

@@ -46,10 +46,9 @@ def decode_images(
             `max_pixels`, or damaged. The message names the file's position for all but the last.
 
     Examples:
-
-    >>> png = tf.io.encode_png(tf.fill([40, 60, 3], tf.constant(255, tf.uint8)))
-    >>> decode_images(png[None], size=32).shape
-    TensorShape([1, 32, 32, 3])
+        >>> png = tf.io.encode_png(tf.fill([40, 60, 3], tf.constant(255, tf.uint8)))
+        >>> decode_images(png[None], size=32).shape
+        TensorShape([1, 32, 32, 3])
     """
     contents = checked_batch(contents, "image_bytes")
     rule = preprocessing or Preprocessing()

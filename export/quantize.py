@@ -27,10 +27,9 @@ def quantize(vectors: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
         InputError: if the dtype is not one of the three, or a vector is not finite.
 
     Examples:
-
-    >>> stored, scale = quantize(np.array([[1.0, -2.0]], np.float32), "int8")
-    >>> stored.tolist()
-    [[64, -127]]
+        >>> stored, scale = quantize(np.array([[1.0, -2.0]], np.float32), "int8")
+        >>> stored.tolist()
+        [[64, -127]]
     """
     if dtype not in DTYPES:
         raise InputError(f"`dtype` {unknown(dtype, DTYPES)}")

@@ -11,9 +11,8 @@ def image_reason(message: str) -> str:
     """The line of TensorFlow's long message that names the problem, without the image's position in its batch.
 
     Examples:
-
-    >>> image_reason("assertion failed: [`image_bytes` [3] is empty: it has no bytes]")
-    'is empty: it has no bytes'
+        >>> image_reason("assertion failed: [`image_bytes` [3] is empty: it has no bytes]")
+        'is empty: it has no bytes'
     """
     lines = [line.strip() for line in message.splitlines() if line.strip()] or ["no reason is given"]
     start = next((i for i, line in enumerate(lines) if line.startswith("<stack traces")), -1)

@@ -97,11 +97,11 @@ def save_model(
             not fit, or `optimize` is asked for and the encoder is not functional.
 
     Examples:
-
-    ```python
-    path = save_model(model, "exported")              # exported/1
-    layer = hub.KerasLayer(path, trainable=True)
-    ```
+        >>> path = save_model(model, "new_export")
+        >>> path
+        'new_export/1'
+        >>> tf.saved_model.load(path)(images, training=False).shape[0] == len(images)
+        True
     """
     encoder = getattr(model_or_encoder, "encoder", model_or_encoder)
     height, width, channels = _image_shape(encoder)

@@ -43,10 +43,8 @@ def nearest(
         InputError: if a shape or value does not fit, or faiss is asked for and not installed.
 
     Examples:
-
-    ```python
-    ids, similarities = nearest("vectors", queries, k=5)
-    ```
+        >>> from tfcontrastive.export import embed_files
+        >>> ids, similarities = nearest("vectors", embed_files("exported", ["cat.jpg"]), k=5)
     """
     files = index if isinstance(index, EmbeddingFiles) else EmbeddingFiles(index)
     queries = _of_shape(queries, files.dim)

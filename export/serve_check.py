@@ -55,11 +55,8 @@ def check_export(
         InputError: if there is no SavedModel.
 
     Examples:
-
-    ```python
-    for check in check_export("exported"):
-        print(check.name, check.passed, check.detail)
-    ```
+        >>> for check in check_export("exported"):
+        ...     print(check.name, check.passed, check.detail)
     """
     export = _Export(latest_version(saved_model), server, server_model)
     try:

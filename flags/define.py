@@ -22,10 +22,10 @@ def define(config: Checked, flag_values: flags.FlagValues) -> None:
         InputError: a flag would have two owners: two of the configs, or one and the command itself.
 
     Examples:
-        >>> values = flags.FlagValues()
-        >>> define(TrainConfig(), values)
-        >>> values(["train", "--train_batch_size=256"])
-        >>> from_flags(TrainConfig(), values).loop.train_batch_size
+        >>> values, config = flags.FlagValues(), tfcontrastive.TrainConfig(method_config=tfcontrastive.SimCLRConfig())
+        >>> define(config, values)
+        >>> words = values(["train", "--train_batch_size=256"])
+        >>> from_flags(config, values).loop.train_batch_size
         256
     """
     makers = {

@@ -24,9 +24,10 @@ class Evaluate(keras.callbacks.Callback):
         every_epochs: epochs from one measurement to the next, at least 1.
         encoder: images -> features; default: the model's `encoder`.
 
-    ```python
-    train(config, callbacks=[Evaluate(Geometry(eval_split="train[90%:]"), data.load("embedded"), every_epochs=5)])
-    ```
+    Examples:
+        >>> from tfcontrastive.evaluate import Geometry
+        >>> watch = Evaluate(Geometry(eval_split="train[90%:]"), tfcontrastive.data.load("embedded"), every_epochs=5)
+        >>> history = model.fit(images, batch_size=256, epochs=10, callbacks=[watch])
     """
 
     def __init__(

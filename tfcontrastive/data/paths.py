@@ -9,6 +9,7 @@ def local_path(path: str | os.PathLike) -> str:
     """A path as text, with `~` expanded: a shell leaves it alone after a colon or an equals sign.
 
     Examples:
+        >>> import pathlib
         >>> local_path(pathlib.Path("photos"))
         'photos'
     """

@@ -39,7 +39,8 @@ class Preprocessing(Checked):
 
     Examples:
         >>> rule = Preprocessing.named("imagenet")
-        >>> inputs = rule.normalize(rule.crop_and_resize(image, 224))
+        >>> rule.normalize(rule.crop_and_resize(tf.zeros([300, 400, 3], tf.uint8), 224)).shape
+        TensorShape([224, 224, 3])
     """
 
     crop: float = option(0.875, "Side of the central square, of the image's shorter side.", above=0, at_most=1)

@@ -68,7 +68,7 @@ class Subset(Source):
             examples in the order of `eval_batches`, int `[M]`, ascending.
 
     Examples:
-        >>> source = load("embedded")
+        >>> source = tfcontrastive.data.load("embedded")
         >>> rows = balanced_rows(labels_of(source, "train"), 0.01, seed=0)
         >>> few = Subset(source, {"train": ("train", rows)})
         >>> few.num_examples("train"), few.num_examples("test")

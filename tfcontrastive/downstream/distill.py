@@ -57,10 +57,13 @@ def distill(
         InputError: as `finetune`, and a teacher that has no logits or takes other images.
 
     Examples:
-        >>> config = DistillConfig(teacher="runs/a_10pct", encoder=EncoderConfig(resnet_depth=18, width_multiplier=0.125),
-        ...                        data=DataConfig(dataset="embedded", image_size=28),
-        ...                        loop=RunConfig(model_dir="runs/student", train_batch_size=128, train_epochs=20))
-        >>> distill(config).metrics["eval_top1"]
+        >>> config = DistillConfig(
+        ...     teacher="runs/a_10pct",
+        ...     encoder=tfcontrastive.EncoderConfig(resnet_depth=18, width_multiplier=0.125),
+        ...     data=tfcontrastive.DataConfig(dataset="embedded", image_size=28),
+        ...     loop=tfcontrastive.RunConfig(model_dir="runs/student", train_batch_size=128, train_epochs=20),
+        ... )
+        >>> accuracy = distill(config).metrics["eval_top1"]
 
     Source: Chen et al., arXiv 2006.10029, section 3, equation 2 and 3.
     """

@@ -88,10 +88,14 @@ def finetune(
             fit the network are listed), and a loss that is not finite.
 
     Examples:
-        >>> config = FinetuneConfig(checkpoint="runs/a", encoder=None, label_fraction=0.1,
-        ...                         data=DataConfig(dataset="embedded", image_size=28),
-        ...                         loop=RunConfig(model_dir="runs/a_10pct", train_batch_size=128, train_epochs=30))
-        >>> finetune(config).metrics["eval_top1"]
+        >>> config = FinetuneConfig(
+        ...     checkpoint="runs/a",
+        ...     encoder=None,
+        ...     label_fraction=0.1,
+        ...     data=DataConfig(dataset="embedded", image_size=28),
+        ...     loop=tfcontrastive.RunConfig(model_dir="runs/a_10pct", train_batch_size=128, train_epochs=30),
+        ... )
+        >>> accuracy = finetune(config).metrics["eval_top1"]
 
     Source: Chen et al., arXiv 2006.10029, section 3; arXiv 2002.05709, section 4 and appendix B.5.
     """

@@ -36,7 +36,7 @@ def encoder_shape(encoder: Any) -> EncoderShape:
         InputError: it is none.
 
     Examples:
-        >>> encoder_shape(ResNet(18, input_shape=(32, 32, 3))).num_features
+        >>> encoder_shape(tfcontrastive.ResNet(18, input_shape=(32, 32, 3))).num_features
         512
     """
     if not isinstance(encoder, keras.Layer):

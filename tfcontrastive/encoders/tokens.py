@@ -21,7 +21,8 @@ def sin_cos_positions(
         dtype: float32 or float64.
 
     Examples:
-        >>> sin_cos_positions(2, 2, 8)[0]  # sines 0, cosines 1
+        >>> sin_cos_positions(2, 2, 8)[0].numpy()  # sines 0, cosines 1
+        array([0., 0., 1., 1., 0., 0., 1., 1.], dtype=float32)
     """
     omega = 10_000.0 ** (-tf.range(dim // 4, dtype=dtype) / (dim // 4))
     row, column = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")

@@ -34,9 +34,9 @@ class ContentStyle(ContentStyleSettings):
 
     The first value, `content_style_divergence`, is the mean over the three Y.
 
-    ```python
-    ContentStyle().run(encoder, source=None)   # {"content_style_divergence": ..., "content_style_shape_accuracy": ...}
-    ```
+    Examples:
+        >>> ContentStyle(train_images=3000).run(encoder)
+        {'content_style_divergence': ..., 'content_style_shape_accuracy': ..., ...}
 
     Source: the invariance p^do(s)(Y|f(X)) that ReLIC asks for, Mitrovic et al., https://arxiv.org/abs/2010.07922,
     section 2. The images and this measure are ours.
@@ -102,8 +102,9 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 def jensen_shannon(p: np.ndarray) -> np.ndarray:
     """H(mean_s p_s) - mean_s H(p_s), in nats, of distributions `[S, ..., C]` over their first axis: `[...]`.
 
-    >>> round(float(jensen_shannon(np.eye(2))), 4)   # log 2: nothing in common
-    0.6931
+    Examples:
+        >>> round(float(jensen_shannon(np.eye(2))), 4)   # log 2: nothing in common
+        0.6931
     """
 
     def entropy(q):

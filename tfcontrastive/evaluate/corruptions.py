@@ -43,9 +43,9 @@ def corrupt(images: np.ndarray, name: str, severity: int, *, seed: int = 0, firs
     Raises:
         InputError: an unknown name or severity, another type or shape, or the library is not installed.
 
-    ```python
-    corrupt(images, "fog", severity=3)
-    ```
+    Examples:
+        >>> corrupt(np.zeros([2, 32, 32, 3], np.uint8), "fog", severity=3).shape
+        (2, 32, 32, 3)
 
     Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations",
     https://arxiv.org/abs/1903.12261; library: Michaelis et al., https://arxiv.org/abs/1907.07484.

@@ -28,8 +28,9 @@ def map_2d(features: np.ndarray, *, method: str = "auto", seed: int = 0) -> np.n
     Raises:
         InputError: for features that are not finite, or an unknown method.
 
-    >>> map_2d(np.eye(3), method="pca").shape
-    (3, 2)
+    Examples:
+        >>> map_2d(np.eye(3), method="pca").shape
+        (3, 2)
 
     Source: van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008.
     """

@@ -42,10 +42,11 @@ class FeatureEvaluator(FeatureSettings):
 
     Where several share an encoder, extract once and measure often:
 
-    ```python
-    features = labelled_features(encoder, source)
-    results = KNN().measure(features) | Linear().measure(features)
-    ```
+    Examples:
+        >>> from tfcontrastive.evaluate import KNN, Linear, labelled_features
+        >>> features = labelled_features(encoder, tfcontrastive.data.load("embedded"))
+        >>> KNN().measure(features) | Linear().measure(features)
+        {'knn_top1': ..., 'linear_top1': ..., ...}
     """
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
@@ -165,9 +166,10 @@ def evaluate(
 
     Features are extracted once for all the `FeatureEvaluator`s that ask for the same ones.
 
-    ```python
-    evaluate([KNN(), Linear()], encoder, tfcontrastive.data.load("embedded"))
-    ```
+    Examples:
+        >>> from tfcontrastive.evaluate import KNN, Linear
+        >>> evaluate([KNN(), Linear()], encoder, tfcontrastive.data.load("embedded"))
+        {'knn_top1': ..., 'linear_top1': ..., ...}
     """
     results: dict[str, float] = {}
     extracted: dict[tuple[Any, ...], LabelledFeatures] = {}

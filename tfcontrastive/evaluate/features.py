@@ -131,9 +131,10 @@ def extract_features(
     Raises:
         InputError: for an empty dataset, images that the encoder cannot take, or an output other than `[B, F]`.
 
-    >>> batches = [{"image": tf.ones([2, 4, 4, 1]), "label": [0, 1]}]
-    >>> features, labels = extract_features(lambda images, training: tf.reduce_sum(images, [1, 2]), batches)
-    >>> features.tolist(), labels.tolist()
-    ([[16.0], [16.0]], [0, 1])
+    Examples:
+        >>> batches = [{"image": tf.ones([2, 4, 4, 1]), "label": [0, 1]}]
+        >>> features, labels = extract_features(lambda images, training: tf.reduce_sum(images, [1, 2]), batches)
+        >>> features.tolist(), labels.tolist()
+        ([[16.0], [16.0]], [0, 1])
     """
     return FeatureExtractor(encoder)(dataset)

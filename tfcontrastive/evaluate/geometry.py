@@ -23,8 +23,9 @@ def effective_rank(features: np.ndarray) -> float:
     Raises:
         InputError: for features that are not finite.
 
-    >>> round(effective_rank([[1.0, 0.0], [0.0, 1.0]]), 6)
-    2.0
+    Examples:
+        >>> round(effective_rank([[1.0, 0.0], [0.0, 1.0]]), 6)
+        2.0
 
     Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007; for self-supervised features Garrido et al., "RankMe",
     https://arxiv.org/abs/2210.02885.
@@ -56,8 +57,9 @@ def class_separation(features: np.ndarray, labels: np.ndarray) -> float:
     Raises:
         InputError: for features that are not finite, or all in one direction.
 
-    >>> class_separation([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]], [0, 0, 1])
-    1.0
+    Examples:
+        >>> class_separation([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]], [0, 0, 1])
+        1.0
 
     Source: Kornblith et al., "Why Do Better Loss Functions Lead to Less Transferable Features?",
     https://arxiv.org/abs/2010.16402, section 3.3.

@@ -31,9 +31,9 @@ class Geometry(GeometrySettings, FeatureEvaluator):
     - the effective rank and the standard deviation of the unit-length rows;
     - class separation (with labels), 1 - mean distance within classes / mean distance overall.
 
-    ```python
-    Geometry().run(encoder, tfcontrastive.data.load("embedded"))   # {"geometry_alignment": ..., ...}
-    ```
+    Examples:
+        >>> Geometry().run(encoder, tfcontrastive.data.load("embedded"))
+        {'geometry_alignment': ..., 'geometry_uniformity': ..., ...}
 
     Sources: Wang and Isola, https://arxiv.org/abs/2005.10242; Garrido et al., https://arxiv.org/abs/2210.02885;
     Kornblith et al., https://arxiv.org/abs/2010.16402, section 3.3.

@@ -65,9 +65,9 @@ class Invariances(InvariancesSettings, FeatureEvaluator):
     representation is invariant. Of an encoder without a projection head only h is measured; of gray images all but the
     first task.
 
-    ```python
-    Invariances().run(trained, tfcontrastive.data.load("cifar10"))   # {"invariances_h_rotation_accuracy": ..., ...}
-    ```
+    Examples:
+        >>> Invariances().run(encoder, tfcontrastive.data.load("embedded"))
+        {'invariances_h_rotation_accuracy': ..., 'invariances_h_noise_accuracy': ..., ...}
 
     Source: https://arxiv.org/abs/2002.05709, section 4.2 and Table 3. The MLP's width, its training (Adam, stopped on a
     tenth of the training part) and the noise are not published; they are ours.

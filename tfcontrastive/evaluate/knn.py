@@ -47,8 +47,9 @@ def knn_scores(
     Raises:
         InputError: for bad numbers, features that are not finite, labels out of range.
 
-    >>> knn_scores([[1.0, 0.0], [0.0, 1.0]], [0, 1], [[3.0, 0.0]], num_classes=2, k=1).tolist()
-    [[1.0, -inf]]
+    Examples:
+        >>> knn_scores([[1.0, 0.0], [0.0, 1.0]], [0, 1], [[3.0, 0.0]], num_classes=2, k=1).tolist()
+        [[1.0, -inf]]
 
     Source: Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", section 3.4,
     https://arxiv.org/abs/1805.01978.
@@ -73,8 +74,9 @@ def fair_k(k: int, train_labels: np.ndarray) -> int:
         k: at least 1.
         train_labels: `[N]` integers, of the memory.
 
-    >>> fair_k(200, np.array([0, 0, 0, 1, 1]))
-    2
+    Examples:
+        >>> fair_k(200, np.array([0, 0, 0, 1, 1]))
+        2
     """
     smallest = int(np.unique(train_labels, return_counts=True)[1].min())
     if k > smallest:
@@ -129,8 +131,9 @@ def knn(
     Raises:
         InputError: for bad numbers, features that are not finite, labels out of range, classes that only the test has.
 
-    >>> knn([[1.0, 0.0], [0.0, 1.0]], [0, 1], [[3.0, 0.1]], [0], num_classes=2)["knn_top1"]
-    1.0
+    Examples:
+        >>> knn([[1.0, 0.0], [0.0, 1.0]], [0, 1], [[3.0, 0.1]], [0], num_classes=2)["knn_top1"]
+        1.0
 
     Source: Wu et al., https://arxiv.org/abs/1805.01978, section 3.4.
     """
@@ -145,9 +148,9 @@ def knn(
 class KNN(KNNSettings, FeatureEvaluator):
     """Weighted k-nearest-neighbour classification of frozen features by cosine similarity.
 
-    ```python
-    KNN(k=20).run(encoder, tfcontrastive.data.load("embedded"))   # {"knn_top1": ..., "knn_top5": ..., ...}
-    ```
+    Examples:
+        >>> KNN(k=20).run(encoder, tfcontrastive.data.load("embedded"))
+        {'knn_top1': ..., 'knn_top5': ..., ...}
 
     `knn_k` tells how many neighbours voted; `knn` and `knn_scores` take k as it is.
     """

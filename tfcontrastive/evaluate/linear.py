@@ -71,8 +71,9 @@ def fit_linear(
     Raises:
         InputError: for bad numbers, features that are not finite, labels out of range, fewer than two classes.
 
-    >>> int(fit_linear([[0.0], [0.1], [0.9], [1.0]], [0, 0, 1, 1], num_classes=2).scores([[0.2]]).argmax())
-    0
+    Examples:
+        >>> int(fit_linear([[0.0], [0.1], [0.9], [1.0]], [0, 0, 1, 1], num_classes=2).scores([[0.2]]).argmax())
+        0
 
     Source: the transfer protocol of SimCLR, https://arxiv.org/abs/2002.05709, appendix B.8.1, there without
     standardisation and with 45 penalties.
@@ -157,9 +158,10 @@ def linear(
     Raises:
         InputError: for bad numbers, features that are not finite, labels out of range, classes that only the test has.
 
-    >>> train = [[0.0], [0.1], [0.9], [1.0]]
-    >>> linear(train, [0, 0, 1, 1], [[0.2], [0.8]], [0, 1], num_classes=2)["linear_top1"]
-    1.0
+    Examples:
+        >>> train = [[0.0], [0.1], [0.9], [1.0]]
+        >>> linear(train, [0, 0, 1, 1], [[0.2], [0.8]], [0, 1], num_classes=2)["linear_top1"]
+        1.0
 
     Source: https://arxiv.org/abs/2002.05709, appendix B.8.1.
     """

@@ -20,9 +20,9 @@ from tfcontrastive.evaluate.linear_sgd import RECIPES, SGDRecipe, linear_sgd, li
 class Linear(LinearSettings, FeatureEvaluator):
     """A linear classifier of frozen features: L-BFGS, or SGD as in SimCLR or MoCo.
 
-    ```python
-    Linear().run(encoder, tfcontrastive.data.load("embedded"))   # {"linear_top1": ..., "linear_penalty": ..., ...}
-    ```
+    Examples:
+        >>> Linear().run(encoder, tfcontrastive.data.load("embedded"))
+        {'linear_top1': ..., 'linear_penalty': ...}
     """
 
     @property

@@ -108,9 +108,10 @@ def linear_sgd(
     Raises:
         InputError: for features that are not finite, labels out of range, a loss that diverges.
 
-    ```python
-    linear_sgd(train, train_labels, test, test_labels, num_classes=10, recipe=RECIPES["simclr"])
-    ```
+    Examples:
+        >>> train, labels = np.eye(4, dtype=np.float32), [0, 1, 2, 3]
+        >>> linear_sgd(train, labels, train, labels, num_classes=4, recipe=RECIPES["simclr"])
+        {'linear_top1': ..., ...}
     """
     train_features, train_labels, features, labels = checked_splits(
         train_features, train_labels, features, labels, num_classes

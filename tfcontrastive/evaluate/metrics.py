@@ -42,8 +42,9 @@ def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> float:
     Returns:
         A number in [0, 1].
 
-    >>> top_k_accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1])
-    0.5
+    Examples:
+        >>> top_k_accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1])
+        0.5
     """
     return float(np.mean(top_k_hits(scores, labels, k)))
 
@@ -61,8 +62,9 @@ def mean_per_class_accuracy(predictions: np.ndarray, labels: np.ndarray) -> floa
     Returns:
         A number in [0, 1].
 
-    >>> mean_per_class_accuracy([0, 0, 0, 0], [0, 0, 0, 1])
-    0.5
+    Examples:
+        >>> mean_per_class_accuracy([0, 0, 0, 0], [0, 0, 0, 1])
+        0.5
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     _, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -91,9 +93,10 @@ def bootstrap_interval(
     Returns:
         (low, high).
 
-    >>> low, high = bootstrap_interval(np.mean, np.array([True] * 80 + [False] * 20))
-    >>> bool(0.70 < low < 0.75 < 0.85 < high < 0.90)
-    True
+    Examples:
+        >>> low, high = bootstrap_interval(np.mean, np.array([True] * 80 + [False] * 20))
+        >>> bool(0.70 < low < 0.75 < 0.85 < high < 0.90)
+        True
 
     Source: Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979.
     """
@@ -119,8 +122,9 @@ def accuracies(prefix: str, scores: np.ndarray, labels: np.ndarray) -> dict[str,
     Returns:
         `top1`, `top5`, `mean_per_class` and the 95% bootstrap interval of top-1 as `top1_low` and `top1_high`.
 
-    >>> accuracies("knn", np.eye(3), np.array([0, 1, 2]))["knn_top1"]
-    1.0
+    Examples:
+        >>> accuracies("knn", np.eye(3), np.array([0, 1, 2]))["knn_top1"]
+        1.0
     """
     first, labels = top_k_hits(scores, labels, 1), np.asarray(labels)
     low, high = bootstrap_interval(np.mean, first)

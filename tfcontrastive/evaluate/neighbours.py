@@ -36,9 +36,10 @@ def nearest_neighbours(
     Raises:
         InputError: for k < 1, features that are not finite, or widths that differ.
 
-    >>> similarity, row = nearest_neighbours([[2.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], k=1)
-    >>> similarity.tolist(), row.tolist()
-    ([[1.0]], [[1]])
+    Examples:
+        >>> similarity, row = nearest_neighbours([[2.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], k=1)
+        >>> similarity.tolist(), row.tolist()
+        ([[1.0]], [[1]])
     """
     for name, value in {"k": k, "query_block": query_block, "memory_block": memory_block}.items():
         if value < 1:

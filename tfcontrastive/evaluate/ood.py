@@ -27,9 +27,10 @@ class OutOfDistribution(OutOfDistributionSettings, FeatureEvaluator):
     A classifier of all of the data's classes is tested on images of `ood_dataset`. Its choice is among the classes that
     occur there (the 200 of ImageNet-R), in both domains; `ood_gap` is what the other domain costs.
 
-    ```python
-    OutOfDistribution(ood_dataset="folder:sketches").run(encoder, tfcontrastive.data.load("folder:photos"))
-    ```
+    Examples:
+        >>> encoder = tfcontrastive.ResNet(18, width_multiplier=0.25, input_shape=(32, 32, 3))
+        >>> OutOfDistribution(ood_dataset="folder:sketches").run(encoder, tfcontrastive.data.load("folder:photos"))
+        {'ood_...': ..., ...}
 
     Source: Hendrycks et al., "The Many Faces of Robustness", https://arxiv.org/abs/2006.16241.
     """

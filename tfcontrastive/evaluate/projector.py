@@ -48,9 +48,9 @@ def write_projector(
     Raises:
         InputError: for lengths that differ, features that are not finite, labels without a name.
 
-    ```python
-    write_projector("runs/logs", {"features": features}, labels=labels, images=images)
-    ```
+    Examples:
+        >>> write_projector("runs/logs", {"features": np.eye(8)}, labels=np.arange(8), images=np.zeros([8, 28, 28, 1]))
+        'runs/logs/projector_config.pbtxt'
     """
     log_dir = os.fspath(log_dir)
     embeddings = {name: checked_features(f"embeddings[{name!r}]", value) for name, value in embeddings.items()}

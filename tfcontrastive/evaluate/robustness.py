@@ -54,9 +54,9 @@ class Robustness(RobustnessSettings, FeatureEvaluator):
     at severity s, CE[c] = sum_s E[c, s] / sum_s E_baseline[c, s], and mCE is the mean of CE over the corruptions. The
     relative mCE takes E[c, s] - E[clean] on both sides.
 
-    ```python
-    Robustness().run(encoder, tfcontrastive.data.load("cifar10"))   # {"robustness_mean_error": ..., ...}
-    ```
+    Examples:
+        >>> Robustness(eval_images=1000).run(encoder, tfcontrastive.data.load("embedded"))
+        {'robustness_mean_error': ..., ...}
 
     Source: Hendrycks and Dietterich, https://arxiv.org/abs/1903.12261, section 4.
     """

@@ -30,9 +30,10 @@ def evaluate_seeds(
     Raises:
         InputError: an evaluator in which nothing is random, or a seed that is given twice.
 
-    ```python
-    mean, deviation = mean_and_deviation(evaluate_seeds(Linear(), encoder, source, seeds=(0, 1, 2)))
-    ```
+    Examples:
+        >>> from tfcontrastive.evaluate import Linear
+        >>> runs = evaluate_seeds(Linear(), encoder, tfcontrastive.data.load("embedded"), seeds=(0, 1, 2))
+        >>> mean, deviation = mean_and_deviation(runs)
     """
     config: Any = evaluator  # which a frozen dataclass is, though a protocol cannot say so
     if "seed" not in config.__dataclass_fields__:
@@ -49,8 +50,9 @@ def evaluate_seeds(
 def mean_and_deviation(runs: Mapping[int, Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
     """The mean of each value over the runs, and its sample standard deviation (n - 1; of two runs or more, else {}).
 
-    >>> mean_and_deviation({0: {"top1": 0.5}, 1: {"top1": 0.7}})[0]
-    {'top1': 0.6}
+    Examples:
+        >>> mean_and_deviation({0: {"top1": 0.5}, 1: {"top1": 0.7}})[0]
+        {'top1': 0.6}
     """
     values = {name: [run[name] for run in runs.values()] for name in next(iter(runs.values()))}
     mean = {name: float(np.mean(many)) for name, many in values.items()}

@@ -61,8 +61,9 @@ def draw_shapes(factors: dict[str, np.ndarray], image_size: int, *, seed: int | 
     Raises:
         InputError: a factor is missing, or the images are too small.
 
-    >>> draw_shapes(draw_factors(4, CONTENT | STYLE, seed=0), 32, seed=1).images.shape
-    (4, 32, 32, 3)
+    Examples:
+        >>> draw_shapes(draw_factors(4, CONTENT | STYLE, seed=0), 32, seed=1).images.shape
+        (4, 32, 32, 3)
     """
     missing = [name for name in CONTENT | STYLE if name not in factors]
     if missing:

@@ -63,7 +63,7 @@ class ContrastiveModel(CheckedModel):
         >>> encoder = tfcontrastive.ResNet(18, width_multiplier=0.25, input_shape=(28, 28, 1))
         >>> model = tfcontrastive.SimCLR(encoder, tfcontrastive.SimCLRConfig(temperature=0.2))
         >>> model.compile(optimizer=tfcontrastive.LARS(0.3))
-        >>> model.fit(images, batch_size=256, epochs=10)
+        >>> history = model.fit(images, batch_size=256, epochs=10)
     """
 
     Config: type[Checked]
@@ -215,7 +215,14 @@ class ContrastiveModel(CheckedModel):
         """Builds a head on vectors `[B, width]`; default: the encoder's features.
 
         Examples:
-            >>> self.projection_head = self.add_head(MLP((2048, 128), **self.head_options))
+            >>> from tfcontrastive.encoders import MLP
+            >>> class Mine(tfcontrastive.ContrastiveModel):
+            ...     Config = tfcontrastive.SimCLRConfig
+            ...
+            ...     def build_parts(self):
+            ...         self.projection_head = self.add_head(MLP((2048, 128), **self.head_options))
+            >>> Mine(encoder).embedding_dim
+            128
         """
         head.build((None, width or self.num_features))
         return head

@@ -46,8 +46,9 @@ class Queue(keras.layers.Layer):
 
     Examples:
         >>> queue = Queue(65_536, 128)
-        >>> queue.enqueue(keys)  # [B, D] of this replica
-        >>> negatives = queue.keys()  # [K, D]
+        >>> queue.enqueue(tf.ones([256, 128]))  # the keys of this replica
+        >>> queue.keys().shape
+        TensorShape([65536, 128])
     """
 
     def __init__(

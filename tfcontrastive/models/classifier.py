@@ -44,9 +44,14 @@ class Classifier(ReplicatedModel):
         ema_decay: where > 0, the average of the weights is kept too, and measured: `averaged`.
 
     Examples:
+        >>> from tfcontrastive.models.objectives import CrossEntropy
         >>> model = Classifier(encoder, 10, CrossEntropy())
-        >>> model.compile(optimizer=LARS(0.16))
-        >>> model.fit(batches, steps_per_epoch=30, epochs=30)
+        >>> model.compile(optimizer=tfcontrastive.LARS(0.16))
+        >>> source, geometry = tfcontrastive.data.load("embedded"), tfcontrastive.augment.Geometry()
+        >>> batches = tfcontrastive.data.train_batches(
+        ...     source, "train", batch_size=128, image_size=28, geometry=geometry, num_views=1, seed=0
+        ... )
+        >>> history = model.fit(batches, steps_per_epoch=30, epochs=30)
     """
 
     def __init__(

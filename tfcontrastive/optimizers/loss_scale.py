@@ -21,7 +21,7 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
         dynamic_growth_steps: steps without overflow before the scale is doubled.
 
     Examples:
-        >>> optimizer = LossScale(LARS(0.3))
+        >>> optimizer = LossScale(tfcontrastive.LARS(0.3))
 
     Source: Micikevicius et al., "Mixed Precision Training", arXiv 1710.03740.
     """

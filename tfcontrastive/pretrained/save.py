@@ -64,7 +64,9 @@ def save(
         InputError: an architecture that the other project's networks cannot have, or a file that exists.
 
     Examples:
-        >>> save("theirs", "simclr_tf2", encoder=model.encoder, config=config.encoder)
+        >>> encoder = tfcontrastive.ResNet(18, input_shape=(32, 32, 3))
+        >>> config = tfcontrastive.EncoderConfig(resnet_depth=18)
+        >>> written, left_out = save("theirs", "simclr_tf2", encoder=encoder, config=config)
     """
     if format not in FORMATS:
         raise InputError(f"`format` {unknown(format, FORMATS)}")

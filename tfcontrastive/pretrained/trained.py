@@ -159,7 +159,7 @@ def load_trained(
         InputError: none or several of the three, nothing there, or another size than the encoder takes.
 
     Examples:
-        >>> trained = load_trained(checkpoint="runs/photos")
+        >>> trained = load_trained(checkpoint="runs/a")
         >>> features = trained.encoder(images, training=False)
     """
     given = {"checkpoint": checkpoint, "saved_model": saved_model, "encoder": encoder}

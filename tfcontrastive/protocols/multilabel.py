@@ -40,8 +40,9 @@ def map11(scores: np.ndarray, labels: np.ndarray) -> float:
         scores: `[N, C]`, higher is likelier.
         labels: `[N, C]`, 1, 0 or -1, see `voc_labels`. Classes that no image shows do not count.
 
-    >>> float(map11(np.array([[0.9], [0.8], [0.1]]), np.array([[1], [0], [1]])).__round__(4))
-    0.8485
+    Examples:
+        >>> float(map11(np.array([[0.9], [0.8], [0.1]]), np.array([[1], [0], [1]])).__round__(4))
+        0.8485
 
     Source: Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010, section 4.2.
     """

@@ -26,9 +26,10 @@ class Semi(SemiSettings, TuningEvaluator):
     Of ImageNet these are the published parts where they are prepared; else equally many of each class, chosen by the seed
     and told in the run's label_subset.json.
 
-    ```python
-    Semi(fractions="0.01,0.1").run(load_trained(checkpoint="runs/a"), tfcontrastive.data.load("embedded"))
-    ```
+    Examples:
+        >>> trained = tfcontrastive.load_trained(checkpoint="runs/a")
+        >>> Semi(fractions="0.01,0.1").run(trained, tfcontrastive.data.load("embedded"))
+        {'semi_1pct_top1': ..., ...}
 
     Source: arXiv 2002.05709, section 4; arXiv 2006.10029, section 4.1.
     """

@@ -27,9 +27,9 @@ class Transfer(TransferSettings, TuningEvaluator):
     Those that are not prepared are named and left out. The probe's penalty, and the rate and decay of fine-tuning where
     several are given, are chosen on a fifth of the training images; batch norm keeps the decay of pre-training.
 
-    ```python
-    Transfer(datasets="cifar10,pets", data_dir="tfds").run(load_trained(checkpoint="runs/a"), None)
-    ```
+    Examples:
+        >>> trained = tfcontrastive.load_trained(checkpoint="runs/a")
+        >>> values = Transfer(datasets="cifar10,pets", data_dir="tfds").run(trained, None)
 
     Source: arXiv 2002.05709, appendix B.8.
     """

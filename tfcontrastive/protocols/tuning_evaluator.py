@@ -142,7 +142,8 @@ def fractions_of(text: str) -> list[float]:
 def percent(fraction: float) -> str:
     """A fraction in a value's name: 0.01 -> `1pct`.
 
-    >>> percent(0.1), percent(0.005)
-    ('10pct', '0.5pct')
+    Examples:
+        >>> percent(0.1), percent(0.005)
+        ('10pct', '0.5pct')
     """
     return f"{100 * fraction:g}pct"

@@ -25,11 +25,10 @@ class Neighbours:
         class_names: names of the classes; the numbers when not given.
         caption: a sentence under the heading.
 
-    With the output of `tfcontrastive.evaluate.nearest_neighbours(test_features, train_features, k=8)`:
-
-    ```python
-    Neighbours("Nearest neighbours", test_images, train_images[rows], test_labels, train_labels[rows], similarities)
-    ```
+    Examples:
+        >>> images, labels = np.zeros([6, 28, 28, 1]), np.arange(6) % 2
+        >>> similarities, rows = tfcontrastive.evaluate.nearest_neighbours(np.eye(6), np.eye(6), k=3)
+        >>> section = Neighbours("Nearest neighbours", images, images[rows], labels, labels[rows], similarities)
     """
 
     title: str

@@ -47,11 +47,12 @@ def write_report(
     Raises:
         InputError: when a section's arrays do not fit each other.
 
-    ```python
-    columns = [Column("encoder"), Column("kNN top-1", ".1%", best="highest")]
-    table = Table("Results", columns, [("random", 0.77), ("trained", 0.81)])
-    write_report("run/report.html", title="SimCLR", sections=[table])
-    ```
+    Examples:
+        >>> from tfcontrastive.report import Column, Table
+        >>> columns = [Column("encoder"), Column("kNN top-1", ".1%", best="highest")]
+        >>> table = Table("Results", columns, [("random", 0.77), ("trained", 0.81)])
+        >>> write_report("run/report.html", title="SimCLR", sections=[table])
+        'run/report.html'
     """
     path = os.fspath(path)
     # Before anything is written: a section may refuse its input.

@@ -50,11 +50,9 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
         InputError: if there is no run or checkpoint, or the checkpoint does not fit the network.
 
     Examples:
-
-    ```python
-    run = load_run("runs/photos")
-    save_model(run.model, "exported", card=run.card, preprocessing=run.preprocessing)
-    ```
+        >>> from tfcontrastive.export import save_model
+        >>> run = load_run("runs/a")
+        >>> path = save_model(run.model, "exported", card=run.card, preprocessing=run.preprocessing)
     """
     directory = ModelDir(os.fspath(model_dir))
     stored = directory.read_config()

@@ -121,7 +121,14 @@ class Run:
         InputError: no directory; devices, flags of workers or images that cannot be had.
 
     Examples:
-        >>> pretraining(TrainConfig(method_config=SimCLRConfig(), loop=LoopConfig(model_dir="runs/a"))).train()
+        >>> from tfcontrastive.runs.pretrain import pretraining
+        >>> config = tfcontrastive.TrainConfig(
+        ...     method_config=tfcontrastive.SimCLRConfig(),
+        ...     data=tfcontrastive.DataConfig(dataset="embedded", image_size=28),
+        ...     encoder=tfcontrastive.EncoderConfig(resnet_depth=18, width_multiplier=0.25),
+        ...     loop=tfcontrastive.LoopConfig(model_dir="runs/b", train_epochs=10),
+        ... )
+        >>> metrics = pretraining(config).train().metrics
     """
 
     def __init__(

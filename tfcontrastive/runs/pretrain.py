@@ -80,8 +80,12 @@ def train(
         InputError: anything in the config, the data or the directory that cannot work, and a loss that is not finite.
 
     Examples:
-        >>> config = TrainConfig(method_config=SimCLRConfig(), data=DataConfig(dataset="embedded", image_size=28),
-        ...                      loop=LoopConfig(model_dir="runs/a", train_epochs=10))
+        >>> config = TrainConfig(
+        ...     method_config=tfcontrastive.SimCLRConfig(),
+        ...     data=tfcontrastive.DataConfig(dataset="embedded", image_size=28),
+        ...     encoder=EncoderConfig(resnet_depth=18, width_multiplier=0.25),
+        ...     loop=tfcontrastive.LoopConfig(model_dir="runs/a", train_epochs=10),
+        ... )
         >>> result = train(config)
         >>> features = result.model.predict(images)
     """

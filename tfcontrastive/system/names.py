@@ -23,9 +23,8 @@ def escaped(name: str, *, keep_bytes: bool = False) -> str:
         keep_bytes: True where the line is written with `surrogateescape`, so that such bytes alone need no escape.
 
     Examples:
-
-    >>> escaped("cats/1.png"), escaped("two\nlines.png")
-    ('cats/1.png', '"two\\nlines.png"')
+        >>> escaped("cats/1.png"), escaped("two\nlines.png")
+        ('cats/1.png', '"two\\nlines.png"')
     """
     seen = _BYTE.sub("", name) if keep_bytes else name
     return name if seen.isprintable() and not name.startswith('"') else json.dumps(name)
