@@ -190,7 +190,7 @@ def load(path: str | os.PathLike, *, image_size: int | None = None) -> Trained:
         InputError: nothing there that holds an encoder.
 
     Examples:
-        >>> encoder = tfcontrastive.load("runs/photos")
+        >>> encoder = tfcontrastive.load("runs/a")
         >>> features = encoder(images)
     """
     path = os.fspath(path)
