@@ -31,7 +31,10 @@ def pytest_xdist_auto_num_workers(config) -> int | None:
     return 0 if config.args and all(".py" in each for each in config.args) else None
 
 
-LONGEST = ("workers", "commands", "downstream", "test_storage.py", "methods", "export", "planning")
+LONGEST = (
+    "workers", "commands", "downstream", "test_docstrings.py", "test_examples.py", "test_storage.py", "methods", "export",
+    "planning",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items) -> None:
