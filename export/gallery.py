@@ -68,7 +68,7 @@ def write_gallery(
         ]
         rows.append(f"<section>{''.join(figures)}</section>")
     storage.write(
-        os.fspath(path),
+        path,
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Nearest neighbours</title>'
         f"<style>{_STYLE}</style>\n<h1>Nearest neighbours</h1>\n" + "\n".join(rows) + "\n</html>\n",
     )

@@ -57,8 +57,9 @@ def stamp(path: str) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def write(path: str, content: str | bytes) -> None:
+def write(path: str | os.PathLike, content: str | bytes) -> None:
     """Writes a file aside and renames it, so that nobody ever sees half of it."""
+    path = os.fspath(path)
     with tf.io.gfile.GFile(path + ".tmp", "wb") as file:
         file.write(content)
     tf.io.gfile.rename(path + ".tmp", path, overwrite=True)

@@ -1,6 +1,7 @@
 """What may enter a model: the same verdict, in one line, wherever images, views and labels come in."""
 
 import functools
+import warnings
 
 import keras
 import numpy as np
@@ -350,3 +351,9 @@ def test_weights_of_images_are_refused(name):
 @pytest.mark.parametrize("options", [{"loss": "mse"}, {"metrics": ["accuracy"]}, {"weighted_metrics": ["accuracy"]}])
 def test_losses_and_metrics_of_another_kind_are_refused(options):
     refused(lambda: tfcontrastive.SimCLR(tiny_encoder()).compile("sgd", **options), "must be None: SimCLR has a loss")
+
+
+def test_a_data_set_is_taken_without_a_warning_about_its_order():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*shuffle")
+        model().fit(of_slices(IMAGES).batch(4), verbose=0)

@@ -37,6 +37,8 @@ class CheckedModel(ReplicatedModel):
             InputError: data that is none of it, sample or class weights, and batches that replicas would not share evenly.
         """
         kwargs |= dict(zip(list(inspect.signature(keras.Model.fit).parameters)[3:], args, strict=False))
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # it has an order of its own; Keras would warn of its default
         with checks.in_one_line():
             refuse_weights(**kwargs)
             x = self._entering(x, y, "train")
