@@ -155,7 +155,8 @@ def make_writable(argument: str, path: str) -> None:
         make_dirs(path)
         with tf.io.gfile.GFile(probe, "wb") as file:
             file.write(b"\0" * 4096)
-        tf.io.gfile.remove(probe)
+        with contextlib.suppress(tf.errors.NotFoundError):  # another process has probed at the same time
+            tf.io.gfile.remove(probe)
 
 
 @contextlib.contextmanager
