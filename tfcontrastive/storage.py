@@ -6,7 +6,7 @@ import contextlib
 import glob
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 from absl import logging
@@ -57,11 +57,12 @@ def stamp(path: str) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def write(path: str | os.PathLike, content: str | bytes) -> None:
-    """Writes a file aside and renames it, so that nobody ever sees half of it."""
+def write(path: str | os.PathLike, content: str | bytes | Iterable[bytes]) -> None:
+    """Writes a file aside and renames it, so that nobody ever sees half of it; of parts, one is in memory at a time."""
     path = os.fspath(path)
     with tf.io.gfile.GFile(path + ".tmp", "wb") as file:
-        file.write(content)
+        for part in [content] if isinstance(content, (str, bytes)) else content:
+            file.write(part)
     tf.io.gfile.rename(path + ".tmp", path, overwrite=True)
 
 

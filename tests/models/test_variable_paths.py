@@ -8,6 +8,8 @@ from tests.methods.cases import CASES, make_model
 from tfcontrastive import optimizers
 from tfcontrastive.config import InputError
 from tfcontrastive.models.checkpoint import checkpoint_of, kept, restore
+from tfcontrastive.models.classifier import Classifier
+from tfcontrastive.models.objectives import CrossEntropy
 from tfcontrastive.models.variable_paths import optimizer_paths, variable_paths
 
 
@@ -61,6 +63,24 @@ def test_what_an_optimizer_keeps_of_a_weight_is_under_the_weights_path(name):
     assert len(paths) == len(optimizer.variables)
     assert [path for path in paths if path.startswith("other_")] == []
     assert [path for path in paths if path.endswith("left/kernel")]
+
+
+def test_an_average_of_a_weight_moves_with_it(tmp_path):
+    def classifier(order):
+        made = Classifier(two_branches(order), 3, CrossEntropy(), ema_decay=0.9)
+        made.compile("sgd", jit_compile=False)
+        return made
+
+    saved, restored = classifier(["left", "right"]), classifier(["right", "left"])
+    for number, average in enumerate(saved.averages):
+        average.assign(np.full(average.shape, number + 1.0))
+    restore(checkpoint_of(saved).save(str(tmp_path / "step")), restored)
+    expected, found = variable_paths(saved), variable_paths(restored)
+    averages = [path for path in expected if path.startswith("average.")]
+    assert len(averages) == len(saved.learned())
+    for path in averages:
+        assert expected[path].shape == expected[path.removeprefix("average.").replace(".", "/")].shape
+        np.testing.assert_array_equal(found[path], expected[path], err_msg=path)
 
 
 def test_a_layer_of_another_width_is_named(tmp_path):

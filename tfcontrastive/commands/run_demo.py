@@ -162,7 +162,11 @@ def supervised_config(config: TrainConfig, steps: int, views: int) -> FinetuneCo
     """The same network trained from scratch with all labels, on as many images a step, hence as many seconds."""
     shared = {field.name: getattr(config.loop, field.name) for field in dataclasses.fields(RunConfig)}
     batch = views * config.loop.train_batch_size
-    changes = {"model_dir": os.path.join(config.loop.model_dir, "supervised"), "train_batch_size": batch}
+    changes: dict[str, Any] = {
+        "model_dir": os.path.join(config.loop.model_dir, "supervised"),
+        "train_batch_size": batch,
+    }
+    changes |= {"train_steps": steps, "restore_step": None}  # a step to go back to is one of the pre-training
     return FinetuneConfig(
         encoder=config.encoder,
         data=config.data,
@@ -173,7 +177,7 @@ def supervised_config(config: TrainConfig, steps: int, views: int) -> FinetuneCo
             weight_decay=5e-4,
             decay_all_weights=True,
         ),
-        loop=RunConfig(**{**shared, **changes, "train_steps": steps}),
+        loop=RunConfig(**{**shared, **changes}),
     )
 
 

@@ -79,20 +79,17 @@ def distillation(config: DistillConfig, *, source: data.Source | None = None, dr
     if config.label_fraction is not None and config.alpha == 1:
         raise InputError("`label_fraction` needs `alpha` < 1: with alpha=1 no label is used. Received: alpha=1.")
 
-    def prepare(site: Site) -> PreparedClassifier:
-        with site.strategy.scope():
-            teacher = Teacher(config.teacher)
-        size = config.data.image_size or teacher.image_size
-        teacher.check(image_size=size, channels=site.source.channels)
-        if site.source.num_classes not in (None, teacher.num_classes):
-            raise InputError(
-                f"`teacher` must know the classes of {site.source.name}, {site.source.num_classes}. "
-                f"Received: {config.teacher} with {teacher.num_classes}."
-            )
-        how = {"needs_labels": config.alpha < 1, "num_classes": teacher.num_classes}
-        return Distilling(config, teacher=teacher, **how)(site)
-
-    return Run(config, prepare, source=source, dry=dry)
+    run = Run(config, lambda site: tuning(site), source=source, dry=dry)
+    with run.strategy.scope():
+        teacher = Teacher(config.teacher)
+    teacher.check(image_size=config.data.image_size or teacher.image_size, channels=run.source.channels)
+    if run.source.num_classes not in (None, teacher.num_classes):
+        raise InputError(
+            f"`teacher` must know the classes of {run.source.name}, {run.source.num_classes}. "
+            f"Received: {config.teacher} with {teacher.num_classes}."
+        )
+    tuning = Distilling(config, teacher=teacher, needs_labels=config.alpha < 1, num_classes=teacher.num_classes)
+    return run
 
 
 @dataclasses.dataclass(frozen=True)

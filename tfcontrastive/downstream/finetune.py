@@ -28,7 +28,7 @@ from tfcontrastive.runs.builders import build_encoder, check_network, compile_mo
 from tfcontrastive.runs.inputs import HOLD_OUT, eval_split, make_plan
 from tfcontrastive.runs.loop import Prepared, Run, Site
 from tfcontrastive.runs.model_dir import ModelDir, write_json
-from tfcontrastive.runs.results import as_html, in_words
+from tfcontrastive.runs.reprs import as_html, in_words
 from tfcontrastive.runs.settle import settled
 from tfcontrastive.system.terminal import say
 

@@ -14,6 +14,7 @@ from tfcontrastive import augment, distribute
 from tfcontrastive.config import InputError
 from tfcontrastive.config.finetune import BLOCKS
 from tfcontrastive.models.replicated_model import ReplicatedModel
+from tfcontrastive.models.variable_paths import variable_paths
 
 _LAST = 4
 
@@ -81,7 +82,7 @@ class Classifier(ReplicatedModel):
         freeze(trunk, fine_tune_after_block)
         self.frozen = fine_tune_after_block == _LAST
         self.ema_decay = ema_decay
-        self.averages = [self._average_of(variable) for variable in self.learned()] if ema_decay else []
+        self.averages = self._make_averages() if ema_decay else []
         names = ("loss", *(objective.names if objective else ()))
         self.trackers = {name: keras.metrics.Mean(name) for name in names}
         self.built = True
@@ -107,9 +108,15 @@ class Classifier(ReplicatedModel):
         self._follow()
         return self.track({"loss": loss, **metrics}, finite)
 
-    def _average_of(self, variable: keras.Variable) -> keras.Variable:
-        first = keras.ops.convert_to_numpy(variable)
-        return keras.Variable(first, trainable=False, dtype=variable.dtype, name="average")
+    def _make_averages(self) -> list[keras.Variable]:
+        """A copy of each weight that training moves, named by the weight's path, under which a checkpoint holds it."""
+        paths = {id(variable): path.replace("/", ".") for path, variable in variable_paths(self).items()}
+        averages = []
+        for weight in self.learned():
+            first = keras.ops.convert_to_numpy(weight)
+            name = f"average.{paths[id(weight)]}"
+            averages.append(keras.Variable(first, trainable=False, dtype=weight.dtype, name=name))
+        return averages
 
     def _follow(self) -> None:
         """average = d * average + (1 - d) * weight, with d = min(ema_decay, (1 + k) / (10 + k)) at step k, so that an

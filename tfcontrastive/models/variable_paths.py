@@ -37,6 +37,8 @@ def optimizer_paths(
 ) -> dict[str, keras.Variable]:
     """Path -> variable of an optimizer: `iterations`, and `velocities/encoder/conv/kernel` for what it keeps of a weight.
 
+    What an optimizer holds neither as an attribute nor in a list of one a weight is `other_0`, ... in its own order.
+
     Args:
         optimizer: built.
         weights: path -> variable, as `variable_paths` gives them.
@@ -84,7 +86,10 @@ def _walk_optimizer(
 
 
 def _given_name(layer: keras.Layer) -> str:
-    """A layer's name, without the number that Keras gives to one that was not named: `conv2d_17` is `conv2d`."""
+    """A layer's name, without the number that Keras gives to one that was not named: `conv2d_17` is `conv2d`.
+
+    A name of that form that was given cannot be told from Keras' own, and counts as none.
+    """
     plain = type(layer).__name__.lower()
     return plain if re.fullmatch(rf"{re.escape(plain)}\d*", layer.name.replace("_", "")) else layer.name
 

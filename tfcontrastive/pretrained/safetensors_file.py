@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import struct
@@ -51,5 +52,5 @@ def write_safetensors(path: str, values: dict[str, np.ndarray]) -> None:
         offset += 4 * value.size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    arrays = [np.ascontiguousarray(value, "<f4").tobytes() for value in values.values()]
-    storage.write(path, b"".join([struct.pack("<Q", len(text)), text, *arrays]))
+    arrays = (np.ascontiguousarray(value, "<f4").tobytes() for value in values.values())
+    storage.write(path, itertools.chain([struct.pack("<Q", len(text)), text], arrays))

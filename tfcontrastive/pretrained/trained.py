@@ -183,7 +183,8 @@ def load(path: str | os.PathLike, *, image_size: int | None = None) -> Trained:
     """Loads an encoder from wherever it lies: a run, a fine-tuning or distillation, an export, or published weights.
 
     Args:
-        path: the directory of one of the first three, or a file of the last, see `pretrained.load`.
+        path: the directory of one of the first three; or of published weights what `pretrained.load` takes, but for a
+            SavedModel, which is called as it is: `load_trained(checkpoint=path)` reads the weights in it.
         image_size: as `load_trained`.
 
     Raises:

@@ -131,6 +131,7 @@ class Run:
         >>> metrics = pretraining(config).train().metrics
     """
 
+    @distribute.names_lost_workers()
     def __init__(
         self,
         config: RunSettings,

@@ -19,7 +19,7 @@ from tfcontrastive.runs.agreement import check_same_data
 from tfcontrastive.runs.builders import build_model, check_network
 from tfcontrastive.runs.inputs import HOLD_OUT, eval_split, make_plan
 from tfcontrastive.runs.loop import Prepared, Run, Site
-from tfcontrastive.runs.results import as_html, in_words
+from tfcontrastive.runs.reprs import as_html, in_words
 from tfcontrastive.runs.schedule import Plan
 from tfcontrastive.runs.settle import settled
 from tfcontrastive.system.terminal import say

@@ -42,8 +42,8 @@ def handled(handler: Callable[[int], None], numbers: Sequence[int]) -> Iterator[
     Python takes signals in its main thread alone: in another this does nothing. A signal that the process ignores, as
     SIGHUP under nohup, stays ignored.
 
-    A `Stopped` that the code inside turned into another error, as TensorFlow's tracing does where a signal comes in a call
-    back from C++, leaves as what it was.
+    A `Stopped` that the code inside turned into another error, as a binding to C++ may where a signal comes in a call back,
+    leaves as what it was.
 
     Args:
         handler: takes the number of the signal, between two bytecodes of the main thread; what it raises is raised there.
