@@ -31,6 +31,13 @@ def test_embedded_slices_mix_the_classes():
     assert np.bincount(labels, minlength=10).min() > 70
 
 
+def test_embedded_images_are_decoded_once_and_nobody_writes_to_them():
+    first, second = data.load("embedded"), data.load("embedded")
+    assert first.arrays("test")[0] is second.arrays("test")[0]
+    with pytest.raises(ValueError, match="read-only"):
+        first.arrays("test")[0][0] = 0
+
+
 def test_a_small_data_set_is_held_in_memory():
     with tfds.testing.mock_data(num_examples=COUNT):
         source = data.load("cifar10")

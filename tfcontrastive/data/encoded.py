@@ -113,6 +113,7 @@ class EncodedSource(Source):
                 f"{self.name}: an image cannot be decoded ({reason(error)}). `check` finds such files of a folder."
             ) from error
         self._check_labels(labels)
+        images.flags.writeable = labels.flags.writeable = False
         logging.info("%s: %d images of %s held in memory.", self.name, count, split)
         return images, labels if self.num_classes else None
 

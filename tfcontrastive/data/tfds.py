@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import difflib
+import functools
 import os
 import pathlib
 import re
@@ -105,11 +107,7 @@ class TfdsSource(EncodedSource):
     @classmethod
     def embedded(cls, *, cache: bool | None = None, rendering: Rendering | None = None) -> TfdsSource:
         """10,000 training and 2,000 test images of Fashion-MNIST, 28x28 gray, which ship with this package."""
-        import tensorflow_datasets as tfds
-
-        source = cls(tfds.builder_from_directory(EMBEDDED), name="embedded", cache=cache, rendering=rendering)
-        source.files = ()  # the same in every installation, whatever the time of its files
-        return source
+        return copy.copy(_embedded(cache, rendering or Rendering()))
 
     def num_examples(self, split: str) -> int:
         if split not in self._counts:
@@ -190,6 +188,16 @@ class TfdsSource(EncodedSource):
         total = info.splits.total_num_examples if info.splits else 0
         records = SHUFFLE_BYTES * total // info.dataset_size if total and info.dataset_size else _SHUFFLE_RECORDS
         return max(1, min(self.num_examples(split), records))
+
+
+@functools.cache
+def _embedded(cache: bool | None, rendering: Rendering) -> TfdsSource:
+    """Opened once in a process: its copies share the decoded images, which nobody can write to."""
+    import tensorflow_datasets as tfds
+
+    source = TfdsSource(tfds.builder_from_directory(EMBEDDED), name="embedded", cache=cache, rendering=rendering)
+    source.files = ()  # the same in every installation, whatever the time of its files
+    return source
 
 
 def _feature_keys(info, name: str) -> tuple[str, str | None]:
