@@ -141,6 +141,8 @@ def policy_from_config(config: AugmentConfig) -> Policy:
     Examples:
         >>> policy_from_config(AugmentConfig(use_blur=False)).views[0].blur_probability
         0.0
+        >>> policy_from_config(AugmentConfig(keep_orientation=True)).geometry.flip
+        0.0
     """
     made = policy(
         config.augmentation,
@@ -148,6 +150,26 @@ def policy_from_config(config: AugmentConfig) -> Policy:
         blur=None if config.use_blur else False,
         color_ops=config.color_ops,
     )
-    if config.crop_min_area is None:
-        return made
-    return dataclasses.replace(made, geometry=dataclasses.replace(made.geometry, min_area=config.crop_min_area))
+    return _kept(
+        made,
+        min_area=config.crop_min_area,
+        orientation=bool(config.keep_orientation),
+        color=bool(config.keep_color),
+    )
+
+
+def _kept(made: Policy, *, min_area: float | None, orientation: bool, color: bool) -> Policy:
+    """The policy with its crops' smallest area, without mirroring, without what changes hue and saturation."""
+    changes = {} if min_area is None else {"min_area": min_area}
+    views = []
+    for view in made.views:
+        geometry = view.geometry
+        if orientation and geometry is not None:
+            geometry = dataclasses.replace(geometry, flip=0.0)
+        view = dataclasses.replace(view, geometry=geometry)
+        if color:
+            jitter = view.jitter and view.jitter._replace(saturation=0.0, hue=0.0)
+            view = dataclasses.replace(view, jitter=jitter, gray_probability=0.0, solarize_probability=0.0)
+        views.append(view)
+    geometry = dataclasses.replace(made.geometry, **changes, **({"flip": 0.0} if orientation else {}))
+    return Policy(made.name, geometry, tuple(views))

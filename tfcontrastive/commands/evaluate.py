@@ -29,6 +29,10 @@ class SubjectConfig(Checked):
     dataset: str | None = option(
         None, "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, or embedded (ships inside)."
     )
+    labels: str | None = option(None, "CSV file of file,label for the images of a folder.")
+    held_out: str | None = option(
+        None, "List of images that are the split held_out, which is measured on; `tfcontrastive fit` writes one."
+    )
     output_dir: str | None = option(None, "Directory for metrics.json, report.html and TensorBoard logs.")
     seeds: str | None = option(None, "Several seeds, such as 0,1,2: mean and standard deviation of the values.")
 
@@ -89,7 +93,12 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
     strategy = distribute.strategy_of(config.devices)
     source = None
     if subject.dataset is not None:
-        source = data.load(subject.dataset, data_dir=getattr(evaluator, "data_dir", None))
+        source = data.load(
+            subject.dataset,
+            data_dir=getattr(evaluator, "data_dir", None),
+            labels=subject.labels,
+            held_out=subject.held_out,
+        )
     keras.utils.set_random_seed(0)  # the weights of an untrained network are the same each time
     with strategy.scope():
         trained = load_trained(

@@ -34,6 +34,12 @@ class DataConfig(Checked):
     max_bad_files: str = option(
         "1%", "Unreadable files that are left out of a folder: a share or a number; more are refused.", may_change=True
     )
+    labels: str | None = option(
+        None, "CSV file of file,label for the images of a folder; default: its sub-folders are the classes."
+    )
+    held_out: str | None = option(
+        None, "List of images that are kept out of train, as the split held_out; `tfcontrastive fit` writes one."
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -65,6 +71,12 @@ class AugmentConfig(Checked):
     )
     crop_min_area: float | None = option(
         None, "Smallest part of the image that a crop covers; default: the policy's.", above=0, at_most=1
+    )
+    keep_orientation: bool | None = option(
+        None, "Never mirror an image: for letters, signs, left and right; default: as the policy says."
+    )
+    keep_color: bool | None = option(
+        None, "Leave hue and saturation alone, where colour tells classes apart; default: as the policy says."
     )
 
 

@@ -2,6 +2,7 @@
 
 from tfcontrastive.data.arrays import ArraySource
 from tfcontrastive.data.folder import FolderSource
+from tfcontrastive.data.held_out import HeldOut
 from tfcontrastive.data.image_spec import ImageSpec
 from tfcontrastive.data.pipeline import eval_batches, train_batches
 from tfcontrastive.data.preprocessing import PREPROCESSING, Preprocessing
@@ -15,6 +16,7 @@ __all__ = [
     "PREPROCESSING",
     "ArraySource",
     "FolderSource",
+    "HeldOut",
     "ImageSpec",
     "Preprocessing",
     "Source",

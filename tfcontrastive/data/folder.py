@@ -11,6 +11,8 @@ from tfcontrastive.config import InputError
 from tfcontrastive.config.values import parse_share
 from tfcontrastive.data.checked_files import CheckedFiles, as_tensor
 from tfcontrastive.data.encoded import EncodedSource
+from tfcontrastive.data.held_out import HeldOut
+from tfcontrastive.data.label_file import read_labels
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import members, parse_split
@@ -39,6 +41,8 @@ class FolderSource(EncodedSource):
         cache: whether to hold the decoded images in memory; None decides by their size.
         rendering: of transparent and of 16-bit images; None: on white, and refused if 16 bits would come out dark.
         max_bad_files: share (`1%`) or number (`20`) of the files that may be unreadable.
+        labels: a CSV file of `file,label`, which are the classes then, not the folders; see `label_file.read_labels`.
+        held_out: a list of images that are not in `train` but in the split `held_out`, see `HeldOut`.
 
     Attributes:
         left_out: {kind or reason: number of files}.
@@ -60,6 +64,8 @@ class FolderSource(EncodedSource):
         cache: bool | None = None,
         rendering: Rendering | None = None,
         max_bad_files: str = "1%",
+        labels: str | os.PathLike | None = None,
+        held_out: str | os.PathLike | None = None,
     ):
         super().__init__(cache, rendering)
         if channels not in (1, 3, 4):
@@ -69,16 +75,23 @@ class FolderSource(EncodedSource):
         self.name, self.channels, self._max_bad = f"folder:{path}", channels, max_bad_files
         self._listings: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         self._tree = read_tree(path)
-        self._roots, self._files = self._tree.roots, self._tree.files
         self.left_out = dict(self._tree.left_out)
-        if not any(self._files.values()):
+        if not any(self._tree.files.values()):
             found = ", ".join(f"{count} {kind}" for kind, count in self.left_out.items()) or "nothing"
             raise InputError(f"`folder:` must hold images. Received: {path!r} with {found}.")
+        if labels is not None:
+            self._tree = self._tree.labelled_by(path, read_labels(labels))
+        if held_out is not None:
+            self._tree = self._tree.with_held_out(path, HeldOut.read(held_out))
+        self._roots, self._files = self._tree.roots, self._tree.files
         self.splits = tuple(self._files)
         self.class_names = self._tree.class_names
         self.num_classes = len(self.class_names) if self.class_names else None
         if self.class_names:
             self.unlabelled_splits = tuple(split for split in self.splits if split not in self._tree.labelled)
+            self.partly_labelled = self._tree.given is not None and any(
+                self._tree.label(split, file) < 0 for split in self._tree.labelled for file in self._files[split]
+            )
 
     def num_examples(self, split: str) -> int:
         _, start, stop = parse_split(split, self._sizes())

@@ -9,9 +9,11 @@ from tfcontrastive.config import InputError
 from tfcontrastive.config.values import parse_share
 from tfcontrastive.data.arrays import ArraySource
 from tfcontrastive.data.folder import FolderSource
+from tfcontrastive.data.held_out import HELD_OUT, HeldOut
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import render_as
 from tfcontrastive.data.source import Source
+from tfcontrastive.data.subset import Subset
 from tfcontrastive.data.tfds import TfdsSource
 from tfcontrastive.data.tfrecord import TfRecordSource
 
@@ -25,6 +27,8 @@ def load(
     background_color: str | None = None,
     intensity_range: str | None = None,
     max_bad_files: str = "1%",
+    labels: str | None = None,
+    held_out: str | None = None,
     fetch: bool = True,
 ) -> Source:
     """Opens a data set.
@@ -46,6 +50,8 @@ def load(
         intensity_range: `LOW,HIGH`, the values of 16-bit images that become black and white. None keeps the whole range,
             and images that fill less than half of it are refused.
         max_bad_files: share (`1%`) or number (`20`) of a folder's files that may be unreadable.
+        labels: a CSV file of `file,label` for the images of a folder, in place of its sub-folders.
+        held_out: a list of images of `train` that are the split `held_out` instead, as `tfcontrastive fit` writes it.
         fetch: False downloads and prepares nothing: a source that is not on this machine tells what it lacks in `missing`.
 
     Returns:
@@ -64,15 +70,26 @@ def load(
     parse_share(max_bad_files, 1)
     files: dict[str, Any] = {"channels": channels or 3, "cache": cache, "rendering": rendering}
     if kind == "folder":
-        return FolderSource(where, max_bad_files=max_bad_files, **files)
+        return FolderSource(where, max_bad_files=max_bad_files, labels=labels, held_out=held_out, **files)
+    if labels is not None:
+        raise InputError(f"`labels` is for folder: only. Received: labels={labels!r} for {spec!r}.")
     if kind == "tfrecord":
-        return TfRecordSource(where, **files)
+        return _held_apart(TfRecordSource(where, **files), held_out)
     if channels is not None:
         raise InputError(f"`channels` is for folder: and tfrecord: only. Received: channels={channels} for {spec!r}.")
     if kind == "npz":
         source = ArraySource.from_npz(where)
         source.files = (os.path.abspath(where),)
-        return source
+        return source if held_out is None else source.with_held_out(HeldOut.read(held_out))
     if spec == "embedded":
-        return TfdsSource.embedded(cache=cache, rendering=rendering)
-    return TfdsSource.open(spec, data_dir=data_dir, cache=cache, rendering=rendering, fetch=fetch)
+        return _held_apart(TfdsSource.embedded(cache=cache, rendering=rendering), held_out)
+    opened = TfdsSource.open(spec, data_dir=data_dir, cache=cache, rendering=rendering, fetch=fetch)
+    return opened if opened.missing else _held_apart(opened, held_out)
+
+
+def _held_apart(source: Source, held_out: str | None) -> Source:
+    """The source with some images of `train` in a split of their own."""
+    if held_out is None:
+        return source
+    kept, out = HeldOut.read(held_out).rows(source.num_examples("train"), source.name)
+    return Subset(source, {"train": ("train", kept), HELD_OUT: ("train", out)})
