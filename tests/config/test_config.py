@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfcontrastive import config as config_lib
+from tfcontrastive import config as config_room
 from tfcontrastive.config import (
     BaseConfig,
     EncoderConfig,
