@@ -22,18 +22,18 @@ import tfcontrastive as tfc  # before TensorFlow, as it turns on what makes trai
 import tensorflow as tf
 
 from tfcontrastive import distribute
-from tfcontrastive.config import Checked, option
+from tfcontrastive.config import BaseConfig, setting
 from tfcontrastive.encoders import MLP
 
 
 @dataclasses.dataclass(frozen=True)
-class VICRegConfig(Checked):
+class VICRegConfig(BaseConfig):
     """Its settings, which are flags on the command line; the weights are the paper's."""
 
-    invariance: float = option(25.0, "Weight of the distance between views (the paper's lambda).", at_least=0)
-    variance: float = option(25.0, "Weight of the variance's hinge (the paper's mu).", at_least=0)
-    covariance: float = option(1.0, "Weight of the covariance (the paper's nu).", at_least=0)
-    width: int = option(512, "Units of each of the three layers of the expander (the paper: 8192).", at_least=1)
+    invariance: float = setting(25.0, "Weight of the distance between views (the paper's lambda).", at_least=0)
+    variance: float = setting(25.0, "Weight of the variance's hinge (the paper's mu).", at_least=0)
+    covariance: float = setting(1.0, "Weight of the covariance (the paper's nu).", at_least=0)
+    width: int = setting(512, "Units of each of the three layers of the expander (the paper: 8192).", at_least=1)
 
 
 def variance_and_covariance(z):

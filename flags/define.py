@@ -8,10 +8,10 @@ from typing import Any
 
 from absl import flags
 
-from tfcontrastive.config import Checked, InputError, clash, leaves, replace_leaves, value_types
+from tfcontrastive.config import BaseConfig, InputError, clash, flat_fields, replace_flat, value_types
 
 
-def define(config: Checked, flag_values: flags.FlagValues) -> None:
+def define(config: BaseConfig, flag_values: flags.FlagValues) -> None:
     """Defines one flag for each plain field of a config and of the configs in it.
 
     Args:
@@ -24,7 +24,7 @@ def define(config: Checked, flag_values: flags.FlagValues) -> None:
     Examples:
         >>> values, config = flags.FlagValues(), tfcontrastive.TrainConfig(method_config=tfcontrastive.SimCLRConfig())
         >>> define(config, values)
-        >>> words = values(["train", "--train_batch_size=256"])
+        >>> argv = values(["train", "--train_batch_size=256"])
         >>> from_flags(config, values).loop.train_batch_size
         256
     """
@@ -34,7 +34,7 @@ def define(config: Checked, flag_values: flags.FlagValues) -> None:
         float: flags.DEFINE_float,
         str: flags.DEFINE_string,
     }
-    leaves(config)  # refuses two configs with a field of one name
+    flat_fields(config)  # refuses two configs with a field of one name
     commands_own = {*flag_values, "help", "h"}
     for owner in _owners(config):
         hints = typing.get_type_hints(type(owner))
@@ -50,9 +50,9 @@ def define(config: Checked, flag_values: flags.FlagValues) -> None:
 
 def from_flags(config: Any, flag_values: flags.FlagValues) -> Any:
     """The config with what was given on the command line; its rules are checked again."""
-    names = leaves(config)
+    names = flat_fields(config)
     given = {name: flag_values[name].value for name in names if flag_values[name].present}
-    return replace_leaves(config, given)
+    return replace_flat(config, given)
 
 
 def of_recipe(config: Any, given: set[str]) -> Any:
@@ -72,6 +72,6 @@ def of_recipe(config: Any, given: set[str]) -> Any:
     return dataclasses.replace(config, loop=loop, optimizer=optimizer, defaults=usual)
 
 
-def _owners(config: Checked) -> list[Checked]:
+def _owners(config: BaseConfig) -> list[BaseConfig]:
     nested = [getattr(config, name) for name in typing.get_type_hints(type(config))]
-    return [config, *(value for value in nested if isinstance(value, Checked))]
+    return [config, *(value for value in nested if isinstance(value, BaseConfig))]

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import flags
 
-from tfcontrastive.config import Checked, InputError, leaves, unknown
+from tfcontrastive.config import BaseConfig, InputError, flat_fields, unknown
 
 
 def recipe_names(train_mode: str | None = None) -> list[str]:
@@ -33,78 +33,78 @@ def recipe_path(name: str) -> str:
     return str(resources.files("tfcontrastive.flags") / "recipes" / f"{name}.flags")
 
 
-def given(words: Sequence[str]) -> set[str]:
-    """The names of the flags that the words themselves hold, flag files included, not those of recipes."""
-    _, rest = _recipes_apart(words)
+def given(argv: Sequence[str]) -> set[str]:
+    """The names of the flags that the arguments themselves hold, flag files included, not those of recipes."""
+    _, rest = _recipes_apart(argv)
     return {word.lstrip("-").partition("=")[0] for word in _read(rest) if word.startswith("-")}
 
 
-def expand(words: Sequence[str]) -> list[str]:
-    """The words with recipes and flag files written out; a recipe's flags come first, so that others override them."""
-    recipes, rest = _recipes_apart(words)
+def expand(argv: Sequence[str]) -> list[str]:
+    """The arguments with recipes and flag files written out; a recipe's flags come first, so that others override them."""
+    recipes, rest = _recipes_apart(argv)
     return _read([*(f"--flagfile={recipe_path(name)}" for name in recipes), *rest])
 
 
-def _recipes_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names of the recipes, and the other words."""
+def _recipes_apart(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names of the recipes, and the other arguments."""
     recipes, rest = [], []
-    words = list(words)
-    while words:
-        word = words.pop(0)
+    argv = list(argv)
+    while argv:
+        word = argv.pop(0)
         name, equals, value = word.partition("=")
         if name in ("--recipe", "-recipe"):
-            if not equals and not words:
+            if not equals and not argv:
                 raise InputError("`recipe` needs a name: --recipe=NAME.")
-            recipes.append(value if equals else words.pop(0))
+            recipes.append(value if equals else argv.pop(0))
         else:
             rest.append(word)
     return recipes, rest
 
 
-def _read(words: list[str]) -> list[str]:
+def _read(argv: list[str]) -> list[str]:
     try:
-        return flags.FlagValues().read_flags_from_files(words)
+        return flags.FlagValues().read_flags_from_files(argv)
     except (flags.Error, OSError) as error:
         raise InputError(f"`flagfile` must name a readable file of flags: {error}") from error
 
 
-def peek(words: Sequence[str], name: str, default: str) -> str:
+def peek(argv: Sequence[str], name: str, default: str) -> str:
     """The value that one string flag will have, read before the others are known."""
     values = flags.FlagValues()
     flags.DEFINE_string(name, default, "", flag_values=values)
     try:
-        values(["peek", *words], known_only=True)
+        values(["peek", *argv], known_only=True)
     except flags.Error as error:
         raise InputError(str(error)) from error
     return values[name].value
 
 
 def parse(
-    words: Sequence[str],
+    argv: Sequence[str],
     values: flags.FlagValues,
     *,
     foreign: dict[str, list[str]] | None = None,
     selector: str = "method",
     positional: bool = False,
 ) -> list[str]:
-    """Parses a command's words into its flags.
+    """Parses a command's arguments into its flags.
 
     Args:
-        words: expanded words, without the program's name.
+        argv: expanded arguments, without the program's name.
         values: the flags, defined.
         foreign: flags of other methods and the methods that take them, for the error's sake.
         selector: the flag that chooses the method.
-        positional: whether words that belong to no flag may stand among the others.
+        positional: whether arguments that belong to no flag may stand among the others.
 
     Returns:
-        these words.
+        these arguments.
 
     Raises:
         InputError: an unknown flag (with the nearest one), another method's, a bad value, or a stray word.
     """
     values.set_gnu_getopt()  # else the first positional word ends the flags
     try:
-        stray = values(["tfcontrastive", *words])[1:]
+        stray = values(["tfcontrastive", *argv])[1:]
     except flags.UnrecognizedFlagError as error:
         name = error.flagname
         if name in (foreign or {}):
@@ -168,7 +168,7 @@ def _bad_value(message: str, values: flags.FlagValues) -> str:
     return f"`{found[1]}` must be {_TYPES[kind]}. Received: --{found[1]}={found[2]}."
 
 
-def help_text(title: str, groups: dict[str, Checked | flags.FlagValues]) -> str:
+def help_text(title: str, groups: dict[str, BaseConfig | flags.FlagValues]) -> str:
     """The flags of a command, by group: name, default, meaning."""
     lines = [title]
     for heading, group in groups.items():
@@ -176,7 +176,7 @@ def help_text(title: str, groups: dict[str, Checked | flags.FlagValues]) -> str:
         if isinstance(group, flags.FlagValues):
             shown = {name: (group[name].default, group[name].help) for name in group}
         else:
-            shown = {name: (value, _meaning(field)) for name, (field, value) in leaves(group).items()}
+            shown = {name: (value, _meaning(field)) for name, (field, value) in flat_fields(group).items()}
         for name, (default, meaning) in shown.items():
             lines.append(f"  --{name}" + ("" if default is None else f"={default}"))
             lines.append(f"      {meaning}")

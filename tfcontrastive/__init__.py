@@ -16,26 +16,6 @@ onednn.warn_where_off()
 __version__ = "0.2.0"
 
 _NAMES = {
-    "ContrastiveModel": "methods",
-    "StepOutput": "methods",
-    "METHODS": "methods",
-    "SimCLR": "methods",
-    "SimCLRConfig": "methods",
-    "build": "methods",
-    "BYOL": "methods",
-    "BYOLConfig": "methods",
-    "BarlowTwins": "methods",
-    "BarlowTwinsConfig": "methods",
-    "InstDisc": "methods",
-    "InstDiscConfig": "methods",
-    "MoCo": "methods",
-    "MoCoConfig": "methods",
-    "MoCoV3": "methods",
-    "MoCoV3Config": "methods",
-    "ReLIC": "methods",
-    "ReLICConfig": "methods",
-    "SupCon": "methods",
-    "SupConConfig": "methods",
     "LARS": "optimizers",
     "Trained": "pretrained.trained",
     "load": "pretrained.trained",
@@ -65,8 +45,6 @@ _ROOMS = (
     "optimizers", "pretrained", "protocols", "report",
 )  # fmt: skip
 
-__all__ = ["__version__", *sorted(_NAMES), *_ROOMS]
-
 
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
@@ -74,8 +52,15 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"tfcontrastive.{home}"), other or name)
     if name in _ROOMS:
         return importlib.import_module(f"tfcontrastive.{name}")
+    if name == "__all__":
+        return __dir__()
+    if not name.startswith("_"):
+        methods = importlib.import_module("tfcontrastive.methods")
+        if name in methods.NAMES:  # every method and its config, as they are found
+            return getattr(methods, name)
     raise AttributeError(f"module 'tfcontrastive' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    methods = importlib.import_module("tfcontrastive.methods")
+    return ["__version__", *sorted([*_NAMES, *_ROOMS, *methods.NAMES])]

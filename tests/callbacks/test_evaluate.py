@@ -5,7 +5,7 @@ import numpy as np
 
 from tfcontrastive import data
 from tfcontrastive.callbacks import Evaluate
-from tfcontrastive.evaluate import KNN, Geometry
+from tfcontrastive.evaluate import KNN, FeatureGeometry
 
 LABELS = np.arange(16) % 2
 IMAGES = (np.random.default_rng(0).integers(0, 50, (16, 4, 4, 1)) + 150 * LABELS[:, None, None, None]).astype(np.uint8)
@@ -44,7 +44,7 @@ def test_the_models_own_encoder_and_head_are_the_default():
             inputs = keras.Input((4, 4, 1))
             self.encoder = keras.Model(inputs, keras.layers.Flatten()(inputs))
 
-    callback, logs = Evaluate(Geometry(augmentation="crop"), SOURCE), {}
+    callback, logs = Evaluate(FeatureGeometry(augmentation="crop"), SOURCE), {}
     callback.set_model(Model())
     callback.on_epoch_end(0, logs)
     assert logs["geometry_effective_rank"] > logs["geometry_projection_effective_rank"]

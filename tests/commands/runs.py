@@ -23,7 +23,7 @@ def write_images(path: pathlib.Path, count: int = 64, size: int = 8, channels: i
     return f"npz:{path}"
 
 
-def words(dataset: str, model_dir: pathlib.Path, **flags: object) -> list[str]:
+def argv(dataset: str, model_dir: pathlib.Path, **flags: object) -> list[str]:
     """The words of a small `train` command, of one block where no `encoder` is named."""
     chosen = {
         "dataset": dataset,

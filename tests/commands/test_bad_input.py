@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import RESNET, words, write_images
+from tests.commands.runs import RESNET, argv, write_images
 from tfcontrastive.commands.main import main
 
 
@@ -56,7 +56,7 @@ def dataset(tmp_path):
     ],
 )
 def test_a_wrong_flag(capsys, tmp_path, dataset, flags, parts):
-    fails(capsys, words(**{"dataset": dataset, "model_dir": tmp_path / "run", **flags}), *parts)
+    fails(capsys, argv(**{"dataset": dataset, "model_dir": tmp_path / "run", **flags}), *parts)
     assert not (tmp_path / "run").exists()
 
 
@@ -66,14 +66,14 @@ def test_an_unknown_command(capsys):
 
 def test_an_empty_folder(capsys, tmp_path):
     (tmp_path / "photos").mkdir()
-    fails(capsys, words(f"folder:{tmp_path / 'photos'}", tmp_path / "run"), "photos")
+    fails(capsys, argv(f"folder:{tmp_path / 'photos'}", tmp_path / "run"), "photos")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_label_out_of_range(capsys, tmp_path):
     images = np.zeros((64, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "bad.npz", images=images, labels=np.full(64, -7))
-    fails(capsys, words(f"npz:{tmp_path / 'bad.npz'}", tmp_path / "run"), "label", "-7")
+    fails(capsys, argv(f"npz:{tmp_path / 'bad.npz'}", tmp_path / "run"), "label", "-7")
 
 
 @pytest.mark.parametrize("bad", [[0], [20]])
@@ -85,7 +85,7 @@ def test_a_record_that_cannot_be_decoded(capsys, tmp_path, bad):
             feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
             file.write(tf.train.Example(features=tf.train.Features(feature={"image": feature})).SerializeToString())
     flags = {"train_steps": 3, "cache_dataset": False}
-    command = words(f"tfrecord:{tmp_path / 'images.tfrecord'}", tmp_path / "run", **flags)
+    command = argv(f"tfrecord:{tmp_path / 'images.tfrecord'}", tmp_path / "run", **flags)
     fails(capsys, command, "it is no image. Earlier checkpoints")
 
 
@@ -97,15 +97,15 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(ca
         "train_steps": 50,
         "checkpoint_steps": 1,
     }
-    fails(capsys, words(dataset, tmp_path / "run", **flags), "the loss must be a finite number", "at step")
+    fails(capsys, argv(dataset, tmp_path / "run", **flags), "the loss must be a finite number", "at step")
     newest = tf.train.latest_checkpoint(tmp_path / "run" / "checkpoints")
     assert newest is None or int(newest.rpartition("-")[2]) < 50
     assert not (tmp_path / "run" / "saved_model").exists()
 
 
 def test_another_runs_directory(capsys, tmp_path, dataset):
-    assert main(words(dataset, tmp_path / "run", train_steps=1)) == 0
-    fails(capsys, words(dataset, tmp_path / "run", train_steps=2), "train_steps: 1 there, 2 now", "--overwrite")
+    assert main(argv(dataset, tmp_path / "run", train_steps=1)) == 0
+    fails(capsys, argv(dataset, tmp_path / "run", train_steps=2), "train_steps: 1 there, 2 now", "--overwrite")
 
 
 def test_help_does_not_wait_for_tensorflow():
@@ -119,6 +119,6 @@ def test_help_does_not_wait_for_tensorflow():
 @pytest.mark.parametrize("flags", [[], ["--dry_run"]])
 def test_a_method_that_learns_from_labels_needs_them(tmp_path, capsys, flags):
     dataset = write_images(tmp_path / "images.npz", labels=False)
-    arguments = [*words(dataset, tmp_path / "run", method="supcon"), *flags]
+    arguments = [*argv(dataset, tmp_path / "run", method="supcon"), *flags]
     fails(capsys, arguments, "`method=supcon` needs labels", "which has none")
     assert not (tmp_path / "run").exists()

@@ -14,7 +14,7 @@ from tfcontrastive.commands import demo as command
 from tfcontrastive.commands.main import main
 
 
-def words(path):
+def argv(path):
     return ["demo", f"--output_dir={path}", "--train_epochs=2", "--train_split=train[:10%]"]
 
 
@@ -28,7 +28,7 @@ def half_as_wide():
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     path = tmp_path_factory.mktemp("demo") / "run"
-    assert main(words(path)) == 0
+    assert main(argv(path)) == 0
     return path
 
 
@@ -80,7 +80,7 @@ def test_started_again_it_only_measures(demo, metrics, monkeypatch):
     monkeypatch.setattr(evaluate.Linear, "measure", lambda *_: {"linear_top1": 0.5})  # half of the time
     lists = [demo / "checkpoints" / "checkpoint", demo / "supervised" / "checkpoints" / "checkpoint"]
     before = [path.read_bytes() for path in lists]
-    assert main(words(demo)) == 0
+    assert main(argv(demo)) == 0
     assert [path.read_bytes() for path in lists] == before
     again = json.loads((demo / "comparison.json").read_text())
     assert [again[name]["knn_top1"] for name in ("trained", "supervised")] == [

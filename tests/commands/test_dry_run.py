@@ -5,7 +5,7 @@ import os
 import pytest
 import tensorflow_datasets as tfds
 
-from tests.commands.runs import ONE_BLOCK, words, write_images
+from tests.commands.runs import ONE_BLOCK, argv, write_images
 from tests.commands.test_bad_input import fails
 from tfcontrastive.commands.main import main
 
@@ -33,7 +33,7 @@ def dataset(tmp_path):
 @pytest.mark.parametrize(("flags", "parts"), REFUSED, ids=[" ".join(flags) for flags, _ in REFUSED])
 @pytest.mark.parametrize("dry", [True, False], ids=["dry", "run"])
 def test_what_a_run_refuses_a_dry_run_refuses(capsys, tmp_path, dataset, dry, flags, parts):
-    line = words(**{"dataset": dataset, "model_dir": tmp_path / "run", **flags})
+    line = argv(**{"dataset": dataset, "model_dir": tmp_path / "run", **flags})
     if flags.get("method") in ("moco", "instdisc") or "memory_size" in flags:
         line += ["--proj_out_dim=8"]
     fails(capsys, [*line, *(["--dry_run"] if dry else [])], *parts)
@@ -41,22 +41,22 @@ def test_what_a_run_refuses_a_dry_run_refuses(capsys, tmp_path, dataset, dry, fl
 
 
 def test_another_runs_directory_is_refused(capsys, tmp_path, dataset):
-    assert main(words(dataset, tmp_path / "run", train_steps=1)) == 0
+    assert main(argv(dataset, tmp_path / "run", train_steps=1)) == 0
     before = sorted(os.listdir(tmp_path / "run"))
-    fails(capsys, [*words(dataset, tmp_path / "run", train_steps=2), "--dry_run"], "train_steps: 1 there, 2 now")
+    fails(capsys, [*argv(dataset, tmp_path / "run", train_steps=2), "--dry_run"], "train_steps: 1 there, 2 now")
     for more in ("--allow_config_change", "--overwrite"):
-        assert main([*words(dataset, tmp_path / "run", train_steps=2), "--dry_run", more]) == 0
+        assert main([*argv(dataset, tmp_path / "run", train_steps=2), "--dry_run", more]) == 0
     assert sorted(os.listdir(tmp_path / "run")) == before
 
 
 def test_it_allocates_no_bank(dataset, capsys):
-    line = words(dataset, "never written", method="instdisc", bank_size=1 << 40)
+    line = argv(dataset, "never written", method="instdisc", bank_size=1 << 40)
     fails(capsys, [*line, "--dry_run"], "the run must fit into memory", "35184.4 GB, most of it queue")
 
 
 @pytest.mark.parametrize("method", ["moco_v3", "relic"])
 def test_it_allocates_no_network(method, dataset, capsys):
-    line = words(dataset, "never written", method=method, width_multiplier=512)  # terabytes
+    line = argv(dataset, "never written", method=method, width_multiplier=512)  # terabytes
     fails(capsys, [*line, "--dry_run"], "the run must fit into memory")
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.commands.runs import words
+from tests.commands.runs import argv
 from tfcontrastive.commands.main import main
 from tfcontrastive.encoders import ResNet
 from tfcontrastive.pretrained.trained import load_trained
@@ -55,7 +55,7 @@ def dataset(home):
 @pytest.fixture(scope="module")
 def run(home, dataset):
     tiny = {"encoder": "vit_small", "vit_depth": 1, "width_multiplier": 0.17, "patch_size": 4, "num_proj_layers": 1}
-    assert main(words(dataset, home / "run", train_steps=2, **tiny)) == 0
+    assert main(argv(dataset, home / "run", train_steps=2, **tiny)) == 0
     return home / "run"
 
 
@@ -127,10 +127,10 @@ def test_another_encoders_results_are_kept(run, dataset, tmp_path, capsys):
 def test_a_network_by_name_tells_whose_its_weights_are(dataset, tmp_path, capsys):
     network = ResNet(18, input_shape=(8, 8, 3))
     network.save_weights(tmp_path / "own.weights.h5")
-    words = ["--encoder=resnet18", "--k=3", "--image_size=8"]
+    argv = ["--encoder=resnet18", "--k=3", "--image_size=8"]
     for weights, name in (("", "random weights"), ("own.weights.h5", f"weights of {tmp_path / 'own.weights.h5'}")):
         out = tmp_path / f"results{weights}"
-        assert evaluate("knn", dataset, out, *words, *([f"--weights={tmp_path / weights}"] if weights else [])) == 0
+        assert evaluate("knn", dataset, out, *argv, *([f"--weights={tmp_path / weights}"] if weights else [])) == 0
         assert f"resnet18, {name}" in capsys.readouterr().out
         assert stored(out)["encoder"] == f"resnet18, {name}"
         assert f"resnet18, {name}" in (out / "report.html").read_text()

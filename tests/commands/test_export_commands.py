@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.commands.runs import ONE_BLOCK, words, write_images
+from tests.commands.runs import ONE_BLOCK, argv, write_images
 from tfcontrastive.commands.main import main
 from tfcontrastive.export import EmbeddingFiles, embed_files, load_run
 from tfcontrastive.export.serve_check import Check
@@ -28,7 +28,7 @@ def run_dir(tmp_path_factory):
     """A trained run, its images deleted: gray ones of four classes."""
     room = tmp_path_factory.mktemp("run")
     dataset = write_images(room / "images.npz", channels=1)
-    assert main(words(dataset, room / "run", knn_k=5)) == 0
+    assert main(argv(dataset, room / "run", knn_k=5)) == 0
     (room / "images.npz").unlink()
     return room / "run"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tfcontrastive
-from tests.commands.runs import words, write_images
+from tests.commands.runs import argv, write_images
 from tests.methods.cases import batches, fit, tiny_encoder, weights
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
@@ -48,7 +48,7 @@ def learn(method):
 
 def test_it_is_trained_by_the_command_and_measured_by_its_export(method, tmp_path, capsys):
     dataset, run = write_images(tmp_path / "images.npz"), tmp_path / "run"
-    command = [word for word in words(dataset, run, method=method, temperature=0.5) if "proj_out_dim" not in word]
+    command = [word for word in argv(dataset, run, method=method, temperature=0.5) if "proj_out_dim" not in word]
     assert main(command) == 0
     config = load_run(run).config
     assert (config.method, config.method_config.temperature) == (method, 0.5)
@@ -60,7 +60,7 @@ def test_it_is_trained_by_the_command_and_measured_by_its_export(method, tmp_pat
 
 def test_a_network_and_an_evaluation_of_ones_own(files, tmp_path, capsys):
     dataset, run, network = write_images(tmp_path / "images.npz"), tmp_path / "run", f"{files / 'plain.py'}:plain"
-    assert main(words(dataset, run, encoder=network)) == 0
+    assert main(argv(dataset, run, encoder=network)) == 0
     found = load_run(run)
     assert (found.model.num_features, found.config.encoder.encoder) == (128, network)
     worth = tmp_path / "worth"
@@ -80,7 +80,7 @@ def test_a_run_does_not_choose_a_network_to_be_run(files, tmp_path):
     dataset, run = write_images(tmp_path / "images.npz"), tmp_path / "run"
     copy = tmp_path / "other.py"
     copy.write_text((files / "plain.py").read_text())
-    assert main(words(dataset, run, encoder=f"{copy}:plain", train_steps=1)) == 0
+    assert main(argv(dataset, run, encoder=f"{copy}:plain", train_steps=1)) == 0
     del sys.modules["file other.py"]
     with pytest.raises(InputError, match=r"the run's encoder, .*other\.py:plain, is code that is not run"):
         load_run(run)
@@ -109,14 +109,14 @@ OWN_FIELDS = """
 import dataclasses
 
 import tfcontrastive
-from tfcontrastive.config import Checked, option
+from tfcontrastive.config import BaseConfig, setting
 from tfcontrastive.methods import SimCLR
 
 
 @dataclasses.dataclass(frozen=True)
 class OwnConfig(tfcontrastive.SimCLRConfig):
-    momentum: float = option(0.25, "A momentum of the method.")
-    seed: int = option(7, "A seed of the method.")
+    momentum: float = setting(0.25, "A momentum of the method.")
+    seed: int = setting(7, "A seed of the method.")
 
 
 class Own(SimCLR):
@@ -128,7 +128,7 @@ def test_a_field_with_the_name_of_a_runs_stays_the_methods(tmp_path, capsys):
     (tmp_path / "own.py").write_text(OWN_FIELDS)
     name = f"{tmp_path / 'own.py'}:Own"
     dataset, kind = write_images(tmp_path / "images.npz"), method_class(name)
-    assert main(words(dataset, tmp_path / "run", method=name)) == 2
+    assert main(argv(dataset, tmp_path / "run", method=name)) == 2
     assert "`momentum` must be a setting of one owner" in capsys.readouterr().err
     config = tfcontrastive.TrainConfig(
         method=name,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import start, words, write_images
+from tests.commands.runs import argv, start, write_images
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.commands.main import main
 from tfcontrastive.export import load_run
@@ -43,14 +43,14 @@ def straight(tmp_path_factory):
     path = tmp_path_factory.mktemp("straight")
     dataset = write_images(path / "images.npz")
     flags = {"train_steps": STEPS, "checkpoint_steps": 7, "knn_epochs": 0}
-    assert main(words(dataset, path / "run", **flags)) == 0
+    assert main(argv(dataset, path / "run", **flags)) == 0
     return path / "run", dataset, flags
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(number, straight, tmp_path):
     whole, dataset, flags = straight
-    killed = start(words(dataset, tmp_path / "killed", **flags))
+    killed = start(argv(dataset, tmp_path / "killed", **flags))
     checkpoints = tmp_path / "killed" / "checkpoints"
     while killed.poll() is None and not list(checkpoints.glob("step-14.index")):
         time.sleep(0.002)
@@ -67,7 +67,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(number, stra
             f"tfcontrastive: stopped by SIGTERM: step {step} is saved in {checkpoints}. Start the same"
         )
 
-    finish(start(words(dataset, tmp_path / "killed", **flags)))
+    finish(start(argv(dataset, tmp_path / "killed", **flags)))
     expected, resumed = tensors(whole / "checkpoints"), tensors(checkpoints)
     assert expected.keys() == resumed.keys()
     for name, value in expected.items():
@@ -78,7 +78,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(number, stra
 
 def test_a_run_that_goes_on_longer_exports_its_new_weights(tmp_path):
     def train(**flags):
-        return main([*words(dataset, tmp_path / "run", knn_epochs=0, **flags), "--allow_config_change"])
+        return main([*argv(dataset, tmp_path / "run", knn_epochs=0, **flags), "--allow_config_change"])
 
     def config():
         return json.loads((tmp_path / "run" / "config.json").read_text())
@@ -106,7 +106,7 @@ def test_a_run_of_ever_larger_weights_keeps_good_checkpoints_and_goes_back_to_on
     def train(**flags):
         common = {"optimizer": "momentum", "warmup_epochs": 0, "checkpoint_steps": 1, "knn_epochs": 0, "norm": "group"}
         common |= {"keep_checkpoint_max": 50}
-        code = main([*words(dataset, run, **{**common, "train_steps": 20, **flags}), "--allow_config_change"])
+        code = main([*argv(dataset, run, **{**common, "train_steps": 20, **flags}), "--allow_config_change"])
         return code, [line for line in capsys.readouterr().err.splitlines() if line.startswith("tfcontrastive: ")]
 
     assert train(learning_rate=1e-3, train_steps=3) == (0, [])

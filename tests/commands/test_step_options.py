@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import start, words, write_images
+from tests.commands.runs import argv, start, write_images
 from tfcontrastive.callbacks.checkpoints import passes
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import LoopConfig, TrainConfig
@@ -26,7 +26,7 @@ def test_several_steps_an_execution_save_and_end_where_single_ones_do(tmp_path, 
     flags = {"train_steps": 7, "checkpoint_steps": 2, "knn_epochs": 0, "eval_split": "train"}
     for together in (1, 3):
         run = tmp_path / f"run{together}"
-        assert main(words(dataset, run, steps_per_execution=together, **flags)) == 0
+        assert main(argv(dataset, run, steps_per_execution=together, **flags)) == 0
     saved = sorted(path.stem for path in (tmp_path / "run3" / "checkpoints").glob("*.index"))
     assert saved == [
         "step-3",
@@ -55,7 +55,7 @@ def test_a_multiple_may_be_passed_between_two_calls():
 def test_deterministic_runs_on_replicas_are_equal_to_the_bit(tmp_path, dataset):
     flags = {"train_steps": 4, "knn_epochs": 0, "num_virtual_replicas": 2, "seed": 5}
     runs = [tmp_path / "one", tmp_path / "two"]
-    processes = [start([*words(dataset, run, **flags), "--deterministic"]) for run in runs]
+    processes = [start([*argv(dataset, run, **flags), "--deterministic"]) for run in runs]
     for process in processes:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from absl import flags
 from PIL import Image
 
-from tests.commands.runs import ONE_BLOCK, start, words, write_images
+from tests.commands.runs import ONE_BLOCK, argv, start, write_images
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import EncoderConfig
@@ -41,7 +41,7 @@ def test_a_folder_without_labels_trains_and_lists_bad_files(tmp_path, capsys):
         pixels = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
         Image.fromarray(pixels).save(folder / f"{i:03d}.jpg")
     (folder / "broken.jpg").write_bytes((folder / "000.jpg").read_bytes()[:100])
-    assert main(words(f"folder:{folder}", tmp_path / "run", train_steps=2)) == 0
+    assert main(argv(f"folder:{folder}", tmp_path / "run", train_steps=2)) == 0
     assert "broken.jpg" in (tmp_path / "run" / "bad_files.txt").read_text()
     assert "no labels" in capsys.readouterr().err
     assert "knn_top1" not in json.loads((tmp_path / "run" / "result.json").read_text())
@@ -51,7 +51,7 @@ def test_a_folder_without_labels_trains_and_lists_bad_files(tmp_path, capsys):
 def test_a_dry_run_tells_the_run_and_writes_nothing(method, tmp_path, capsys):
     dataset = write_images(tmp_path / "images.npz")
     extra = {"queue_size": 32} if method == "moco" else {}
-    assert main([*words(dataset, tmp_path / "run", method=method, **extra), "--dry_run"]) == 0
+    assert main([*argv(dataset, tmp_path / "run", method=method, **extra), "--dry_run"]) == 0
     text = capsys.readouterr().out
     for part in (f"[{method}]", "train_batch_size=16", "64 training images", "parameters", "learning rate", "memory"):
         assert part in text
@@ -64,9 +64,9 @@ SMALL_NETWORK = [f"--{name}={value}" for name, value in ONE_BLOCK.items()]
 
 @pytest.mark.parametrize("name", command_line.recipe_names("pretrain"))
 def test_every_recipe_makes_a_run(name, tmp_path, capsys):
-    words = ["train", f"--recipe={name}", f"--model_dir={tmp_path / 'run'}", "--dry_run", *SMALL_NETWORK]
+    argv = ["train", f"--recipe={name}", f"--model_dir={tmp_path / 'run'}", "--dry_run", *SMALL_NETWORK]
     with contextlib.nullcontext() if name.startswith("embedded") else tfds.testing.mock_data(num_examples=10_000):
-        assert main(words) == 0
+        assert main(argv) == 0
     text = capsys.readouterr().out
     values = dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
     assert "trainable in all" in text
@@ -114,7 +114,7 @@ def test_the_networks_of_recipes_have_the_published_size(name, monkeypatch):
 
 def test_eval_alone_measures_the_newest_checkpoint(tmp_path):
     dataset = write_images(tmp_path / "images.npz")
-    arguments = words(dataset, tmp_path / "run", train_steps=2, eval_split="train", knn_k=5)
+    arguments = argv(dataset, tmp_path / "run", train_steps=2, eval_split="train", knn_k=5)
     assert main(arguments) == 0
     trained = json.loads((tmp_path / "run" / "result.json").read_text())
     (tmp_path / "run" / "result.json").unlink()
@@ -129,7 +129,7 @@ def test_replicas_of_one_cpu_train_what_one_does(tmp_path):
         run = tmp_path / f"run{replicas}"
         # A smaller step than the default's: what is compared is rounding, not a tiny network's chaos.
         flags = {"train_steps": 3, "learning_rate": 0.02, "num_virtual_replicas": replicas, "eval_split": "train"}
-        process = start(words(dataset, run, **flags))  # of its own: one process has one set of replicas
+        process = start(argv(dataset, run, **flags))  # of its own: one process has one set of replicas
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         results.append(json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]))

@@ -8,16 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfcontrastive import config as config_lib
-from tfcontrastive.config import Checked, EncoderConfig, InputError, LoopConfig, OptimizerConfig, TrainConfig, option
+from tfcontrastive import config as config_room
+from tfcontrastive.config import (
+    BaseConfig,
+    EncoderConfig,
+    InputError,
+    LoopConfig,
+    OptimizerConfig,
+    TrainConfig,
+    setting,
+)
 from tfcontrastive.evaluate import KNN
 from tfcontrastive.methods import METHODS
 
 
 @dataclasses.dataclass(frozen=True)
-class Example(Checked):
-    rate: float = option(0.5, "A rate.", above=0, at_most=1)
-    size: int | None = option(None, "A size.", at_least=1)
-    kind: str = option("plain", "A kind.", choices=("plain", "fancy"))
+class Example(BaseConfig):
+    rate: float = setting(0.5, "A rate.", above=0, at_most=1)
+    size: int | None = setting(None, "A size.", at_least=1)
+    kind: str = setting("plain", "A kind.", choices=("plain", "fancy"))
 
 
 @given(st.floats(allow_nan=False))
@@ -72,12 +81,12 @@ def test_defaults_are_the_published_constants():
 
 def test_leaves_reach_every_group_and_replace_checks_again():
     config = TrainConfig()
-    assert {"dataset", "learning_rate", "train_batch_size", "method"} <= set(config_lib.leaves(config))
-    changed = config_lib.replace_leaves(config, {"learning_rate": 1.5, "train_epochs": 3})
+    assert {"dataset", "learning_rate", "train_batch_size", "method"} <= set(config_lib.flat_fields(config))
+    changed = config_lib.replace_flat(config, {"learning_rate": 1.5, "train_epochs": 3})
     assert (changed.optimizer.learning_rate, changed.loop.train_epochs) == (1.5, 3)
     assert config.optimizer.learning_rate == 0.3
     with pytest.raises(InputError, match="`learning_rate` must be > 0"):
-        config_lib.replace_leaves(config, {"learning_rate": 0.0})
+        config_lib.replace_flat(config, {"learning_rate": 0.0})
 
 
 def test_differences_leave_out_what_may_change():
@@ -87,11 +96,11 @@ def test_differences_leave_out_what_may_change():
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnConfig(Checked):
+class OwnConfig(BaseConfig):
     """Of a method whose fields have the names of the run's."""
 
-    momentum: float = option(0.5, "A momentum.")
-    seed: int = option(3, "A seed.", may_change=True)
+    momentum: float = setting(0.5, "A momentum.")
+    seed: int = setting(3, "A seed.", may_change=True)
     plain: int = 4
 
 
@@ -128,7 +137,7 @@ def test_two_owners_of_a_name_are_no_flag():
     with pytest.raises(
         InputError, match=r"^`momentum` must be .* both OwnConfig and OptimizerConfig\. .* another name"
     ):
-        config_lib.leaves(TrainConfig(method_config=OwnConfig()))
+        config_lib.flat_fields(TrainConfig(method_config=OwnConfig()))
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf")])
@@ -140,3 +149,10 @@ def test_a_number_is_finite(value):
 def test_numbers_to_choose_from_are_listed_in_order():
     with pytest.raises(InputError, match=r"must be one of 18, 34, 50, 101, 152, 200\. Received: 19"):
         EncoderConfig(resnet_depth=19)
+
+
+def test_names_of_before_still_import_and_say_the_new_ones():
+    with pytest.warns(FutureWarning, match=r"config\.Checked is BaseConfig now"):
+        assert config_room.Checked is BaseConfig
+    with pytest.warns(FutureWarning, match=r"config\.option is setting now"):
+        assert config_room.option is setting

@@ -9,7 +9,7 @@ from PIL import Image
 from tests.downstream.test_finetune import fails
 from tfcontrastive import data
 from tfcontrastive.commands.main import main
-from tfcontrastive.config.protocols import FINETUNE
+from tfcontrastive.config.protocols.transfer import FINETUNE
 from tfcontrastive.pretrained.trained import load_trained
 from tfcontrastive.protocols import Curve, Semi, Transfer
 from tfcontrastive.protocols.tasks import TASKS

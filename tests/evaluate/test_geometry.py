@@ -1,82 +1,53 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+import tensorflow as tf
 
-from tfcontrastive.config import InputError
-from tfcontrastive.evaluate import class_separation, effective_rank, map_2d
+from tfcontrastive import data
+from tfcontrastive.evaluate import FeatureGeometry, class_separation, effective_rank
 
-
-def slow_effective_rank(features):
-    sigma = np.linalg.svd(features, compute_uv=False)
-    p = sigma / sigma.sum()
-    return np.exp(-sum(x * np.log(x) for x in p if x > 0))
+RNG = np.random.default_rng(0)
+LABELS = np.arange(40) % 2
+IMAGES = (RNG.integers(0, 100, (40, 4, 4, 1)) + 100 * LABELS[:, None, None, None]).astype(np.uint8)
+SOURCE = data.arrays.ArraySource({"train": (IMAGES, LABELS), "test": (IMAGES[:20], LABELS[:20])})
 
 
-@pytest.mark.parametrize("shape", [(20, 6), (6, 20), (1, 5), (5, 1)])
-def test_effective_rank_is_that_of_the_singular_values(shape):
-    features = np.random.default_rng(0).normal(size=shape)
-    assert effective_rank(features) == pytest.approx(slow_effective_rank(features), rel=1e-5)
+def pixels(images, training=False):
+    return tf.reshape(images, [tf.shape(images)[0], 16])
 
 
-def test_effective_rank_by_hand():
-    assert effective_rank(np.eye(7)) == pytest.approx(7)
-    assert effective_rank(np.ones([9, 4])) == pytest.approx(1, abs=1e-4)
-    # p = (3/4, 1/4): exp(-(.75 log .75 + .25 log .25)) = 4 / 3 ** .75
-    assert effective_rank(np.diag([3.0, 1.0])) == pytest.approx(4 / 3**0.75)
-    assert effective_rank(np.zeros([3, 2])) == 0
+def test_equal_views_by_a_slow_loop():
+    values = FeatureGeometry(augmentation="none", eval_batch_size=20).run(pixels, SOURCE)
+    rows = IMAGES[:20].reshape(20, 16) / 255
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    assert values["geometry_alignment"] == pytest.approx(0, abs=1e-6)
+    apart = [np.sum((unit[i] - unit[j]) ** 2) for i in range(20) for j in range(20) if i != j]
+    assert values["geometry_uniformity"] == pytest.approx(np.log(np.mean(np.exp(-2 * np.array(apart)))), abs=1e-4)
+    # Each row's other view is itself: 38 negatives and one positive at 1.
+    similarity = unit @ unit.T / 0.1
+    others = [2 * sum(np.exp(similarity[i, j]) for j in range(20) if j != i) for i in range(20)]
+    loss = np.mean([np.log(np.exp(10) + other) - 10 for other in others])
+    assert values["geometry_infonce_bound"] == pytest.approx(np.log(39) - loss, abs=1e-4)
+    assert values["geometry_effective_rank"] == pytest.approx(effective_rank(rows), rel=1e-4)
+    assert values["geometry_class_separation"] == pytest.approx(class_separation(rows, LABELS[:20]), rel=1e-4)
+    assert values["geometry_std"] == pytest.approx(unit.std(axis=0).mean(), rel=1e-4)
 
 
-@given(arrays(np.float32, (6, 4), elements=st.floats(-10, 10, width=16)))
-def test_effective_rank_keeps_its_range(features):
-    rank = effective_rank(features)
-    assert rank == 0 or 1 - 1e-6 <= rank <= 4 + 1e-6
+def test_crops_are_worse_aligned_and_projections_are_measured_too():
+    class Encoder:
+        def __call__(self, images, training=False):
+            return pixels(images)
+
+        def projection_head(self, features, training=False):
+            return features[:, :3]
+
+    values = FeatureGeometry(augmentation="crop", eval_batch_size=8).run(Encoder(), SOURCE)
+    assert values["geometry_alignment"] > 0.001
+    assert values["geometry_projection_effective_rank"] <= 3
+    assert values == FeatureGeometry(augmentation="crop", eval_batch_size=8).run(Encoder(), SOURCE)
 
 
-def test_class_separation_is_that_of_all_pairs():
-    rng = np.random.default_rng(0)
-    labels = np.array([0] * 5 + [1] * 3 + [2] * 7)
-    features = rng.normal(size=(15, 4)) + 2 * np.eye(3, 4)[labels]
-    unit = [row / np.linalg.norm(row) for row in features]
-
-    def distance(k, m):
-        pairs = [1 - unit[i] @ unit[j] for i in range(15) for j in range(15) if (labels[i], labels[j]) == (k, m)]
-        return np.mean(pairs)
-
-    within = np.mean([distance(k, k) for k in range(3)])
-    overall = np.mean([distance(k, m) for k in range(3) for m in range(3)])
-    assert class_separation(features, labels) == pytest.approx(1 - within / overall, rel=1e-5)
-
-
-def test_class_separation_needs_two_directions():
-    with pytest.raises(InputError, match="one direction"):
-        class_separation(np.ones([4, 3]), [0, 0, 1, 1])
-
-
-def test_features_must_be_finite():
-    for statistic in (effective_rank, map_2d):
-        with pytest.raises(InputError, match="`features` must be finite"):
-            statistic([[np.nan, 1.0]])
-
-
-@pytest.mark.parametrize("method", ["pca", "tsne", "auto"])
-def test_a_map_keeps_clusters_apart(method):
-    rng = np.random.default_rng(0)
-    labels = np.arange(60) % 3
-    points = map_2d(np.eye(3)[labels] + 0.01 * rng.normal(size=(60, 3)), method=method)
-    centres = np.stack([points[labels == label].mean(0) for label in range(3)])
-    nearest = np.linalg.norm(points[:, None] - centres, axis=-1).argmin(1)
-    np.testing.assert_array_equal(nearest, labels)
-
-
-@pytest.mark.parametrize("features", [np.ones([1, 4]), np.ones([3, 1]), np.ones([40, 4]), np.zeros([40, 2])])
-def test_a_map_of_degenerate_features_is_finite(features):
-    points = map_2d(features)
-    assert points.shape == (len(features), 2)
-    assert np.isfinite(points).all()
-
-
-def test_unknown_map():
-    with pytest.raises(InputError, match="Did you mean 'tsne'"):
-        map_2d(np.eye(3), method="t-sne")
+def test_labels_are_not_needed():
+    source = data.arrays.ArraySource({"train": (IMAGES, None)})
+    values = FeatureGeometry(augmentation="crop").run(pixels, source)
+    assert "geometry_class_separation" not in values
+    assert np.isfinite(list(values.values())).all()

@@ -3,13 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tfcontrastive.config import Checked, InputError, option
+from tfcontrastive.config import BaseConfig, InputError, setting
 from tfcontrastive.evaluate import KNN, LabelledFeatures, Linear, evaluate_seeds, mean_and_deviation
 
 
 @dataclasses.dataclass(frozen=True)
-class Seeded(Checked):
-    seed: int = option(0, "Seed.")
+class Seeded(BaseConfig):
+    seed: int = setting(0, "Seed.")
 
     def run(self, encoder, source):
         return {"value": float(self.seed), "square": float(self.seed**2)}

@@ -10,7 +10,7 @@ from absl import flags
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands import train as command
 from tfcontrastive.commands.main import main
-from tfcontrastive.config import Checked, EncoderConfig, InputError, TrainConfig, nested, option
+from tfcontrastive.config import BaseConfig, EncoderConfig, InputError, TrainConfig, nested, setting
 from tfcontrastive.config.finetune import DistillConfig, FinetuneConfig
 from tfcontrastive.methods import CONFIGS, METHODS, SimCLRConfig
 from tfcontrastive.runs.schedule import filled_in
@@ -25,11 +25,11 @@ IMAGENET = """--mode=train --train_mode=pretrain --train_batch_size=4096 --train
 
 
 def config_of(text: str) -> TrainConfig:
-    words = command_line.expand(text.split())
+    argv = command_line.expand(text.split())
     base = TrainConfig(method_config=SimCLRConfig())
     values = command.command_flags()
     command_line.define(base, values)
-    command_line.parse(words, values, foreign={"queue_size": ["moco"]})
+    command_line.parse(argv, values, foreign={"queue_size": ["moco"]})
     command.check_modes(values)
     return command_line.from_flags(base, values)
 
@@ -124,12 +124,12 @@ def test_another_programs_name_for_a_flag_is_understood(command, name, flag, cap
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnConfig(Checked):
+class OwnConfig(BaseConfig):
     """Of a method of the user's own."""
 
-    momentum: float = option(0.5, "A momentum.")
-    seed: int = option(3, "A seed.")
-    dry_run: bool = option(False, "A field that is a flag of the command.")
+    momentum: float = setting(0.5, "A momentum.")
+    seed: int = setting(3, "A seed.")
+    dry_run: bool = setting(False, "A field that is a flag of the command.")
     plain: int = 4
 
 
@@ -146,9 +146,9 @@ GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "fixtures" / "recipes.j
 
 @pytest.mark.parametrize("name", command_line.recipe_names())
 def test_a_recipe_means_what_it_did(name):
-    words = command_line.expand([f"--recipe={name}"])
-    kind = command_line.peek(words, "train_mode", "pretrain")
-    method = command_line.peek(words, "method", "simclr")
+    argv = command_line.expand([f"--recipe={name}"])
+    kind = command_line.peek(argv, "train_mode", "pretrain")
+    method = command_line.peek(argv, "method", "simclr")
     base = {
         "pretrain": TrainConfig(method=method, method_config=CONFIGS[method]()),
         "finetune": FinetuneConfig(),
@@ -158,7 +158,7 @@ def test_a_recipe_means_what_it_did(name):
     command_line.define(base, values)
     if kind == "pretrain":
         flags.DEFINE_string("train_mode", "pretrain", "", values)
-    command_line.parse(words, values)
+    command_line.parse(argv, values)
     config, _ = filled_in(command_line.from_flags(base, values), num_examples=1_281_167)
     groups = {key: value if isinstance(value, dict) else {None: value} for key, value in nested(config).items()}
     found = {
@@ -185,12 +185,12 @@ def test_help_shows_the_methods_own_flags(name):
 
 @pytest.mark.parametrize("name", command_line.recipe_names("pretrain"))
 def test_every_recipe_parses(name):
-    words = command_line.expand([f"--recipe={name}"])
-    method = command_line.peek(words, "method", "simclr")
+    argv = command_line.expand([f"--recipe={name}"])
+    method = command_line.peek(argv, "method", "simclr")
     base = TrainConfig(method=method, method_config=METHODS[method].Config())
     values = command.command_flags()
     command_line.define(base, values)
-    command_line.parse(words, values)
+    command_line.parse(argv, values)
     assert command_line.from_flags(base, values).method == method
     text = pathlib.Path(command_line.recipe_path(name)).read_text(encoding="utf-8")
     comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))

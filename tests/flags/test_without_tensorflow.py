@@ -9,7 +9,8 @@ import pytest
 from tfcontrastive import augment, optimizers
 from tfcontrastive.commands.main import COMMANDS
 from tfcontrastive.config import OPTIMIZERS, POLICY_NAMES
-from tfcontrastive.config import protocols as protocol_settings
+from tfcontrastive.config.protocols.linear import LinearSettings
+from tfcontrastive.config.protocols.transfer import TRANSFER_SETS
 from tfcontrastive.evaluate.linear_sgd import RECIPES
 from tfcontrastive.methods import CONFIGS, METHODS
 from tfcontrastive.protocols import PROTOCOLS, protocol_class
@@ -59,32 +60,32 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def answers():
     """Of every command line, one after another in one process that must not import TensorFlow."""
-    words = json.dumps([*HELP, *MISTAKES])
-    run = subprocess.run([sys.executable, "-c", CODE, words], capture_output=True, text=True, check=True)
+    argv = json.dumps([*HELP, *MISTAKES])
+    run = subprocess.run([sys.executable, "-c", CODE, argv], capture_output=True, text=True, check=True)
     return json.loads(run.stdout)
 
 
 def test_no_command_imports_tensorflow_to_read_its_flags(answers):
-    slow = [(words, modules) for words, _, _, _, modules in answers if modules]
+    slow = [(argv, modules) for argv, _, _, _, modules in answers if modules]
     assert not slow
     assert len(answers) == len(HELP) + len(MISTAKES)
 
 
 def test_help_is_shown_and_a_mistake_is_one_line(answers):
-    for words, code, out, err, _ in answers:
-        if "--help" in words:
+    for argv, code, out, err, _ in answers:
+        if "--help" in argv:
             assert (code, err) == (0, "")
             assert "--" in out
         else:
-            assert code == 2, words
-            assert (out, len(err.strip().splitlines())) == ("", 1), words
+            assert code == 2, argv
+            assert (out, len(err.strip().splitlines())) == ("", 1), argv
 
 
 def test_what_is_told_without_tensorflow_is_what_there_is():
     assert OPTIMIZERS == optimizers.NAMES
     assert tuple(augment.POLICIES) == POLICY_NAMES
-    assert tuple(TASKS) == protocol_settings.TRANSFER_SETS
-    assert set(protocol_settings.LinearSettings.__dataclass_fields__["linear_optimizer"].metadata["choices"]) == {
+    assert tuple(TASKS) == TRANSFER_SETS
+    assert set(LinearSettings.__dataclass_fields__["linear_optimizer"].metadata["choices"]) == {
         "lbfgs",
         *RECIPES,
     }

@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from tfcontrastive import augment, losses
-from tfcontrastive.config import Checked, option
+from tfcontrastive.config import BaseConfig, setting
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods import ContrastiveModel
 
@@ -13,9 +13,9 @@ GLOBAL, LOCAL = 8, 4
 
 
 @dataclasses.dataclass(frozen=True)
-class CropsConfig(Checked):
-    proj_out_dim: int = option(8, "Size of the projection.")
-    num_global: int = option(2, "Views of the whole size, which are the targets.")
+class CropsConfig(BaseConfig):
+    proj_out_dim: int = setting(8, "Size of the projection.")
+    num_global: int = setting(2, "Views of the whole size, which are the targets.")
 
 
 class Crops(ContrastiveModel):

@@ -208,14 +208,12 @@ def along(loss, model, variable, direction, step=1e-5):
 def test_loss_and_gradient_are_those_of_the_slow_loop(case):
     slow_loss, method, settings, extra = CASES[case]
     model, (v1, v2) = make(method, **settings), views()
-    memories = [np.array(variable) for variable in model.variables if variable.path.endswith(("rows", "bank"))]
+    queues = [np.array(variable) for variable in model.variables if variable.path.endswith(("rows", "bank"))]
     with tf.GradientTape() as tape:
         loss, _, features = model.views_loss(
             [tf.constant(v1), tf.constant(v2)], training=True, **{name: tf.constant(x) for name, x in extra.items()}
         )
-    for variable, before in zip(
-        [v for v in model.variables if v.path.endswith(("rows", "bank"))], memories, strict=True
-    ):
+    for variable, before in zip([v for v in model.variables if v.path.endswith(("rows", "bank"))], queues, strict=True):
         variable.assign(before)  # as they were when the loss was taken
 
     def slow(one, still):

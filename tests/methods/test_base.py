@@ -10,7 +10,7 @@ import tensorflow as tf
 import tfcontrastive
 from tests.methods.cases import SIZE, batches, make_model, tiny_encoder
 from tfcontrastive import distribute, methods
-from tfcontrastive.config import AugmentConfig, Checked, InputError, option
+from tfcontrastive.config import AugmentConfig, BaseConfig, InputError, setting
 
 
 def compiled(channels: int = 3, **options) -> tfcontrastive.SimCLR:
@@ -178,8 +178,8 @@ def test_build_takes_settings_of_the_method_and_of_the_model():
 
 def test_build_refuses_a_name_that_config_and_model_share():
     @dataclasses.dataclass(frozen=True)
-    class OwnConfig(Checked):
-        seed: int = option(0, "Of its own.")
+    class OwnConfig(BaseConfig):
+        seed: int = setting(0, "Of its own.")
 
     class Own(tfcontrastive.ContrastiveModel):
         Config = OwnConfig

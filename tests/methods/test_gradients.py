@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.methods.cases import batches, fit, make_model, tiny_encoder
-from tfcontrastive.config import Checked, InputError
+from tfcontrastive.config import BaseConfig, InputError
 from tfcontrastive.encoders import BatchNorm
 from tfcontrastive.methods import ContrastiveModel
 from tfcontrastive.optimizers import LossScale
@@ -15,7 +15,7 @@ from tfcontrastive.optimizers import LossScale
 class Linear(ContrastiveModel):
     """A loss whose gradient is known: `w . mean(x)` for images x of one pixel, so dL/dw = mean(x)."""
 
-    Config = Checked
+    Config = BaseConfig
 
     def views_loss(self, views, training):
         features = self.encode(self.encoder, views[0], training)
@@ -25,7 +25,7 @@ class Linear(ContrastiveModel):
 def linear(optimizer, regularizer=None):
     pixel = keras.Input((1, 1, 2))
     kernel = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", kernel_regularizer=regularizer)
-    model = Linear(keras.Model(pixel, kernel(keras.layers.Flatten()(pixel))), Checked())
+    model = Linear(keras.Model(pixel, kernel(keras.layers.Flatten()(pixel))), BaseConfig())
     model.compile(optimizer=optimizer)
     return model, kernel.kernel
 

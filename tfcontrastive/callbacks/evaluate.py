@@ -25,8 +25,8 @@ class Evaluate(keras.callbacks.Callback):
         encoder: images -> features; default: the model's `encoder`.
 
     Examples:
-        >>> from tfcontrastive.evaluate import Geometry
-        >>> watch = Evaluate(Geometry(eval_split="train[90%:]"), tfcontrastive.data.load("embedded"), every_epochs=5)
+        >>> from tfcontrastive.evaluate import FeatureGeometry
+        >>> watch = Evaluate(FeatureGeometry(eval_split="train[90%:]"), tfcontrastive.data.load("embedded"), every_epochs=5)
         >>> history = model.fit(images, batch_size=256, epochs=10, callbacks=[watch])
     """
 

@@ -13,32 +13,32 @@ from absl import flags, logging
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.commands.run_flags import encoder_of_start, run_flags, whose
-from tfcontrastive.config import Checked, EncoderConfig, InputError, from_nested, leaves, nested, replace_leaves
+from tfcontrastive.config import BaseConfig, EncoderConfig, InputError, flat_fields, from_nested, nested, replace_flat
 
 
 def run_classifier(
-    words: Sequence[str],
+    argv: Sequence[str],
     base: Any,
     *,
     title: str,
     train: Callable[..., Any],
     evaluate: Callable[[Any], dict[str, float]],
     describe: Callable[..., str],
-    ignored: Checked | None = None,
+    ignored: BaseConfig | None = None,
     given: set[str] | None = None,
 ) -> int:
-    """Parses the words into a config like `base`, and trains or evaluates it.
+    """Parses the arguments into a config like `base`, and trains or evaluates it.
 
     Args:
-        words: of the command line.
+        argv: the arguments of the command line.
         base: the defaults.
         title: of the help.
         train, evaluate, describe: what to do with the config.
         ignored: a config whose other flags are taken and have no effect.
-        given: the flags that were given beside recipes, where the words are expanded already.
+        given: the flags that were given beside recipes, where `argv` is expanded already.
     """
     if given is None:
-        given, words = command_line.given(words), command_line.expand(words)
+        given, argv = command_line.given(argv), command_line.expand(argv)
     values = command_flags()
     command_line.define(dataclasses.replace(base, encoder=EncoderConfig()), values)
     flags.DEFINE_alias("output_dir", "model_dir", flag_values=values)
@@ -48,13 +48,13 @@ def run_classifier(
         for name in others:
             if name not in values:
                 values[name] = others[name]
-    if any(word in ("--help", "-h", "-help") for word in words):
+    if any(word in ("--help", "-h", "-help") for word in argv):
         print(help_text(title, base, values))
         return 0
-    command_line.parse(words, values)
+    command_line.parse(argv, values)
     show_own_messages()
     config = command_line.of_recipe(with_encoder(base, values), given)
-    idle = [name for name in ("variable_schema", *others) if name not in leaves(base) and values[name].present]
+    idle = [name for name in ("variable_schema", *others) if name not in flat_fields(base) and values[name].present]
     if idle:
         logging.info("Without effect in a fine-tuning: %s.", ", ".join(f"--{name}" for name in idle))
     if values["dry_run"].value:
@@ -83,12 +83,12 @@ def command_flags() -> flags.FlagValues:
 def with_encoder(base: Any, values: flags.FlagValues) -> Any:
     """The config with what was given. The network is that of what is started from, whose flags may say nothing else."""
     config = command_line.from_flags(dataclasses.replace(base, encoder=EncoderConfig()), values)
-    given = {name: values[name].value for name in leaves(EncoderConfig()) if values[name].present}
+    given = {name: values[name].value for name in flat_fields(EncoderConfig()) if values[name].present}
     start = config.checkpoint or config.saved_model
     if not given:
         return dataclasses.replace(config, encoder=None if start else base.encoder)
     if not start:
-        return dataclasses.replace(config, encoder=replace_leaves(EncoderConfig(), given))
+        return dataclasses.replace(config, encoder=replace_flat(EncoderConfig(), given))
     held = stored_encoder(config.checkpoint, config.saved_model)
     if held is None:
         name, value = next(iter(given.items()))
@@ -123,8 +123,8 @@ def help_text(title: str, base: Any, values: flags.FlagValues) -> str:
         "Optimizer": base.optimizer,
         "Run": base.loop,
     }
-    own, inside = flags.FlagValues(), {name for group in nested.values() for name in leaves(group)}
-    for name in leaves(base):
+    own, inside = flags.FlagValues(), {name for group in nested.values() for name in flat_fields(group)}
+    for name in flat_fields(base):
         if name not in inside:
             own[name] = values[name]
     names = command_line.recipe_names(base.train_mode)

@@ -25,17 +25,17 @@ STAGES = (
 )
 
 
-def run(words: Sequence[str]) -> int:
-    """Parses the words and runs the demo."""
+def run(argv: Sequence[str]) -> int:
+    """Parses the arguments and runs the demo."""
     values = demo_flags()
-    if any(word in ("--help", "-h", "-help") for word in words):
+    if any(word in ("--help", "-h", "-help") for word in argv):
         print(
             command_line.help_text(
                 f"tfcontrastive demo: train with --recipe={RECIPE}, measure, report.", {"Flags": values}
             )
         )
         return 0
-    command_line.parse(command_line.expand(words), values)
+    command_line.parse(command_line.expand(argv), values)
     if values["output_dir"].value is None:
         raise InputError("`output_dir` must be given: tfcontrastive demo --output_dir=demo_run.")
     given = {name: values[name].value for name in ("train_epochs", "train_split") if values[name].value is not None}
@@ -71,10 +71,10 @@ def demo_config(output_dir: str, seed: int = 0, **changes: object) -> TrainConfi
 
     changes = {"model_dir": output_dir, "seed": seed, **changes}
     given = [f"--{name}={value}" for name, value in changes.items()]
-    words = command_line.expand([f"--recipe={RECIPE}", *given])
+    argv = command_line.expand([f"--recipe={RECIPE}", *given])
     base, values = TrainConfig(method_config=SimCLRConfig()), flags.FlagValues()
     command_line.define(base, values)
-    command_line.parse(words, values)
+    command_line.parse(argv, values)
     return command_line.of_recipe(
         command_line.from_flags(base, values), {*command_line.given(given), "train_batch_size"}
     )

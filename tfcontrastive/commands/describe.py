@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from tfcontrastive import data
-from tfcontrastive.config import Checked, TrainConfig
+from tfcontrastive.config import BaseConfig, TrainConfig
 from tfcontrastive.config.finetune import DistillConfig, FinetuneConfig
 from tfcontrastive.downstream.distill import distillation
 from tfcontrastive.downstream.finetune import finetuning
@@ -113,14 +113,14 @@ def _settings(config: Any) -> list[str]:
     lines = []
     for field in dataclasses.fields(config):
         group = getattr(config, field.name)
-        if isinstance(group, Checked):
+        if isinstance(group, BaseConfig):
             lines.append(f"[{config.method if field.name == 'method_config' else field.name}]")
             lines += [f"  {name}={value}" for name, value in _values(group) if value is not None]
     own = [(name, value) for name, value in _values(config) if isinstance(value, (bool, int, float, str))]
     return [f"[{config.kind}]", *(f"  {name}={value}" for name, value in own), *lines]
 
 
-def _values(config: Checked) -> list[tuple[str, object]]:
+def _values(config: BaseConfig) -> list[tuple[str, object]]:
     return [(field.name, getattr(config, field.name)) for field in dataclasses.fields(config)]
 
 

@@ -14,9 +14,9 @@ Example: tfcontrastive distill --teacher=runs/classes --resnet_depth=18 --datase
 Without flags of an encoder the student has the teacher's architecture (self-distillation; the paper: --temperature=0.1)."""
 
 
-def run(words: Sequence[str]) -> int:
-    """Parses the words and distils."""
-    return run_classifier(words, DistillConfig(), title=TITLE, train=train, evaluate=evaluate, describe=describe)
+def run(argv: Sequence[str]) -> int:
+    """Parses the arguments and distils."""
+    return run_classifier(argv, DistillConfig(), title=TITLE, train=train, evaluate=evaluate, describe=describe)
 
 
 def train(config: DistillConfig, **how: Any) -> Any:

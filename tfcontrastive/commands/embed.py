@@ -28,13 +28,13 @@ _SHOWN = 5
 _LOOKED_AT = 64  # images, for values that would come out dark
 
 
-def run(words: Sequence[str]) -> int:
-    """Parses the words and embeds."""
+def run(argv: Sequence[str]) -> int:
+    """Parses the arguments and embeds."""
     values = embed_flags()
-    if any(word in ("--help", "-h", "-help") for word in words):
+    if any(word in ("--help", "-h", "-help") for word in argv):
         print(command_line.help_text(TITLE, {"Flags": values}))
         return 0
-    command_line.parse(command_line.expand(words), values)
+    command_line.parse(command_line.expand(argv), values)
     options = {name: values[name].value for name in values}
     for name in ("saved_model", "dataset", "output"):
         if options[name] is None:

@@ -11,47 +11,47 @@ from absl import flags
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
-from tfcontrastive.config import Checked, DeviceConfig, InputError, option
+from tfcontrastive.config import BaseConfig, DeviceConfig, InputError, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class SubjectConfig(Checked):
+class SubjectConfig(BaseConfig):
     """Which encoder, which images, and where the results go."""
 
-    checkpoint: str | None = option(None, "model_dir of a run.")
-    saved_model: str | None = option(None, "An exported model, or the base of its versions.")
-    encoder: str | None = option(
+    checkpoint: str | None = setting(None, "model_dir of a run.")
+    saved_model: str | None = setting(None, "An exported model, or the base of its versions.")
+    encoder: str | None = setting(
         None,
         "A network by name, with random weights: resnet50, keras.applications/NAME, file.py:function; keras_hub/PRESET "
         "has its own.",
     )
-    weights: str | None = option(None, "A file of Keras with the weights of --encoder.")
-    dataset: str | None = option(
+    weights: str | None = setting(None, "A file of Keras with the weights of --encoder.")
+    dataset: str | None = setting(
         None, "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, or embedded (ships inside)."
     )
-    labels: str | None = option(None, "CSV file of file,label for the images of a folder.")
-    held_out: str | None = option(
+    labels: str | None = setting(None, "CSV file of file,label for the images of a folder.")
+    held_out: str | None = setting(
         None, "List of images that are the split held_out, which is measured on; `tfcontrastive fit` writes one."
     )
-    output_dir: str | None = option(None, "Directory for metrics.json, report.html and TensorBoard logs.")
-    seeds: str | None = option(None, "Several seeds, such as 0,1,2: mean and standard deviation of the values.")
+    output_dir: str | None = setting(None, "Directory for metrics.json, report.html and TensorBoard logs.")
+    seeds: str | None = setting(None, "Several seeds, such as 0,1,2: mean and standard deviation of the values.")
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateConfig(Checked):
+class EvaluateConfig(BaseConfig):
     """The whole command."""
 
-    protocol: str = option("knn", "What to measure; one of your own: file.py:Class.")
-    evaluator: Checked = option(None, "The protocol's own config.")
-    subject: SubjectConfig = option(SubjectConfig(), "Which encoder, which images, and where the results go.")
-    devices: DeviceConfig = option(DeviceConfig(), "Which devices do the work.")
+    protocol: str = setting("knn", "What to measure; one of your own: file.py:Class.")
+    evaluator: BaseConfig = setting(None, "The protocol's own config.")
+    subject: SubjectConfig = setting(SubjectConfig(), "Which encoder, which images, and where the results go.")
+    devices: DeviceConfig = setting(DeviceConfig(), "Which devices do the work.")
 
 
-def run(words: Sequence[str]) -> int:
-    """Parses the words, measures, prints and writes."""
-    words = command_line.expand(words)
-    wants_help = any(word in ("--help", "-h", "-help") for word in words)
-    name = command_line.peek([word for word in words if word not in ("--help", "-h", "-help")], "protocol", "knn")
+def run(argv: Sequence[str]) -> int:
+    """Parses the arguments, measures, prints and writes."""
+    argv = command_line.expand(argv)
+    wants_help = any(word in ("--help", "-h", "-help") for word in argv)
+    name = command_line.peek([word for word in argv if word not in ("--help", "-h", "-help")], "protocol", "knn")
     from tfcontrastive import protocols
 
     base = EvaluateConfig(protocol=name, evaluator=protocols.settings_class(name)())
@@ -62,7 +62,7 @@ def run(words: Sequence[str]) -> int:
         print(help_text(name, base, values))
         return 0
     command_line.define(base, values)
-    command_line.parse(words, values, foreign=foreign_flags(name), selector="protocol")
+    command_line.parse(argv, values, foreign=foreign_flags(name), selector="protocol")
     config = command_line.from_flags(base, values)
     measure(config, overwrite=values["overwrite"].value)
     return 0

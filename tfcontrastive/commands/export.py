@@ -23,13 +23,13 @@ Example: tfcontrastive export --model_dir=runs/photos --export_dir=exported
 The run's data set is not needed, except to calibrate int8."""
 
 
-def run(words: Sequence[str]) -> int:
-    """Parses the words and exports."""
+def run(argv: Sequence[str]) -> int:
+    """Parses the arguments and exports."""
     values = export_flags()
-    if any(word in ("--help", "-h", "-help") for word in words):
+    if any(word in ("--help", "-h", "-help") for word in argv):
         print(command_line.help_text(TITLE, {"Flags": values}))
         return 0
-    command_line.parse(command_line.expand(words), values)
+    command_line.parse(command_line.expand(argv), values)
     options = {name: values[name].value for name in values}
     check(options)
     show_own_messages()

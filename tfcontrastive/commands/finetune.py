@@ -15,18 +15,18 @@ Example: tfcontrastive finetune --checkpoint=runs/photos --dataset=folder:labell
 Without --checkpoint and --saved_model it trains from scratch: the supervised baseline."""
 
 
-def run(words: Sequence[str]) -> int:
-    """Parses the words and fine-tunes."""
-    return run_classifier(words, FinetuneConfig(), title=TITLE, train=train, evaluate=evaluate, describe=describe)
+def run(argv: Sequence[str]) -> int:
+    """Parses the arguments and fine-tunes."""
+    return run_classifier(argv, FinetuneConfig(), title=TITLE, train=train, evaluate=evaluate, describe=describe)
 
 
-def run_as_train(words: Sequence[str], pretraining: TrainConfig, given: set[str]) -> int:
+def run_as_train(argv: Sequence[str], pretraining: TrainConfig, given: set[str]) -> int:
     """`tfcontrastive train --train_mode=finetune`, with google-research/simclr's defaults and all of its flags."""
     base = FinetuneConfig(
         ft_proj_selector=0, optimizer=pretraining.optimizer, loop=RunConfig(), defaults=pretraining.defaults
     )
     return run_classifier(
-        words, base, title=TITLE, train=train, evaluate=evaluate, describe=describe, ignored=pretraining, given=given
+        argv, base, title=TITLE, train=train, evaluate=evaluate, describe=describe, ignored=pretraining, given=given
     )
 
 

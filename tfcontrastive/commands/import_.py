@@ -21,13 +21,13 @@ keras.applications. No code in them is run, and torch is not needed. train, fine
 files as --checkpoint."""
 
 
-def run(words: Sequence[str]) -> int:
-    """Parses the words, loads and exports."""
+def run(argv: Sequence[str]) -> int:
+    """Parses the arguments, loads and exports."""
     values = import_flags()
-    if any(word in ("--help", "-h", "-help") for word in words):
+    if any(word in ("--help", "-h", "-help") for word in argv):
         print(command_line.help_text(TITLE, {"Flags": values}))
         return 0
-    command_line.parse(command_line.expand(words), values)
+    command_line.parse(command_line.expand(argv), values)
     options = {name: values[name].value for name in values}
     needed = ("from",) if options["dry_run"] else ("from", "export_dir")
     for name in needed:

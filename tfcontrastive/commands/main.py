@@ -34,33 +34,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        argv: the words after the program's name; default: the process's.
+        argv: the arguments after the program's name; default: the process's.
 
     Returns:
         the exit code: 0; 2 for a mistake in what was given, 1 for a lost worker, 128 + its number for a signal to end, all
         told in one line on stderr.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    argv = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be UTF-8
-    if not words or words[0] in ("-h", "--help", "help"):
+    if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
-    if words[0] == "--version":
+    if argv[0] == "--version":
         import tfcontrastive
 
         print(tfcontrastive.__version__)
         return 0
     try:
-        if words[0] not in COMMANDS:
-            raise InputError(f"the command {unknown(words[0], COMMANDS)}")
-        if words[0] in SERVING:
+        if argv[0] not in COMMANDS:
+            raise InputError(f"the command {unknown(argv[0], COMMANDS)}")
+        if argv[0] in SERVING:
             onednn.leave_to_tensorflow()
         with (
             signals.handled(_stop, signals.STOP),
-            signals.handled(lambda _: None, signals.SAVE if _trains(words) else ()),
+            signals.handled(lambda _: None, signals.SAVE if _trains(argv) else ()),
         ):
-            return importlib.import_module(_module(words[0])).run(words[1:]) or 0
+            return importlib.import_module(_module(argv[0])).run(argv[1:]) or 0
     except InputError as error:
         return _fail(str(error))
     except ClusterError as error:
@@ -119,9 +119,9 @@ def import_tensorflow() -> None:
         tf.config.list_physical_devices()
 
 
-def _trains(words: Sequence[str]) -> bool:
+def _trains(argv: Sequence[str]) -> bool:
     """Whether a command saves checkpoints: a signal to save, before or after its training, is then none to end."""
-    return words[0] in ("demo", "train", "finetune", "distill")
+    return argv[0] in ("demo", "train", "finetune", "distill")
 
 
 def _stop(number: int) -> None:

@@ -20,17 +20,17 @@ Every flag of `tfcontrastive train` may be given too. Nothing is allocated or wr
 MANY, CLASSES = 1_281_167, 1_000  # images and classes: ImageNet's
 
 
-def run(words: Sequence[str]) -> int:
-    """Parses the words and prints the plan."""
-    words = command_line.expand(words)
+def run(argv: Sequence[str]) -> int:
+    """Parses the arguments and prints the plan."""
+    argv = command_line.expand(argv)
     values = plan_flags()
-    if any(word in ("--help", "-h", "-help") for word in words):
+    if any(word in ("--help", "-h", "-help") for word in argv):
         print(command_line.help_text(TITLE, {"Flags": values}))
         return 0
-    name = command_line.peek(words, "method", "simclr")
+    name = command_line.peek(argv, "method", "simclr")
     base = TrainConfig(method=name, method_config=config_of(name))
     command_line.define(base, values)
-    command_line.parse(words, values, foreign=foreign_flags(name))
+    command_line.parse(argv, values, foreign=foreign_flags(name))
     config = command_line.from_flags(base, values)
     print(describe(config, values["replicas"].value, values["hardware"].value, values["channels"].value))
     return 0

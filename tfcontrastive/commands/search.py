@@ -25,13 +25,13 @@ Usage: tfcontrastive search --index=vectors [--k=10] [--html=page.html] IMAGE...
 An IMAGE that is itself one of the collection is not listed as its own neighbour."""
 
 
-def run(words: Sequence[str]) -> int:
-    """Parses the words and searches."""
+def run(argv: Sequence[str]) -> int:
+    """Parses the arguments and searches."""
     values = search_flags()
-    if any(word in ("--help", "-h", "-help") for word in words):
+    if any(word in ("--help", "-h", "-help") for word in argv):
         print(command_line.help_text(TITLE, {"Flags": values}))
         return 0
-    images = command_line.parse(command_line.expand(words), values, positional=True)
+    images = command_line.parse(command_line.expand(argv), values, positional=True)
     options = {name: values[name].value for name in values}
     if options["index"] is None:
         raise InputError("`index` must be given: tfcontrastive search --index=vectors IMAGE...")

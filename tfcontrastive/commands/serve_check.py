@@ -21,15 +21,15 @@ Example: tfcontrastive serve-check exported --server=localhost:8500"""
 WORDS = {True: Text("pass", "green"), False: Text("FAIL", "red"), None: Text("not run")}
 
 
-def run(words: Sequence[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     """Checks one export."""
     values = flags.FlagValues()
     flags.DEFINE_string("server", None, "HOST:PORT of the gRPC interface of a server that has the export.", values)
     flags.DEFINE_string("server_model", "encoder", "The model's name on it.", values)
-    if any(word in ("--help", "-h", "-help") for word in words):
+    if any(word in ("--help", "-h", "-help") for word in argv):
         print(command_line.help_text(TITLE, {"Flags": values}))
         return 0
-    paths = command_line.parse(command_line.expand(words), values, positional=True)
+    paths = command_line.parse(command_line.expand(argv), values, positional=True)
     if len(paths) != 1:
         raise InputError(f"`BASE` must be one export or base of versions. Received: {len(paths)} of them.")
     show_own_messages()

@@ -13,25 +13,25 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.commands.main import import_tensorflow
 from tfcontrastive.commands.run_flags import encoder_of_start, run_flags, whose
-from tfcontrastive.config import Checked, InputError, TrainConfig
+from tfcontrastive.config import BaseConfig, InputError, TrainConfig
 
 
-def run(words: Sequence[str]) -> int:
-    """Parses the words and trains, evaluates or only describes the run."""
-    given, words = command_line.given(words), command_line.expand(words)
-    wants_help = any(word in ("--help", "-h", "-help") for word in words)
-    name = command_line.peek([word for word in words if word not in ("--help", "-h", "-help")], "method", "simclr")
+def run(argv: Sequence[str]) -> int:
+    """Parses the arguments and trains, evaluates or only describes the run."""
+    given, argv = command_line.given(argv), command_line.expand(argv)
+    wants_help = any(word in ("--help", "-h", "-help") for word in argv)
+    name = command_line.peek([word for word in argv if word not in ("--help", "-h", "-help")], "method", "simclr")
     base = TrainConfig(method=name, method_config=config_of(name))
-    if command_line.peek(words, "train_mode", "pretrain") == "finetune":
+    if command_line.peek(argv, "train_mode", "pretrain") == "finetune":
         from tfcontrastive.commands.finetune import run_as_train
 
-        return run_as_train(words, base, given)
+        return run_as_train(argv, base, given)
     values = command_flags()
     if wants_help:
         print(help_text(name, base, values))
         return 0
     command_line.define(base, values)
-    command_line.parse(words, values, foreign=foreign_flags(name))
+    command_line.parse(argv, values, foreign=foreign_flags(name))
     config = command_line.of_recipe(command_line.from_flags(base, values), given)
     check_modes(values)
     show_own_messages()
@@ -69,7 +69,7 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def config_of(method: str) -> Checked:
+def config_of(method: str) -> BaseConfig:
     """The method's own config, at its defaults. A method of your own brings TensorFlow with it."""
     from tfcontrastive import methods
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TypeGuard, TypeVar
 
-from tfcontrastive.config.checked import Checked, InputError, unknown
+from tfcontrastive.config.base import BaseConfig, InputError, unknown
 
-Config = TypeVar("Config", bound=Checked)
+Config = TypeVar("Config", bound=BaseConfig)
 
 
-def is_config(value: Any) -> TypeGuard[Checked]:
+def is_config(value: Any) -> TypeGuard[BaseConfig]:
     """Whether the value of a field is a config itself."""
     return dataclasses.is_dataclass(value)
 
 
-def settings(config: Checked) -> list[dataclasses.Field]:
+def settings(config: BaseConfig) -> list[dataclasses.Field]:
     """The fields of a config that a run is stored with."""
     return [field for field in dataclasses.fields(config) if field.metadata.get("stored", True)]
 
 
-def leaves(config: Checked) -> dict[str, tuple[dataclasses.Field, Any]]:
+def flat_fields(config: BaseConfig) -> dict[str, tuple[dataclasses.Field, Any]]:
     """Every plain field of a config and of the configs in it, as flags name them: {name: (field, value)}.
 
     Raises:
@@ -43,19 +43,19 @@ def clash(name: str, *owners: str) -> str:
     )
 
 
-def replace_leaves(config: Config, values: dict[str, Any]) -> Config:
+def replace_flat(config: Config, values: dict[str, Any]) -> Config:
     """The config with plain fields, named as flags are, set to new values; the rules are checked again."""
     changes: dict[str, Any] = {}
     for field in settings(config):
         value = getattr(config, field.name)
         if is_config(value):
-            changes[field.name] = replace_leaves(value, values)
+            changes[field.name] = replace_flat(value, values)
         elif field.name in values:
             changes[field.name] = values[field.name]
     return dataclasses.replace(config, **changes)
 
 
-def nested(config: Checked, *, lasting: bool = False) -> dict[str, Any]:
+def nested(config: BaseConfig, *, lasting: bool = False) -> dict[str, Any]:
     """A config as plain values, as JSON holds them: an object for each config in it.
 
     Args:
@@ -85,7 +85,7 @@ def from_nested(base: Config, stored: dict[str, Any]) -> Config:
     return dataclasses.replace(base, **changes)
 
 
-def differences(old: dict[str, Any], config: Checked) -> dict[str, tuple[Any, Any]]:
+def differences(old: dict[str, Any], config: BaseConfig) -> dict[str, tuple[Any, Any]]:
     """What a stored run (as `nested` gives it) and a config disagree on, leaving out what may change on resume.
 
     Returns:
@@ -103,7 +103,7 @@ def differences(old: dict[str, Any], config: Checked) -> dict[str, tuple[Any, An
     return found
 
 
-def _plain(config: Checked, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], tuple[dataclasses.Field, Any]]:
+def _plain(config: BaseConfig, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], tuple[dataclasses.Field, Any]]:
     """Every plain field by its path through the configs."""
     found: dict[tuple[str, ...], tuple[dataclasses.Field, Any]] = {}
     for field in settings(config):
@@ -115,7 +115,7 @@ def _plain(config: Checked, path: tuple[str, ...] = ()) -> dict[tuple[str, ...],
     return found
 
 
-def _owner(config: Checked, path: tuple[str, ...]) -> str:
+def _owner(config: BaseConfig, path: tuple[str, ...]) -> str:
     for part in path[:-1]:
         config = getattr(config, part)
     return type(config).__name__

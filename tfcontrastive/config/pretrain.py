@@ -6,32 +6,32 @@ import dataclasses
 from typing import Any, ClassVar, NamedTuple, Self
 
 from tfcontrastive.config import values
-from tfcontrastive.config.checked import Checked, option
+from tfcontrastive.config.base import BaseConfig, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig(Checked):
+class DataConfig(BaseConfig):
     """Where the images come from."""
 
-    dataset: str = option(
+    dataset: str = setting(
         "imagenet2012", "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, or embedded (ships inside)."
     )
-    data_dir: str | None = option(None, "Directory where prepared tensorflow-datasets are stored.", may_change=True)
-    train_split: str = option("train", "Split for training; slices such as train[:90%] work for every source.")
-    eval_split: str | None = option(
+    data_dir: str | None = setting(None, "Directory where prepared tensorflow-datasets are stored.", may_change=True)
+    train_split: str = setting("train", "Split for training; slices such as train[:90%] work for every source.")
+    eval_split: str | None = setting(
         None, "Split for evaluation; default: validation, valid, val or dev, else test, where there is one."
     )
-    image_size: int | None = option(224, "Height and width of the views, in pixels.", at_least=1)
-    cache_dataset: bool | None = option(
+    image_size: int | None = setting(224, "Height and width of the views, in pixels.", at_least=1)
+    cache_dataset: bool | None = setting(
         None, "Hold the decoded images in memory; default: when they are small.", may_change=True
     )
-    background_color: str | None = option(
+    background_color: str | None = setting(
         None, "What transparent images lie on: a name, #rrggbb or rgb(r,g,b); default: white."
     )
-    intensity_range: str | None = option(
+    intensity_range: str | None = setting(
         None, "LOW,HIGH: the values of 16-bit images that become black and white, such as 0,4095 for 12 bits."
     )
-    max_bad_files: str = option(
+    max_bad_files: str = setting(
         "1%", "Unreadable files that are left out of a folder: a share or a number; more are refused.", may_change=True
     )
     labels: str | None = option(
@@ -58,18 +58,18 @@ OPTIMIZERS = ("lars", "momentum", "adam", "adamw", "lamb")
 
 
 @dataclasses.dataclass(frozen=True)
-class AugmentConfig(Checked):
+class AugmentConfig(BaseConfig):
     """How an image becomes a random view."""
 
-    augmentation: str = option("simclr", "Name of the augmentation policy.", choices=POLICY_NAMES)
-    color_jitter_strength: float = option(1.0, "Strength of the color jitter; 0 turns it off.", at_least=0)
-    use_blur: bool = option(True, "Blur as the policy says; false: never.")
-    color_ops: str = option(
+    augmentation: str = setting("simclr", "Name of the augmentation policy.", choices=POLICY_NAMES)
+    color_jitter_strength: float = setting(1.0, "Strength of the color jitter; 0 turns it off.", at_least=0)
+    use_blur: bool = setting(True, "Blur as the policy says; false: never.")
+    color_ops: str = setting(
         "fused",
         "fused: one color matrix per image (fast); exact: HSV hue and a clip after each op, in random order.",
         choices=("fused", "exact"),
     )
-    crop_min_area: float | None = option(
+    crop_min_area: float | None = setting(
         None, "Smallest part of the image that a crop covers; default: the policy's.", above=0, at_most=1
     )
     keep_orientation: bool | None = option(
@@ -81,145 +81,145 @@ class AugmentConfig(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderConfig(Checked):
+class EncoderConfig(BaseConfig):
     """The network that is learned."""
 
-    encoder: str = option(
+    encoder: str = setting(
         "resnet",
         "resnet; vit_small, vit_base, vit_large, vit_huge; keras.applications/NAME; keras_hub/PRESET, weights included; or "
         "one of your own: file.py:function.",
     )
-    resnet_depth: int = option(50, "Depth of the ResNet.", choices=(18, 34, 50, 101, 152, 200))
-    width_multiplier: float = option(1.0, "Multiplies the width of the ResNet, and the heads of a ViT.", above=0)
-    sk_ratio: float = option(0.0, "Selective kernels where > 0 (the paper: 0.0625).", at_least=0, at_most=1)
-    se_ratio: float = option(0.0, "Squeeze-and-excitation where > 0.", at_least=0, at_most=1)
-    patch_size: int = option(16, "Height and width of a ViT's patches, in pixels.", at_least=1)
-    vit_depth: int | None = option(None, "Blocks of a ViT; default: those of its name.", at_least=1)
-    stop_grad_conv1: bool = option(True, "Keep a ViT's random patch embedding as it is, as MoCo v3 does.")
-    stem: str = option(
+    resnet_depth: int = setting(50, "Depth of the ResNet.", choices=(18, 34, 50, 101, 152, 200))
+    width_multiplier: float = setting(1.0, "Multiplies the width of the ResNet, and the heads of a ViT.", above=0)
+    sk_ratio: float = setting(0.0, "Selective kernels where > 0 (the paper: 0.0625).", at_least=0, at_most=1)
+    se_ratio: float = setting(0.0, "Squeeze-and-excitation where > 0.", at_least=0, at_most=1)
+    patch_size: int = setting(16, "Height and width of a ViT's patches, in pixels.", at_least=1)
+    vit_depth: int | None = setting(None, "Blocks of a ViT; default: those of its name.", at_least=1)
+    stop_grad_conv1: bool = setting(True, "Keep a ViT's random patch embedding as it is, as MoCo v3 does.")
+    stem: str = setting(
         "auto",
         "auto: small up to 32 pixels, else large; padded: small, as solo-learn's on CIFAR.",
         choices=("auto", "small", "padded", "large"),
     )
-    pool_padding: str = option(
+    pool_padding: str = setting(
         "same", "Of the first max pool; symmetric: as torchvision's networks.", choices=("same", "symmetric")
     )
-    first_shortcut: str = option(
+    first_shortcut: str = setting(
         "projection",
         "Of the first group; identity: where shapes allow it, as torchvision's networks.",
         choices=("projection", "identity"),
     )
-    zero_init_residual: bool | None = option(
+    zero_init_residual: bool | None = setting(
         None,
         "Start the ResNet's residual branches shut, their last gammas at zero; default: in runs of 5,000 steps or more, as "
         "shorter ones hardly open them.",
     )
-    preprocessing: str = option(
+    preprocessing: str = setting(
         "simclr",
         "Crop, resize and normalisation of the images, by the family that has them; part of the encoder and its exports.",
         choices=("simclr", "imagenet", "caffe", "symmetric", "pixels"),
     )
-    norm: str = option(
+    norm: str = setting(
         "batch", "Normalisation of the ResNet: batch, or group, which looks at one image.", choices=("batch", "group")
     )
-    batch_norm_decay: float = option(0.9, "Decay of batch norm's moving statistics.", at_least=0, below=1)
-    global_bn: bool = option(True, "Batch norm over all replicas (synchronized), not over each one's own images.")
+    batch_norm_decay: float = setting(0.9, "Decay of batch norm's moving statistics.", at_least=0, below=1)
+    global_bn: bool = setting(True, "Batch norm over all replicas (synchronized), not over each one's own images.")
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizerConfig(Checked):
+class OptimizerConfig(BaseConfig):
     """How weights follow gradients."""
 
-    optimizer: str = option("lars", "The optimizer.", choices=OPTIMIZERS)
-    learning_rate: float = option(0.3, "Learning rate for a batch of 256, before scaling.", above=0)
-    learning_rate_scaling: str = option(
+    optimizer: str = setting("lars", "The optimizer.", choices=OPTIMIZERS)
+    learning_rate: float = setting(0.3, "Learning rate for a batch of 256, before scaling.", above=0)
+    learning_rate_scaling: str = setting(
         "linear",
         "linear: learning_rate * batch / 256; sqrt: learning_rate * sqrt(batch).",
         choices=("linear", "sqrt"),
     )
-    warmup_epochs: float | None = option(
+    warmup_epochs: float | None = setting(
         None,
         "Epochs of linear warm-up, before the cosine decay; default: 10 (finetune: 0, distill: 20), or a tenth of a run "
         "that is shorter than ten times that.",
         at_least=0,
     )
-    weight_decay: float = option(1e-6, "Weight decay.", at_least=0)
-    clip_norm: float = option(
+    weight_decay: float = setting(1e-6, "Weight decay.", at_least=0)
+    clip_norm: float = setting(
         0.0, "Largest norm of the whole gradient, over all weights and replicas; 0: not clipped.", at_least=0
     )
-    momentum: float = option(0.9, "Momentum of LARS and SGD.", at_least=0, below=1)
-    nesterov: bool = option(True, "Nesterov's form of SGD's momentum (MoCo and lightly: false).")
-    decay_all_weights: bool = option(
+    momentum: float = setting(0.9, "Momentum of LARS and SGD.", at_least=0, below=1)
+    nesterov: bool = setting(True, "Nesterov's form of SGD's momentum (MoCo and lightly: false).")
+    decay_all_weights: bool = setting(
         False, "Weight decay on all weights, biases and normalisation too, as MoCo and lightly have it."
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class DeviceConfig(Checked):
+class DeviceConfig(BaseConfig):
     """Which devices do the work."""
 
-    strategy: str = option(
+    strategy: str = setting(
         "auto",
         "auto: GPUs -> mirrored, TF_CONFIG -> multi_worker, else none.",
         choices=("auto", "none", "mirrored", "multi_worker", "tpu"),
         may_change=True,
     )
-    num_virtual_replicas: int = option(
+    num_virtual_replicas: int = setting(
         0, "Split the CPU into this many devices, to try replicas out.", at_least=0, may_change=True
     )
-    cluster_timeout: float = option(
+    cluster_timeout: float = setting(
         300.0, "Seconds in which all workers of TF_CONFIG must be reached.", above=0, may_change=True
     )
-    use_tpu: bool = option(False, "The same as --strategy=tpu.", may_change=True)
-    tpu_name: str | None = option(
+    use_tpu: bool = setting(False, "The same as --strategy=tpu.", may_change=True)
+    tpu_name: str | None = setting(
         None, "Name or grpc:// address of the Cloud TPU; local: that of this very machine.", may_change=True
     )
-    tpu_zone: str | None = option(None, "Zone of the Cloud TPU.", may_change=True)
-    gcp_project: str | None = option(None, "Project of the Cloud TPU.", may_change=True)
+    tpu_zone: str | None = setting(None, "Zone of the Cloud TPU.", may_change=True)
+    gcp_project: str | None = setting(None, "Project of the Cloud TPU.", may_change=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig(DeviceConfig):
     """How long to train, what to write, and on which devices."""
 
-    model_dir: str | None = option(None, "Directory for checkpoints, logs and the SavedModel.", may_change=True)
-    train_batch_size: int | None = option(
+    model_dir: str | None = setting(None, "Directory for checkpoints, logs and the SavedModel.", may_change=True)
+    train_batch_size: int | None = setting(
         None,
         "Batch size over all replicas; default: 512 (finetune: 1024, distill: 4096), or all images where there are fewer.",
         at_least=2,
     )
-    train_epochs: int = option(100, "Epochs to train.", at_least=1)
-    train_steps: int = option(0, "Steps to train; overrides train_epochs where > 0.", at_least=0)
-    checkpoint_epochs: int = option(1, "Epochs between checkpoints.", at_least=1, may_change=True)
-    checkpoint_steps: int = option(
+    train_epochs: int = setting(100, "Epochs to train.", at_least=1)
+    train_steps: int = setting(0, "Steps to train; overrides train_epochs where > 0.", at_least=0)
+    checkpoint_epochs: int = setting(1, "Epochs between checkpoints.", at_least=1, may_change=True)
+    checkpoint_steps: int = setting(
         0, "Steps between checkpoints; overrides checkpoint_epochs where > 0.", at_least=0, may_change=True
     )
-    keep_checkpoint_max: int = option(5, "Checkpoints to keep.", at_least=1, may_change=True)
-    restore_step: int | None = option(
+    keep_checkpoint_max: int = setting(5, "Checkpoints to keep.", at_least=1, may_change=True)
+    restore_step: int | None = setting(
         None,
         "Go on from the checkpoint of this step, not the newest; newer ones are moved aside.",
         at_least=1,
         may_change=True,
     )
-    train_summary_steps: int = option(
+    train_summary_steps: int = setting(
         100, "Steps between TensorBoard summaries of training; 0: none.", at_least=0, may_change=True
     )
-    eval_batch_size: int = option(256, "Batch size for evaluation.", at_least=1, may_change=True)
-    eval_steps: int = option(0, "Evaluate on this many batches; 0: on the whole split.", at_least=0, may_change=True)
-    seed: int = option(
+    eval_batch_size: int = setting(256, "Batch size for evaluation.", at_least=1, may_change=True)
+    eval_steps: int = setting(0, "Evaluate on this many batches; 0: on the whole split.", at_least=0, may_change=True)
+    seed: int = setting(
         0, "Seed of the weights, the order of the images and the augmentation.", at_least=0, at_most=2**32 - 1
     )
-    deterministic: bool = option(False, "Bit-equal runs: only deterministic kernels.", may_change=True)
-    mixed_precision: str = option(
+    deterministic: bool = setting(False, "Bit-equal runs: only deterministic kernels.", may_change=True)
+    mixed_precision: str = setting(
         "auto",
         "Precision of activations; weights stay float32. auto: bfloat16 where this device multiplies it natively, which is "
         "measured when the run begins, else float32.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
-    jit_compile: str = option(
+    jit_compile: str = setting(
         "auto", "XLA: auto is off on the CPU, where its convolutions are slower.", choices=("auto", "on", "off")
     )
-    steps_per_execution: int = option(
+    steps_per_execution: int = setting(
         1,
         "Steps per call of the compiled function; epochs are rounded to a multiple of it.",
         at_least=1,
@@ -231,25 +231,27 @@ class RunConfig(DeviceConfig):
 class LoopConfig(RunConfig):
     """A pre-training run: what it starts from, and what is measured beside it, too."""
 
-    checkpoint: str | None = option(
+    checkpoint: str | None = setting(
         None,
         "Weights to start from: a run, or a published file. The encoder is theirs, the head too where it fits.",
         may_change=True,
     )
-    micro_batch_size: int = option(
+    micro_batch_size: int = setting(
         0,
         "Images that a replica's encoder holds at a time, for batches larger than memory; 0: its whole share. The gradient "
         "stays that of the whole batch, but batch norm takes the statistics of a micro batch: see --norm=group.",
         at_least=0,
     )
-    gradient_accumulation_steps: int = option(
+    gradient_accumulation_steps: int = setting(
         1, "Parts in which a replica computes its batch, for methods that do not compare its images.", at_least=1
     )
-    lineareval_while_pretraining: bool = option(True, "Train a linear probe beside, on stopped gradients.")
-    knn_epochs: int = option(5, "Epochs between kNN evaluations; 0: never.", at_least=0, may_change=True)
-    knn_k: int = option(200, "Neighbours of the kNN evaluation.", at_least=1, may_change=True)
-    knn_temperature: float = option(0.1, "Temperature of the kNN votes, exp(similarity / T).", above=0, may_change=True)
-    knn_memory: int = option(20_000, "Training images the kNN may look at.", at_least=1, may_change=True)
+    lineareval_while_pretraining: bool = setting(True, "Train a linear probe beside, on stopped gradients.")
+    knn_epochs: int = setting(5, "Epochs between kNN evaluations; 0: never.", at_least=0, may_change=True)
+    knn_k: int = setting(200, "Neighbours of the kNN evaluation.", at_least=1, may_change=True)
+    knn_temperature: float = setting(
+        0.1, "Temperature of the kNN votes, exp(similarity / T).", above=0, may_change=True
+    )
+    knn_memory: int = setting(20_000, "Training images the kNN may look at.", at_least=1, may_change=True)
 
 
 class Defaults(NamedTuple):
@@ -263,7 +265,7 @@ class Defaults(NamedTuple):
     at_most_a_tenth: bool = True
 
 
-class RunSettings(Checked):
+class RunSettings(BaseConfig):
     """Base of `TrainConfig`, `FinetuneConfig` and `DistillConfig`, which give these their options and defaults.
 
     Attributes:
@@ -292,11 +294,11 @@ class TrainConfig(RunSettings):
 
     kind: ClassVar[str] = "pretrain"
 
-    method: str = option("simclr", "The method to train with; one of your own: file.py:Class or package.module:Class.")
-    method_config: Checked = option(None, "The method's own config.")
-    data: DataConfig = option(DataConfig(), "Where the images come from.")
-    augmentation: AugmentConfig = option(AugmentConfig(), "How an image becomes a view.")
-    encoder: EncoderConfig = option(EncoderConfig(), "The network.")
-    optimizer: OptimizerConfig = option(OptimizerConfig(), "How weights follow gradients.")
-    loop: LoopConfig = option(LoopConfig(), "How long, where to and on which devices.")
-    defaults: Defaults = option(Defaults(512, 10.0), "What is taken where nothing is asked for.", stored=False)
+    method: str = setting("simclr", "The method to train with; one of your own: file.py:Class or package.module:Class.")
+    method_config: BaseConfig = setting(None, "The method's own config.")
+    data: DataConfig = setting(DataConfig(), "Where the images come from.")
+    augmentation: AugmentConfig = setting(AugmentConfig(), "How an image becomes a view.")
+    encoder: EncoderConfig = setting(EncoderConfig(), "The network.")
+    optimizer: OptimizerConfig = setting(OptimizerConfig(), "How weights follow gradients.")
+    loop: LoopConfig = setting(LoopConfig(), "How long, where to and on which devices.")
+    defaults: Defaults = setting(Defaults(512, 10.0), "What is taken where nothing is asked for.", stored=False)

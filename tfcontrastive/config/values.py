@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfcontrastive.config.checked import InputError
+from tfcontrastive.config.base import InputError
 
 DEEPEST = 2**16 - 1  # the highest value of a 16-bit pixel
 

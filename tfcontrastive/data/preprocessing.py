@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive.augment import ops
-from tfcontrastive.config import Checked, DataConfig, EncoderConfig, InputError, option, unknown
+from tfcontrastive.config import BaseConfig, DataConfig, EncoderConfig, InputError, setting, unknown
 from tfcontrastive.data.rendering import Rendering, render_as
 
 RESIZES = {
@@ -21,7 +21,7 @@ RESIZES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Preprocessing(Checked):
+class Preprocessing(BaseConfig):
     """What is done to an image between its file and a network's first layer.
 
     The square in the middle, whose side is `crop` of the image's shorter side, is resized; pixels lie in [0, 1] then.
@@ -43,13 +43,13 @@ class Preprocessing(Checked):
         TensorShape([224, 224, 3])
     """
 
-    crop: float = option(0.875, "Side of the central square, of the image's shorter side.", above=0, at_most=1)
-    resize: str = option("bicubic", "How it is resized.", choices=tuple(RESIZES))
-    mean: tuple[float, ...] = option((0.0,), "Subtracted from each channel.")
-    std: tuple[float, ...] = option((1.0,), "Each channel is divided by it.")
-    reverse_channels: bool = option(False, "Blue first.")
-    background_color: str | None = option(None, "What transparent images lie on.")
-    intensity_range: str | None = option(None, "LOW,HIGH of 16-bit images.")
+    crop: float = setting(0.875, "Side of the central square, of the image's shorter side.", above=0, at_most=1)
+    resize: str = setting("bicubic", "How it is resized.", choices=tuple(RESIZES))
+    mean: tuple[float, ...] = setting((0.0,), "Subtracted from each channel.")
+    std: tuple[float, ...] = setting((1.0,), "Each channel is divided by it.")
+    reverse_channels: bool = setting(False, "Blue first.")
+    background_color: str | None = setting(None, "What transparent images lie on.")
+    intensity_range: str | None = setting(None, "LOW,HIGH of 16-bit images.")
 
     def __post_init__(self):
         super().__post_init__()

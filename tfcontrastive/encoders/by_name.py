@@ -16,7 +16,7 @@ from tfcontrastive.data.preprocessing import PREPROCESSING
 from tfcontrastive.encoders.hub import hub_encoder
 from tfcontrastive.encoders.resnet import DEPTHS, ResNet
 from tfcontrastive.encoders.vit import SIZES, ViT
-from tfcontrastive.system.own_code import own_object
+from tfcontrastive.system.user_code import load_object
 
 
 def _vit(size: str, width_multiplier: float = 1.0, **options) -> ViT:
@@ -77,7 +77,7 @@ def encoder_from_name(
     elif name in OWN:
         make = functools.partial(_made, OWN[name], weights=weights)
     elif ":" in name:
-        make = functools.partial(_made, own_object("encoder", name, "function"), weights=weights)
+        make = functools.partial(_made, load_object("encoder", name, "function"), weights=weights)
     else:
         others = ["keras.applications/NAME", "keras_hub/PRESET", "file.py:FUNCTION"]
         raise InputError(f"`encoder` {unknown(name, [*OWN, *others])}")

@@ -6,13 +6,13 @@ from tfcontrastive.evaluate.corruptions import CORRUPTIONS, corrupt
 from tfcontrastive.evaluate.embedding_map import map_2d
 from tfcontrastive.evaluate.evaluator import Evaluator, FeatureEvaluator, evaluate, labelled_features
 from tfcontrastive.evaluate.features import FeatureExtractor, extract_features
-from tfcontrastive.evaluate.geometry import class_separation, effective_rank
-from tfcontrastive.evaluate.geometry_evaluator import Geometry
+from tfcontrastive.evaluate.geometry import FeatureGeometry
+from tfcontrastive.evaluate.geometry_metrics import class_separation, effective_rank
 from tfcontrastive.evaluate.invariances import Invariances
 from tfcontrastive.evaluate.knn import KNN, fair_k, knn, knn_scores
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
-from tfcontrastive.evaluate.linear import PENALTIES, LinearClassifier, fit_linear, linear, linear_scores
-from tfcontrastive.evaluate.linear_evaluator import Linear
+from tfcontrastive.evaluate.linear import Linear
+from tfcontrastive.evaluate.linear_lbfgs import PENALTIES, LinearClassifier, fit_linear, linear, linear_scores
 from tfcontrastive.evaluate.linear_sgd import RECIPES, SGDRecipe, linear_sgd, linear_sgd_on_images
 from tfcontrastive.evaluate.metrics import (
     accuracies,
@@ -32,7 +32,7 @@ __all__ = [
     "ContentStyle",
     "Invariances",
     "CORRUPTIONS",
-    "Geometry",
+    "FeatureGeometry",
     "OutOfDistribution",
     "Robustness",
     "class_separation",

@@ -11,7 +11,7 @@ from tfcontrastive import data
 from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.features import extract_features
 from tfcontrastive.evaluate.knn import fair_k, knn_scores
-from tfcontrastive.evaluate.linear import fit_linear
+from tfcontrastive.evaluate.linear_lbfgs import fit_linear
 
 
 def classifier_of(

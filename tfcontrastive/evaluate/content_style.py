@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError
-from tfcontrastive.config.protocols import ContentStyleSettings
+from tfcontrastive.config.protocols.content_style import ContentStyleSettings
 from tfcontrastive.evaluate.features import FeatureExtractor, input_shape
-from tfcontrastive.evaluate.linear import fit_linear
+from tfcontrastive.evaluate.linear_lbfgs import fit_linear
 from tfcontrastive.evaluate.metrics import top_k_accuracy
 from tfcontrastive.evaluate.shapes import CONTENT, STYLE, draw_factors, draw_shapes
 

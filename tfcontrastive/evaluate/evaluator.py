@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError
-from tfcontrastive.config.protocols import FeatureSettings
+from tfcontrastive.config.protocols.base import FeatureSettings
 from tfcontrastive.data.held_out import HELD_OUT
 from tfcontrastive.evaluate.features import extract_features, input_shape
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures

@@ -1,75 +1,99 @@
-"""What the cloud of embeddings looks like: how many directions it fills, how its classes lie in it."""
+"""The `geometry` protocol."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
+import tensorflow as tf
 
-from tfcontrastive.config import InputError
-from tfcontrastive.evaluate.checks import checked_features
-
-
-def effective_rank(features: np.ndarray) -> float:
-    """The number of directions that the features really use: exp of the entropy of the normalised singular values.
-
-    p_i = sigma_i / sum_j sigma_j, rank = exp(-sum_i p_i log p_i). It is 1 when all features lie on one line and
-    min(N, F) when they fill every direction alike; 0 for features that are all zero.
-
-    Args:
-        features: `[N, F]` float.
-
-    Returns:
-        A number in [1, min(N, F)], or 0.
-
-    Raises:
-        InputError: for features that are not finite.
-
-    Examples:
-        >>> round(effective_rank([[1.0, 0.0], [0.0, 1.0]]), 6)
-        2.0
-
-    Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007; for self-supervised features Garrido et al., "RankMe",
-    https://arxiv.org/abs/2210.02885.
-    """
-    features = checked_features("features", features).astype(np.float64)
-    # The Gram matrix of the shorter side has the squared singular values as eigenvalues, at far less cost than an SVD.
-    gram = features.T @ features if len(features) > features.shape[1] else features @ features.T
-    sigma = np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0))
-    if sigma.sum() == 0:
-        return 0.0
-    p = sigma / sigma.sum()
-    p = p[p > 0]
-    return float(np.exp(-np.sum(p * np.log(p))))
+from tfcontrastive import augment, data, losses
+from tfcontrastive.config.protocols.geometry import FeatureGeometrySettings
+from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
+from tfcontrastive.evaluate.features import FeatureExtractor, projected
+from tfcontrastive.evaluate.geometry_metrics import class_separation, effective_rank
 
 
-def class_separation(features: np.ndarray, labels: np.ndarray) -> float:
-    """How far the classes lie apart: 1 - mean cosine distance within classes / mean cosine distance overall.
+@dataclasses.dataclass(frozen=True)
+class FeatureGeometry(FeatureGeometrySettings, FeatureEvaluator):
+    """How features and projections lie on the sphere: alignment, uniformity, rank, InfoNCE bound, class separation.
 
-    Every class counts alike: with d the mean of 1 - cos over all pairs of a class k and a class l (a row and itself
-    included), R^2 = 1 - mean_k d(k, k) / mean_{k, l} d(k, l).
+    Measured on the held-out split, of the features and, where the encoder came with a projection head, of what it makes
+    of them (`geometry_projection_...`): on two random views of each image
 
-    Args:
-        features: `[N, F]` float.
-        labels: `[N]` integers.
+    - alignment, mean |z1 - z2|^2, and uniformity, log mean exp(-2 |z_i - z_j|^2), of unit-length rows;
+    - the InfoNCE bound on the mutual information of the views, log(2B - 1) - L, in nats, with L the NT-Xent loss over
+      batches of B images;
 
-    Returns:
-        A number <= 1: 1 where every class is one point, about 0 where classes make no difference.
+    and on the images as they are
 
-    Raises:
-        InputError: for features that are not finite, or all in one direction.
+    - the effective rank and the standard deviation of the unit-length rows;
+    - class separation (with labels), 1 - mean distance within classes / mean distance overall.
 
     Examples:
-        >>> class_separation([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]], [0, 0, 1])
-        1.0
+        >>> FeatureGeometry().run(encoder, tfcontrastive.data.load("embedded"))
+        {'geometry_alignment': ..., 'geometry_uniformity': ..., ...}
 
-    Source: Kornblith et al., "Why Do Better Loss Functions Lead to Less Transferable Features?",
-    https://arxiv.org/abs/2010.16402, section 3.3.
+    Sources: Wang and Isola, https://arxiv.org/abs/2005.10242; Garrido et al., https://arxiv.org/abs/2210.02885;
+    Kornblith et al., https://arxiv.org/abs/2010.16402, section 3.3.
     """
-    features = checked_features("features", features).astype(np.float64)
-    features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    # The mean cosine between two groups of unit vectors is the product of their means.
-    means = np.stack([features[np.asarray(labels) == label].mean(axis=0) for label in np.unique(labels)])
-    within = 1 - np.mean(np.sum(means**2, axis=1))
-    overall = 1 - np.sum(means.mean(axis=0) ** 2)
-    if overall < 1e-9:
-        raise InputError("`features` must not all point in one direction: there is nothing to separate.")
-    return float(1 - within / overall)
+
+    def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
+        split = self.eval_split or held_out_split(source) if source.num_classes else self._only_split(source)
+        size = self.image_size or default_image_size(encoder, source, split)
+        extract = FeatureExtractor(encoder)
+        batches = data.eval_batches(
+            source,
+            split,
+            batch_size=self.eval_batch_size,
+            image_size=size,
+            preprocessing=data.Preprocessing.of(encoder),
+        )
+        features, labels = extract(batches)
+        batch = min(self.eval_batch_size, len(features))
+        views = self._views(source, split, size, batch, steps=len(features) // batch)
+        z1, z2 = (extract(view)[0] for view in views)
+        values: dict[str, float] = {}
+        head = getattr(encoder, "projection_head", None)
+        for prefix, of in (("", lambda rows: rows), ("projection_", lambda rows: projected(head, rows))):
+            if prefix and head is None:
+                continue
+            measured = self._measure(of(z1), of(z2), of(features), labels, batch)
+            values |= {f"geometry_{prefix}{name}": float(value) for name, value in measured.items()}
+        return values
+
+    def _only_split(self, source: data.Source) -> str:
+        if self.eval_split is not None:
+            return self.eval_split
+        usual = ("test", "validation", "valid", "val", "dev")
+        return next((name for name in usual if name in source.splits), source.splits[0])
+
+    def _views(self, source, split, size, batch, steps):
+        """The two views of the split's images, each image once, as two datasets in the same order."""
+        policy = augment.policy(self.augmentation)
+        pairs = data.train_batches(
+            source, split, batch_size=batch, image_size=size, geometry=policy.geometry, seed=self.seed
+        ).take(steps)
+
+        def of(number):
+            view = policy.views[number]
+            return lambda one: {"image": view(one["views"][number], one["seeds"][:, number]), "label": one["label"]}
+
+        return [pairs.map(of(number)) for number in range(2)]
+
+    def _measure(self, z1, z2, rows, labels, batch) -> dict[str, float | tf.Tensor]:
+        u1, u2 = (tf.math.l2_normalize(z, axis=1) for z in (z1, z2))
+        starts = range(0, len(z1) - batch + 1, batch)
+        parts = [(u1[at : at + batch], u2[at : at + batch]) for at in starts]
+        loss = np.mean([losses.nt_xent(*pair, temperature=self.temperature, gather=False) for pair in parts])
+        values = {
+            "alignment": losses.alignment(u1, u2),
+            "uniformity": losses.uniformity(u1),
+            "infonce_bound": losses.infonce_bound(loss, 2 * batch - 1),
+            "effective_rank": effective_rank(rows),
+            "std": losses.embedding_std(rows),
+        }
+        if (labels >= 0).all() and len(np.unique(labels)) > 1:
+            values["class_separation"] = class_separation(rows, labels)
+        return values

@@ -12,7 +12,7 @@ from absl import logging
 
 from tfcontrastive import augment, data
 from tfcontrastive.config import InputError
-from tfcontrastive.config.protocols import InvariancesSettings
+from tfcontrastive.config.protocols.invariances import InvariancesSettings
 from tfcontrastive.evaluate.checks import checked_features
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor, projected

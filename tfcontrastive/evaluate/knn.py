@@ -9,7 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive.config import InputError
-from tfcontrastive.config.protocols import KNNSettings
+from tfcontrastive.config.protocols.knn import KNNSettings
 from tfcontrastive.evaluate.checks import checked_splits
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures

@@ -12,7 +12,7 @@ from absl import logging
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError
-from tfcontrastive.config.protocols import OutOfDistributionSettings
+from tfcontrastive.config.protocols.ood import OutOfDistributionSettings
 from tfcontrastive.evaluate.class_map import mapped_classes, read_class_map
 from tfcontrastive.evaluate.classifiers import classifier_of
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError
-from tfcontrastive.config.protocols import RobustnessSettings
+from tfcontrastive.config.protocols.robustness import RobustnessSettings
 from tfcontrastive.evaluate.checks import checked_labels
 from tfcontrastive.evaluate.classifiers import classifier_of
 from tfcontrastive.evaluate.corruptions import CORRUPTIONS, SEVERITIES, corrupt

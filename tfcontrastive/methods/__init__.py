@@ -10,17 +10,8 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from tfcontrastive.config import Checked, InputError, unknown
-from tfcontrastive.methods.configs import (
-    BarlowTwinsConfig,
-    BYOLConfig,
-    InstDiscConfig,
-    MoCoConfig,
-    MoCoV3Config,
-    ReLICConfig,
-    SimCLRConfig,
-    SupConConfig,
-)
+from tfcontrastive.config import BaseConfig, InputError, unknown
+from tfcontrastive.methods.configs import CONFIGS
 
 if TYPE_CHECKING:
     import keras
@@ -29,19 +20,10 @@ if TYPE_CHECKING:
 
     METHODS: dict[str, type[ContrastiveModel]]
 
-CONFIGS: dict[str, type[Checked]] = {
-    "simclr": SimCLRConfig,
-    "moco": MoCoConfig,
-    "moco_v3": MoCoV3Config,
-    "relic": ReLICConfig,
-    "byol": BYOLConfig,
-    "supcon": SupConConfig,
-    "barlow_twins": BarlowTwinsConfig,
-    "instdisc": InstDiscConfig,
-}
-"""The config of each method, by the method's name."""
-
 _CLASSES = {name: kind.__name__.removesuffix("Config") for name, kind in CONFIGS.items()}  # in the module of that name
+_CONFIG_NAMES = {kind.__name__: kind for kind in CONFIGS.values()}
+NAMES = ("METHODS", "ContrastiveModel", "StepOutput", "build", *_CLASSES.values(), *_CONFIG_NAMES)
+"""What `tfcontrastive` itself names too."""
 
 
 @functools.cache
@@ -59,10 +41,12 @@ def __getattr__(name: str) -> Any:
     for method, kind in _CLASSES.items():
         if name == kind:
             return _methods()[method]
+    if name in _CONFIG_NAMES:
+        return _CONFIG_NAMES[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def config_class(name: str) -> type[Checked]:
+def config_class(name: str) -> type[BaseConfig]:
     """The class of a method's config. That of a method of your own is found by running its code.
 
     Args:
@@ -85,9 +69,9 @@ def method_class(name: str, *, run_code: bool = True) -> type[ContrastiveModel]:
         InputError: no method has this name.
     """
     if ":" in name:
-        from tfcontrastive.methods.own_method import own_method
+        from tfcontrastive.methods.user_method import user_method
 
-        return own_method(name, run_code=run_code)
+        return user_method(name, run_code=run_code)
     return _methods()[_known(name)]
 
 
@@ -141,28 +125,4 @@ def _model_settings(kind: type[ContrastiveModel]) -> set[str]:
     return (named | {"name"}) - {"self", "encoder", "config", "num_classes"}
 
 
-__all__ = [
-    "BYOL",
-    "CONFIGS",
-    "METHODS",
-    "BYOLConfig",
-    "BarlowTwins",
-    "BarlowTwinsConfig",
-    "ContrastiveModel",
-    "InstDisc",
-    "InstDiscConfig",
-    "MoCo",
-    "MoCoConfig",
-    "MoCoV3",
-    "MoCoV3Config",
-    "ReLIC",
-    "ReLICConfig",
-    "SimCLR",
-    "SimCLRConfig",
-    "StepOutput",
-    "SupCon",
-    "SupConConfig",
-    "build",
-    "config_class",
-    "method_class",
-]
+__all__ = ["CONFIGS", "NAMES", "config_class", "method_class", *NAMES]

@@ -11,13 +11,13 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive import augment, distribute
-from tfcontrastive.config import AugmentConfig, Checked, InputError
+from tfcontrastive.config import AugmentConfig, BaseConfig, InputError
 from tfcontrastive.data import checks
 from tfcontrastive.encoders.checks import encoder_shape
 from tfcontrastive.encoders.rebuild import copy_of
 from tfcontrastive.methods.checked_model import CheckedModel
-from tfcontrastive.methods.memory import Queue
 from tfcontrastive.methods.micro_batch import encode_in_micro_batches
+from tfcontrastive.methods.queue import Queue
 from tfcontrastive.methods.step_output import StepOutput
 
 _HELD_OUT = -1  # steps count down from here for views of held-out images, lest they be those of a training step
@@ -66,7 +66,7 @@ class ContrastiveModel(CheckedModel):
         >>> history = model.fit(images, batch_size=256, epochs=10)
     """
 
-    Config: type[Checked]
+    Config: type[BaseConfig]
     config: Any  # a `Config`
     metric_names: Sequence[str] = ()
     batch_keys: Sequence[str] = ()  # what `views_loss` takes of the data beside views: "label", "index"
@@ -85,7 +85,7 @@ class ContrastiveModel(CheckedModel):
     def __init__(
         self,
         encoder: keras.Model,
-        config: Checked | None = None,
+        config: BaseConfig | None = None,
         *,
         num_classes: int | None = None,
         augmentation: AugmentConfig | None = None,
@@ -228,7 +228,7 @@ class ContrastiveModel(CheckedModel):
         return head
 
     @property
-    def memories(self) -> list[keras.Variable]:
+    def queues(self) -> list[keras.Variable]:
         """What is kept of earlier batches to be compared with, `[K, D]` each: the rows of the method's queues."""
         return [layer.rows for layer in self._flatten_layers() if isinstance(layer, Queue)]
 

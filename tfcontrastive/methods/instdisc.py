@@ -12,8 +12,8 @@ from tfcontrastive import distribute, losses
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
-from tfcontrastive.methods.configs import InstDiscConfig
-from tfcontrastive.methods.memory import unit_rows
+from tfcontrastive.methods.configs.instdisc import InstDiscConfig
+from tfcontrastive.methods.queue import unit_rows
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
@@ -108,5 +108,5 @@ class InstDisc(ContrastiveModel):
         return images * len(self.policy.views), self.config.num_negatives or self.config.bank_size
 
     @property
-    def memories(self) -> list[keras.Variable]:
+    def queues(self) -> list[keras.Variable]:
         return [self.bank]

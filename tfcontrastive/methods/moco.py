@@ -11,8 +11,8 @@ from tfcontrastive import distribute, losses
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
-from tfcontrastive.methods.configs import MoCoConfig
-from tfcontrastive.methods.memory import Queue, check_memory_size
+from tfcontrastive.methods.configs.moco import MoCoConfig
+from tfcontrastive.methods.queue import Queue, check_memory_size
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 

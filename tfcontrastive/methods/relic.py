@@ -10,7 +10,7 @@ from tfcontrastive import losses
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.byol import ramped_momentum
-from tfcontrastive.methods.configs import ReLICConfig
+from tfcontrastive.methods.configs.relic import ReLICConfig
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 

@@ -10,8 +10,8 @@ from tfcontrastive import losses
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders import ProjectionHead
 from tfcontrastive.methods.base import ContrastiveModel
-from tfcontrastive.methods.configs import SimCLRConfig
-from tfcontrastive.methods.memory import Queue, check_memory_size
+from tfcontrastive.methods.configs.simclr import SimCLRConfig
+from tfcontrastive.methods.queue import Queue, check_memory_size
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfcontrastive import losses
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
-from tfcontrastive.methods.configs import SupConConfig
+from tfcontrastive.methods.configs.supcon import SupConConfig
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 

@@ -92,7 +92,7 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
     logits = int(np.prod(model.logits_shape(images, replicas)))
     block = logits if logits <= matrix[0] else matrix[1]
     every, trainable = _count(model.variables), _count(model.trainable_variables)
-    memories = model.memories
+    queues = model.queues
     pixels = images * views * int(np.prod(shape)) * FLOAT
 
     # Forward, and twice that backward; micro batches go forward once more; targets go forward only.
@@ -107,10 +107,10 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
     return Cost(
         parameters=trainable,
         memory={
-            "weights": FLOAT * (every - _count(memories)),
+            "weights": FLOAT * (every - _count(queues)),
             "optimizer": FLOAT * SLOTS[config.optimizer.optimizer] * trainable,
             "gradients": FLOAT * trainable,
-            "queue": FLOAT * _count(memories),
+            "queue": FLOAT * _count(queues),
             "images": 2 * pixels,
             "activations": width * held * (kept + 2 * largest) + 3 * FLOAT * images * views * wide,
             "loss": 3 * FLOAT * block,

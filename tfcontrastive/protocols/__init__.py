@@ -1,4 +1,4 @@
-"""The protocols of `tfcontrastive evaluate` by name: a new one is its settings, an evaluator and one line here.
+"""The protocols of `tfcontrastive evaluate` by name; `tfcontrastive.config.protocols` says what a new one is.
 
 Those that train have their evaluators here: few labels, how many labels an encoder saves, other data sets. Classes are
 imported on first use: the settings alone, which the command line is made from, need no TensorFlow.
@@ -9,36 +9,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tfcontrastive.config import Checked, InputError, unknown
-from tfcontrastive.config import protocols as settings
-from tfcontrastive.system.own_code import own_object
+from tfcontrastive.config import BaseConfig, InputError, unknown
+from tfcontrastive.config.protocols import PROTOCOLS
+from tfcontrastive.config.protocols.base import TuningSettings
+from tfcontrastive.system.user_code import load_object
 
 if TYPE_CHECKING:
     from tfcontrastive.evaluate import Evaluator
 
-PROTOCOLS: dict[str, type[Checked]] = {
-    "knn": settings.KNNSettings,
-    "linear": settings.LinearSettings,
-    "robustness": settings.RobustnessSettings,
-    "ood": settings.OutOfDistributionSettings,
-    "invariances": settings.InvariancesSettings,
-    "content_style": settings.ContentStyleSettings,
-    "geometry": settings.GeometrySettings,
-    "semi": settings.SemiSettings,
-    "curve": settings.CurveSettings,
-    "transfer": settings.TransferSettings,
-}
-"""The settings of each, which need no TensorFlow; its evaluator is the class of the same name without `Settings`."""
 
-
-def settings_class(name: str) -> type[Checked]:
+def settings_class(name: str) -> type[BaseConfig]:
     """The settings of a protocol; made without arguments they are its defaults.
 
     Raises:
         InputError: there is no such protocol.
     """
     if ":" in name:
-        return own_protocol(name)
+        return user_protocol(name)
     if name not in PROTOCOLS:
         raise InputError(f"`protocol` {unknown(name, PROTOCOLS)}")
     return PROTOCOLS[name]
@@ -53,18 +40,18 @@ def protocol_class(name: str) -> type[Evaluator]:
     kind: Any = settings_class(name)
     if ":" in name:
         return kind
-    room = "protocols" if issubclass(kind, settings.TuningSettings) else "evaluate"
-    return getattr(importlib.import_module(f"tfcontrastive.{room}"), kind.__name__.removesuffix("Settings"))
+    room = "protocols" if issubclass(kind, TuningSettings) else "evaluate"
+    return getattr(importlib.import_module(f"tfcontrastive.{room}.{name}"), kind.__name__.removesuffix("Settings"))
 
 
-def own_protocol(name: str) -> type[Checked]:
-    """An evaluator of your own, `file.py:Class`: a frozen dataclass of settings, each an `option`, with `run`.
+def user_protocol(name: str) -> type[BaseConfig]:
+    """An evaluator of your own, `file.py:Class`: a frozen dataclass of settings, each a `setting`, with `run`.
 
     Raises:
         InputError: there is no such class, or it is no evaluator.
     """
-    kind = own_object("protocol", name)
-    if not (isinstance(kind, type) and issubclass(kind, Checked) and callable(getattr(kind, "run", None))):
+    kind = load_object("protocol", name)
+    if not (isinstance(kind, type) and issubclass(kind, BaseConfig) and callable(getattr(kind, "run", None))):
         raise InputError(
             "`protocol` must name an evaluator: a dataclass of tfcontrastive.config.Checked, such as a FeatureEvaluator, "
             f"with `run`. Received: {name!r}."

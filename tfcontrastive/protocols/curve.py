@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from tfcontrastive import data
-from tfcontrastive.config.protocols import CurveSettings
+from tfcontrastive.config.protocols.curve import CurveSettings
 from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.protocols.semi import EPOCHS, EPOCHS_OF_FEW
 from tfcontrastive.protocols.tuning_evaluator import TuningEvaluator, fractions_of, percent

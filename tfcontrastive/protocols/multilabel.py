@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfcontrastive import data, distribute
 from tfcontrastive.data.encoded import forget_global_seed
 from tfcontrastive.downstream.finetune import PreparedClassifier, Tuning
-from tfcontrastive.evaluate.linear import mean_and_scale
+from tfcontrastive.evaluate.linear_lbfgs import mean_and_scale
 from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.runs.loop import Run, Site
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import tfcontrastive
 from tfcontrastive import distribute, report, storage
-from tfcontrastive.config import Checked, InputError, leaves
+from tfcontrastive.config import BaseConfig, InputError, flat_fields
 from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.runs.model_dir import write_json
 
@@ -43,7 +43,7 @@ class Result:
         return (self.protocol, self.dataset, self.settings) == (other.protocol, other.dataset, other.settings)
 
 
-def settings_of(evaluator: Checked) -> dict[str, Any]:
+def settings_of(evaluator: BaseConfig) -> dict[str, Any]:
     """What the values of an evaluator depend on: its `settings`, where it tells them, else its plain fields.
 
     As metrics.json gives them back, so that they can be compared: JSON has no tuples.
@@ -51,7 +51,7 @@ def settings_of(evaluator: Checked) -> dict[str, Any]:
     settings = getattr(evaluator, "settings", None)
     if settings is None:
         settings = {
-            name: value for name, (field, value) in leaves(evaluator).items() if not field.metadata["may_change"]
+            name: value for name, (field, value) in flat_fields(evaluator).items() if not field.metadata["may_change"]
         }
     return json.loads(json.dumps(settings))
 

@@ -8,7 +8,7 @@ from absl import logging
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError
-from tfcontrastive.config.protocols import SemiSettings
+from tfcontrastive.config.protocols.semi import SemiSettings
 from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.protocols.tuning_evaluator import TuningEvaluator, fractions_of, percent
 

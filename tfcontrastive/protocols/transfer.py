@@ -12,7 +12,7 @@ from absl import logging
 
 from tfcontrastive import data, evaluate
 from tfcontrastive.config import InputError, unknown
-from tfcontrastive.config.protocols import TransferSettings
+from tfcontrastive.config.protocols.transfer import TransferSettings
 from tfcontrastive.evaluate.evaluator import default_image_size
 from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.protocols import multilabel

@@ -18,7 +18,7 @@ from tfcontrastive.config import (
     RunConfig,
     differences,
 )
-from tfcontrastive.config.protocols import TuningSettings
+from tfcontrastive.config.protocols.base import TuningSettings
 from tfcontrastive.downstream.finetune import FinetuneConfig, finetune
 from tfcontrastive.evaluate.evaluator import default_image_size, held_out_split
 from tfcontrastive.pretrained.trained import Trained

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import tfcontrastive
 from tfcontrastive import data, distribute
-from tfcontrastive.config import Checked, RunSettings
+from tfcontrastive.config import BaseConfig, RunSettings
 from tfcontrastive.config.fields import is_config
 from tfcontrastive.runs.schedule import Plan
 
@@ -19,10 +19,10 @@ _ALIKE = ("checkpoint_epochs", "checkpoint_steps", "restore_step", "steps_per_ex
 """What a resumed run may change, but not one worker alone: when all save together, from what, and how they compute."""
 
 
-def shared_settings(config: Checked) -> dict[str, Any]:
+def shared_settings(config: BaseConfig) -> dict[str, Any]:
     """What all workers of a run must have alike: the settings that decide what is learned and when, and the versions."""
 
-    def settings(part: Checked) -> dict[str, Any]:
+    def settings(part: BaseConfig) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)

@@ -16,7 +16,7 @@ from tfcontrastive.models.checkpoint_files import newest, newest_step
 from tfcontrastive.runs.builders import build_model
 from tfcontrastive.runs.model_dir import ModelDir
 from tfcontrastive.runs.schedule import Plan
-from tfcontrastive.system.own_code import own_object
+from tfcontrastive.system.user_code import load_object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def read_config(stored: dict[str, Any], image_size: int | None = None) -> TrainC
     kind = method_class(method, run_code=False)
     encoder = (stored.get("encoder") or {}).get("encoder", "")
     if ":" in encoder:
-        own_object("encoder", encoder, "function", run_code=False)
+        load_object("encoder", encoder, "function", run_code=False)
     values = {
         name: value for name, value in stored.items() if name not in ("format", "tfcontrastive", "kind", "images")
     }

@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tfcontrastive.config import InputError
 from tfcontrastive.evaluate import linear, linear_scores
-from tfcontrastive.evaluate.linear import PENALTIES, _held_out
+from tfcontrastive.evaluate.linear_lbfgs import PENALTIES, _held_out
 
 
 def clusters(count, seed, noise=0.1, classes=3):

@@ -1,8 +1,8 @@
 """Checked, frozen configuration: the one place where a value's rule is written down.
 
-A config is a frozen dataclass whose fields are made by `option`. The rules of a field (its choices and its range) are
-checked when the object is made, by `Checked.__post_init__`, so no config with a bad value can exist. `tfcontrastive.flags`
-turns the same fields into command-line flags.
+A config is a frozen dataclass whose fields are made by `setting`. The rules of a field (its choices and its range) are
+checked when the object is made, by `BaseConfig.__post_init__`, so no config with a bad value can exist.
+`tfcontrastive.flags` turns the same fields into command-line flags.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ClusterError(RuntimeError):
     """A process that trains together with this one was lost. Commands print it as one line and exit with code 1."""
 
 
-def option(
+def setting(
     default: Any,
     help: str,
     *,
@@ -66,7 +66,7 @@ _SIGNS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Checked:
+class BaseConfig:
     """Base of every config: checks each field's type, choices and range when it is made."""
 
     def __post_init__(self):

@@ -12,7 +12,7 @@ from typing import Any
 from tfcontrastive.config import InputError
 
 
-def own_object(argument: str, name: str, kind: str = "class", *, run_code: bool = True) -> Any:
+def load_object(argument: str, name: str, kind: str = "class", *, run_code: bool = True) -> Any:
     """What `file.py:NAME` or `package.module:NAME` names: a class or a function.
 
     Args:

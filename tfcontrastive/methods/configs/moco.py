@@ -1,0 +1,21 @@
+"""The settings of MoCo."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfcontrastive.config import BaseConfig, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class MoCoConfig(BaseConfig):
+    """MoCo's own settings; the defaults are v1's. v2: temperature 0.2, an mlp head, the augmentation moco_v2."""
+
+    temperature: float = setting(0.07, "Temperature of the contrastive loss.", above=0)
+    queue_size: int = setting(65_536, "Keys in the queue; a multiple of the global batch.", at_least=1)
+    target_momentum: float = setting(0.999, "EMA momentum of the key encoder.", at_least=0, at_most=1)
+    moco_head: str = setting("linear", "The head: linear (v1) or mlp (v2).", choices=("linear", "mlp"))
+    proj_out_dim: int = setting(128, "Size of the projection.", at_least=1)
+    bn_splits: int = setting(
+        1, "Batch-norm groups on one device, in place of the replicas that shuffling needs.", at_least=1
+    )
