@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 
 import tensorflow as tf
@@ -16,7 +17,7 @@ from tfcontrastive.data.label_file import read_labels
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import members, parse_split
-from tfcontrastive.data.tree import read_tree
+from tfcontrastive.data.tree import Tree, read_tree
 
 
 class FolderSource(EncodedSource):
@@ -74,23 +75,32 @@ class FolderSource(EncodedSource):
         path = local_path(path)
         self.name, self.channels, self._max_bad = f"folder:{path}", channels, max_bad_files
         self._listings: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
-        self._tree = read_tree(path)
-        self.left_out = dict(self._tree.left_out)
-        if not any(self._tree.files.values()):
+        tree = read_tree(path)
+        self.left_out = dict(tree.left_out)
+        if not any(tree.files.values()):
             found = ", ".join(f"{count} {kind}" for kind, count in self.left_out.items()) or "nothing"
             raise InputError(f"`folder:` must hold images. Received: {path!r} with {found}.")
         if labels is not None:
-            self._tree = self._tree.labelled_by(path, read_labels(labels))
+            tree = tree.labelled_by(path, read_labels(labels))
         if held_out is not None:
-            self._tree = self._tree.with_held_out(path, HeldOut.read(held_out))
-        self._roots, self._files = self._tree.roots, self._tree.files
-        self.splits = tuple(self._files)
-        self.class_names = self._tree.class_names
-        self.num_classes = len(self.class_names) if self.class_names else None
-        if self.class_names:
-            self.unlabelled_splits = tuple(split for split in self.splits if split not in self._tree.labelled)
-            self.partly_labelled = self._tree.given is not None and any(
-                self._tree.label(split, file) < 0 for split in self._tree.labelled for file in self._files[split]
+            tree = tree.with_held_out(path, HeldOut.read(held_out))
+        self._take(tree)
+
+    def with_held_out(self, held_out: HeldOut) -> FolderSource:
+        """The same images, some of `train` in a split of their own. Raises InputError: the list is of other images."""
+        other = copy.copy(self)
+        other._listings, other._held, other._rendered = {}, {}, {}
+        other._take(self._tree.with_held_out(self.name.partition(":")[2], held_out))
+        return other
+
+    def _take(self, tree: Tree) -> None:
+        self._tree, self._roots, self._files = tree, tree.roots, tree.files
+        self.splits, self.class_names = tuple(tree.files), tree.class_names
+        self.num_classes = len(tree.class_names) if tree.class_names else None
+        if tree.class_names:
+            self.unlabelled_splits = tuple(split for split in self.splits if split not in tree.labelled)
+            self.partly_labelled = tree.given is not None and any(
+                tree.label(split, file) < 0 for split in tree.labelled for file in tree.files[split]
             )
 
     def num_examples(self, split: str) -> int:

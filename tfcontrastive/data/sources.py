@@ -74,22 +74,30 @@ def load(
     if labels is not None:
         raise InputError(f"`labels` is for folder: only. Received: labels={labels!r} for {spec!r}.")
     if kind == "tfrecord":
-        return _held_apart(TfRecordSource(where, **files), held_out)
+        return _apart(TfRecordSource(where, **files), held_out)
     if channels is not None:
         raise InputError(f"`channels` is for folder: and tfrecord: only. Received: channels={channels} for {spec!r}.")
     if kind == "npz":
         source = ArraySource.from_npz(where)
         source.files = (os.path.abspath(where),)
-        return source if held_out is None else source.with_held_out(HeldOut.read(held_out))
+        return _apart(source, held_out)
     if spec == "embedded":
-        return _held_apart(TfdsSource.embedded(cache=cache, rendering=rendering), held_out)
+        return _apart(TfdsSource.embedded(cache=cache, rendering=rendering), held_out)
     opened = TfdsSource.open(spec, data_dir=data_dir, cache=cache, rendering=rendering, fetch=fetch)
-    return opened if opened.missing else _held_apart(opened, held_out)
+    return opened if opened.missing else _apart(opened, held_out)
 
 
-def _held_apart(source: Source, held_out: str | None) -> Source:
-    """The source with some images of `train` in a split of their own."""
-    if held_out is None:
-        return source
-    kept, out = HeldOut.read(held_out).rows(source.num_examples("train"), source.name)
+def with_held_out(source: Source, held_out: HeldOut) -> Source:
+    """A source with some images of its `train` in a split of their own, `held_out`.
+
+    Raises:
+        InputError: the list is of other images.
+    """
+    if isinstance(source, (FolderSource, ArraySource)):
+        return source.with_held_out(held_out)
+    kept, out = held_out.rows(source.num_examples("train"), source.name)
     return Subset(source, {"train": ("train", kept), HELD_OUT: ("train", out)})
+
+
+def _apart(source: Source, held_out: str | None) -> Source:
+    return source if held_out is None else with_held_out(source, HeldOut.read(held_out))

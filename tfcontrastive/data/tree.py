@@ -98,7 +98,9 @@ class Tree:
             InputError: there is no `train`, or the list is of other images.
         """
         if "train" not in self.files:
-            raise InputError(f"`held_out` needs images in train. Received: folder:{path} with {_some(list(self.files))}.")
+            raise InputError(
+                f"`held_out` needs images in train. Received: folder:{path} with {_some(list(self.files))}."
+            )
         root = self.roots["train"]
         names = {os.path.relpath(os.path.join(root, file), path): file for file in self.files["train"]}
         kept, out = held_out.files(list(names), f"folder:{path}")

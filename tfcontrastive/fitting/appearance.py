@@ -1,4 +1,4 @@
-"""How images look as a whole, by their thumbnails: whether they have a left and a right, and whether they are ink on paper."""
+"""How images look as a whole, by their thumbnails: have they a left and a right, are they ink on paper?"""
 
 from __future__ import annotations
 

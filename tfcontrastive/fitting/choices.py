@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcontrastive.config import EncoderConfig, TrainConfig, replace_leaves
+from tfcontrastive.config import EncoderConfig, TrainConfig, replace_flat
 from tfcontrastive.fitting.appearance import asymmetry, ink
 from tfcontrastive.fitting.survey import Survey
 from tfcontrastive.system.hardware import machine_memory
@@ -104,7 +104,7 @@ def decide(
     for name, (value, reason) in {**OF_RUNS, **(OF_SIMCLR if config.method == "simclr" else {})}.items():
         choose(name, value, reason)
     choices += [one for one in _augmentation(survey, size) if one.name not in asked]
-    return replace_leaves(config, {one.name: one.value for one in choices}), choices
+    return replace_flat(config, {one.name: one.value for one in choices}), choices
 
 
 def _network(
@@ -122,7 +122,7 @@ def _network(
     if "image_size" in asked or own <= 32:
         rungs = [(limit, depth, width) for _, depth, width in LADDER[1:]]
     wanted = float(np.clip(20 * num_images, 50_000, 5_000_000))
-    views = {rung: 0.0 for rung in rungs}
+    views = dict.fromkeys(rungs, 0.0)
     seconds = _TRAINING_SHARE * 60 * minutes if minutes is not None else float("inf")
     rate = _EFFICIENCY * training_flops(precision.name)
     chosen = rungs[-1]
@@ -133,7 +133,9 @@ def _network(
             break
     size, depth, width = chosen
     sides = f"the images' shorter side is {own:,} in the middle"
-    seen = "any number of views" if minutes is None else f"about {views[chosen]:,.0f} views fit into {minutes:g} minutes"
+    seen = (
+        "any number of views" if minutes is None else f"about {views[chosen]:,.0f} views fit into {minutes:g} minutes"
+    )
     reasons = {
         "image_size": sides if size == own else f"{sides}; {seen} at this size",
         "network": f"{seen}, of {num_images:,} images",
@@ -171,13 +173,15 @@ def _augmentation(survey: Survey, size: int) -> list[Choice]:
     thumbnails = survey.thumbnails
     one_sided, black_on_white = asymmetry(thumbnails), ink(thumbnails)
     if survey.share("gray") > 0.95 and black_on_white > _INK:
-        reason = f"{black_on_white:.0%} of the pixels are black or white, as of letters and signs, which must not be mirrored"
+        reason = f"{black_on_white:.0%} of the pixels are black or white, as of letters, which must not be mirrored"
         found.append(Choice("keep_orientation", True, reason))
     elif one_sided > _ORIENTED:
         reason = f"left and right differ: {one_sided:.0%} of what mirroring changes is alike in all images"
         found.append(Choice("keep_orientation", True, reason))
     if survey.channels in (1, 3, 4) and survey.share("gray") > 0.95:
-        found.append(Choice("keep_color", True, "the images are gray: brightness and contrast vary, hue would do nothing"))
+        found.append(
+            Choice("keep_color", True, "the images are gray: brightness and contrast vary, hue would do nothing")
+        )
     elif survey.channels not in (1, 3, 4):
         found.append(Choice("keep_color", True, f"{survey.channels} channels are no colours"))
     return found

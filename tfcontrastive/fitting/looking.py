@@ -66,7 +66,7 @@ def of_file(content: bytes) -> Facts | None:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with _opened(content) as image:
                 width, height = image.size
-                bits = 16 if image.mode.startswith(("I", "F")) or content[24:25] == b"\x10" and kind == "PNG" else 8
+                bits = 16 if image.mode.startswith(("I", "F")) or (content[24:25] == b"\x10" and kind == "PNG") else 8
                 image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
                 return Facts(height, width, kind, bits, *_seen(image))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # whatever Pillow raises of a damaged file
@@ -158,8 +158,7 @@ def _size(path: str) -> int:
 
 def _encoded(source: Source, split: str) -> Iterator[bytes]:
     """The image files of a source that has no paths, in order."""
-    for content in source.references(split).map(lambda reference, _: source.read(reference)).as_numpy_iterator():
-        yield content
+    yield from source.references(split).map(lambda reference, _: source.read(reference)).as_numpy_iterator()
 
 
 @contextlib.contextmanager

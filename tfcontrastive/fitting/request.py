@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from tfcontrastive import methods
-from tfcontrastive.config import InputError, TrainConfig, leaves, replace_leaves, unknown
+from tfcontrastive.config import InputError, TrainConfig, flat_fields, replace_flat, unknown
 
 COMPARISONS = ("fine_tuned", "supervised")
 
@@ -75,14 +75,16 @@ def make_request(
     dataset = dataset_of(os.fspath(what))
     name = settings.get("method", "simclr")
     base = TrainConfig(method=name, method_config=methods.config_class(name)())
-    known = leaves(base)
+    known = flat_fields(base)
     for setting in settings:
         if setting not in known or setting in ("dataset", "model_dir"):
             raise InputError(f"a setting of `fit` {unknown(setting, known.keys() - {'dataset', 'model_dir'})}")
     if output_dir is None:
         kind, _, where = dataset.partition(":")
-        output_dir = f"{os.path.basename(os.path.abspath(os.path.expanduser(where))) if where else kind.split('/')[0]}_fit"
-    config = replace_leaves(base, {**settings, "dataset": dataset, "model_dir": os.fspath(output_dir)})
+        output_dir = (
+            f"{os.path.basename(os.path.abspath(os.path.expanduser(where))) if where else kind.split('/')[0]}_fit"
+        )
+    config = replace_flat(base, {**settings, "dataset": dataset, "model_dir": os.fspath(output_dir)})
     return Request(config, frozenset(settings), minutes)
 
 
@@ -106,8 +108,8 @@ def dataset_of(what: str) -> str:
         if path.lower().endswith(".npz"):
             return f"npz:{what}"
         raise InputError(
-            f"`fit` needs a folder of images, npz:FILE, tfrecord:GLOB, or a name of tensorflow-datasets. Received: {what!r}, "
-            "which is a file. Give the folder that it lies in."
+            f"`fit` needs a folder of images, npz:FILE, tfrecord:GLOB, or a name of tensorflow-datasets. Received: {what!r}"
+            ", which is a file. Give the folder that it lies in."
         )
     if what.startswith(("~", ".", os.sep)) or what.endswith(os.sep):
         raise InputError(f"`fit` needs a folder of images. Received: {what!r}, which does not exist.")

@@ -125,7 +125,9 @@ class Survey:
         shown = ", ".join(f"{self.class_names[at]} {counts[at]:,}" for at in order[:_SHOWN])
         more = f", ..., {self.class_names[order[-1]]} {counts[order[-1]]:,}" if len(counts) > _SHOWN else ""
         without = int((self.parts["train"].labels < 0).sum())
-        return f"{len(counts)} classes in train: {shown}{more}" + (f"; {without:,} without a label." if without else ".")
+        return f"{len(counts)} classes in train: {shown}{more}" + (
+            f"; {without:,} without a label." if without else "."
+        )
 
     def _twice(self) -> str:
         found = [f"{self.identical():,} images of train are there more than once"]

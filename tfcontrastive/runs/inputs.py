@@ -52,7 +52,7 @@ def make_plan(config: RunSettings, source: data.Source) -> Plan:
 
 
 def eval_split(config: RunSettings, source: data.Source) -> str | None:
-    """The held-out split: the one asked for, else `held_out`, `validation`, `valid`, `val` or `dev`, else `test`, else none."""
+    """The held-out split: the one asked for, else `held_out`, `validation`, `valid`, `val`, `dev` or `test`, else none."""
     wanted, unlabelled = config.data.eval_split, source.unlabelled_splits
     if wanted is None:
         usual = (HELD_OUT, "validation", "valid", "val", "dev", "test")
