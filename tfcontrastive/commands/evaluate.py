@@ -27,7 +27,8 @@ class SubjectConfig(BaseConfig):
     )
     weights: str | None = setting(None, "A file of Keras with the weights of --encoder.")
     dataset: str | None = setting(
-        None, "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, or embedded (ships inside)."
+        None,
+        "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, embedded (ships inside), or file.py:function.",
     )
     labels: str | None = setting(None, "CSV file of file,label for the images of a folder.")
     held_out: str | None = setting(

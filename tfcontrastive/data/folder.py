@@ -14,6 +14,7 @@ from tfcontrastive.data.checked_files import CheckedFiles, as_tensor
 from tfcontrastive.data.encoded import EncodedSource
 from tfcontrastive.data.held_out import HeldOut
 from tfcontrastive.data.label_file import read_labels
+from tfcontrastive.data.opening import Opening, register_source
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import members, parse_split
@@ -195,3 +196,15 @@ class FolderSource(EncodedSource):
 def _percent(count: int, total: int) -> str:
     """A share, in whole percents, that `count` does not exceed."""
     return f"{-(-100 * count // total)}%"
+
+
+@register_source("folder", decodes=True)
+def _open(path: str, opening: Opening) -> FolderSource:
+    return FolderSource(
+        path,
+        channels=opening.channels or 3,
+        cache=opening.cache,
+        rendering=opening.rendering,
+        max_bad_files=opening.max_bad_files,
+        labels=opening.labels,
+    )

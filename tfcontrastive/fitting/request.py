@@ -98,7 +98,7 @@ def dataset_of(what: str) -> str:
         >>> dataset_of("embedded"), dataset_of("npz:images.npz")
         ('embedded', 'npz:images.npz')
     """
-    if what.startswith(("folder:", "npz:", "tfrecord:")) or what == "embedded":
+    if what.startswith(("folder:", "npz:", "tfrecord:")) or what == "embedded" or ".py:" in what:
         return what
     path = os.path.expanduser(what)
     if os.path.isdir(path):
