@@ -14,19 +14,22 @@ import tensorflow as tf
 from tfcontrastive import data, distribute, evaluate, export
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.data.held_out import HELD_OUT, HeldOut
-from tfcontrastive.downstream.finetune import Finetuned, encoder_of
+from tfcontrastive.downstream.finetune import encoder_of
 from tfcontrastive.fitting import comparison, leaving, page, unlabelled
 from tfcontrastive.fitting.choices import Choice, decide, fits_memory
 from tfcontrastive.fitting.clock import FILE as CLOCK
 from tfcontrastive.fitting.clock import Clock
+from tfcontrastive.fitting.galleries import Story
 from tfcontrastive.fitting.holdout import FRACTION, hold_out
 from tfcontrastive.fitting.length import Budget, with_length
 from tfcontrastive.fitting.measure import MOST, Measure, Measured, chance, require_finite, settle_statistics
 from tfcontrastive.fitting.memo import Decided, Memo
+from tfcontrastive.fitting.pictures import Pictures
 from tfcontrastive.fitting.request import Request, make_request
 from tfcontrastive.fitting.result import FitResult
+from tfcontrastive.fitting.rows import measured_splits, rows_of
 from tfcontrastive.fitting.start import start_of
-from tfcontrastive.fitting.survey import Survey, ids_of, survey
+from tfcontrastive.fitting.survey import Survey, survey
 from tfcontrastive.fitting.suspects import Suspect, suspects, write_suspects
 from tfcontrastive.fitting.verdict import verdict
 from tfcontrastive.planning.cost import estimate, shapes_only
@@ -143,9 +146,9 @@ class _Fit:
         measure = Measure(result.config, result.source, eval_split(result.config, result.source))
         measured = self.measure(measure, result, start)
         self._next("labels")
-        tuned = self.train_with_labels(result, measure, measured)
+        self.train_with_labels(result, measure, measured)
         self._next("leave")
-        return self.leave(decided, seen, result, measure, measured, tuned)
+        return self.leave(decided, seen, result, measure, measured)
 
     def _next(self, name: str) -> None:
         self.stages.next()
@@ -265,14 +268,14 @@ class _Fit:
             found.append(dataclasses.replace(one, metrics={**one.metrics, "retrieval_top1": value}))
         return found
 
-    def train_with_labels(self, result: TrainResult, measure: Measure, measured: list[Measured]) -> Finetuned | None:
+    def train_with_labels(self, result: TrainResult, measure: Measure, measured: list[Measured]) -> None:
         """Fine-tuning, or the supervised comparison; adds it to what was measured."""
         labelled = measured[-1].features.labelled()
         if labelled is None:
             self.say(
                 "There are no labels to measure with." if result.source.num_classes is None else "Nothing is held out."
             )
-            return None
+            return
         how: dict[str, Any] = {"callbacks": [self.clock.callback()], "say": self.say}
         name = self.request.comparison
         if name == "supervised":
@@ -284,7 +287,6 @@ class _Fit:
         own = measure(name, encoder_of(tuned.model.trunk), tuned.seconds)
         more = {key.replace("eval_", "classifier_"): value for key, value in tuned.metrics.items()}
         measured.append(dataclasses.replace(own, metrics={**own.metrics, **more}))
-        return tuned
 
     def leave(
         self,
@@ -293,7 +295,6 @@ class _Fit:
         result: TrainResult,
         measure: Measure,
         measured: list[Measured],
-        tuned: Finetuned | None,
     ) -> FitResult:
         """Model, vectors, numbers and pages."""
         config, source = result.config, result.source
@@ -303,7 +304,7 @@ class _Fit:
             result.model, self.directory.saved_model, image_size=config.data.image_size, card=card, preprocessing=rule
         )
         own = next(one for one in measured if one.name == "trained")
-        ids, splits, group = _rows(self.request, seen, source, measure)
+        ids, splits, group = rows_of(self.request, seen, source, measure)
         names = seen.class_names
         leaving.write_embeddings(self.path(leaving.EMBEDDINGS), own.features, ids, names, splits)
         doubted: list[Suspect] = []
@@ -321,10 +322,9 @@ class _Fit:
         )  # fmt: skip
         self._write_projector(result, own)
         groups = unlabelled.clusters(own.features.everywhere(), seed=config.loop.seed)
-        page.write_page(
-            self.path(leaving.PAGE), found, self.request, level=level, doubted=doubted, group=group, groups=groups,
-            measure=measure, tuned=tuned,
-        )  # fmt: skip
+        pictures = Pictures(source, measured_splits(measure), MOST)
+        story = Story(found, self.request, measure, level, group, doubted, groups, pictures)
+        page.write_page(self.path(leaving.PAGE), story)
         self.clock.end()
         facts = {
             "method": config.method,
@@ -386,28 +386,3 @@ def _within_memory(
         config = dataclasses.replace(config, loop=dataclasses.replace(config.loop, train_batch_size=batch // 2))
         reason = f"a step of {batch} images would need {needed / 1e9:.1f} GB"
         choices = [Choice(one.name, batch // 2, reason) if one.name == "train_batch_size" else one for one in choices]
-
-
-def _rows(
-    request: Request, seen: Survey, source: data.Source, measure: Measure
-) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray]:
-    """Of the measured images, train first: id, split, and the number of their content."""
-    ids: list[str] = []
-    splits: list[str] = []
-    for split in [measure.train_split, *([measure.split] if measure.split is not None else [])]:
-        own = _ids(request, seen, source, split)
-        ids += own
-        splits += [split.partition("[")[0]] * len(own)
-    known = {one: int(number) for part in seen.parts.values() for one, number in zip(part.ids, part.group, strict=True)}
-    unknown = max(known.values(), default=0) + 1
-    return tuple(ids), tuple(splits), np.array([known.get(one, unknown + row) for row, one in enumerate(ids)], np.int64)
-
-
-def _ids(request: Request, seen: Survey, source: data.Source, split: str) -> list[str]:
-    count = min(source.num_examples(split), MOST)
-    path = os.path.join(request.config.loop.model_dir, f"{HELD_OUT}.json")
-    if request.folder is None and split in ("train", HELD_OUT) and os.path.exists(path):
-        part = seen.parts["train"]
-        kept, out = HeldOut.read(path).rows(len(part), seen.name)
-        return [part.ids[row] for row in (kept if split == "train" else out)][:count]
-    return list(ids_of(source, split)[:count])
