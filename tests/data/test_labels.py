@@ -29,8 +29,12 @@ def csv(tmp_path, text: str) -> str:
 
 @pytest.mark.parametrize(
     "text",
-    ["file,label\na.png,cat\nb.png,dog\n", "label;file\ncat;a.png\ndog;b.png\n", "\ufefffilename\tclass\na.png\tcat\nb.png\tdog\n"],
-)  # fmt: skip
+    [
+        "file,label\na.png,cat\nb.png,dog\n",
+        "label;file\ncat;a.png\ndog;b.png\n",
+        "\ufefffilename\tclass\na.png\tcat\nb.png\tdog\n",
+    ],
+)
 def test_columns_are_known_by_their_names(tmp_path, text):
     assert read_labels(csv(tmp_path, text)) == {"a.png": "cat", "b.png": "dog"}
 
@@ -52,7 +56,7 @@ def test_what_is_no_list_of_labels_is_refused(tmp_path, text, problem):
 
 
 def test_no_such_file_is_one_line(tmp_path):
-    with pytest.raises(InputError, match="`labels` must be a CSV file.*none.csv"):
+    with pytest.raises(InputError, match=r"`labels` must be a CSV file.*none\.csv"):
         read_labels(tmp_path / "none.csv")
 
 
@@ -62,9 +66,11 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("any") / "labels.csv"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        assert read_labels(path)
+        found = read_labels(path)
     except InputError as error:
-        assert "`labels`" in str(error)
+        found = {str(error): "`labels`"}
+    assert found
+    assert all(label.strip() == label != "" for label in found.values())
 
 
 def test_a_file_is_meant_by_its_path_or_by_its_name_alone():

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfcontrastive import evaluate, report
 from tfcontrastive.callbacks.summaries import read_history
+from tfcontrastive.config import flat_fields
 from tfcontrastive.fitting.galleries import Story, gallery_sections, neighbours
 from tfcontrastive.fitting.leaving import METRICS
 from tfcontrastive.fitting.measure import Measured
@@ -69,8 +70,6 @@ def command_of(request: Request) -> str:
     if request.comparison == "supervised":
         return shlex.join(["tfcontrastive", "demo", f"--output_dir={config.loop.model_dir}"])
     minutes = [] if request.minutes is None else [f"--minutes={request.minutes:g}"]
-    from tfcontrastive.config import flat_fields
-
     values = {name: value for name, (_, value) in flat_fields(config).items() if name in request.asked}
     more = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()]
     return shlex.join(
@@ -136,10 +135,8 @@ def results(story: Story) -> report.Table:
     own = story.found.own.metrics
     caption = "An image is found where it is the nearest of all to its own augmented view. "
     if "knn_k" in own:
-        caption = (
-            f"kNN: k={own['knn_k']:.0f}, T={loop.knn_temperature:g}. Linear: logistic regression on frozen features. "
-            + caption
-        )
+        knn = f"kNN: k={own['knn_k']:.0f}, T={loop.knn_temperature:g}"
+        caption = f"{knn}. Linear: logistic regression on frozen features. {caption}"
     caption += {
         "supervised": "Supervised: the same network trained with all labels on as many views.",
         "fine_tuned": "Fine-tuned: the trained encoder after it went on with the labels.",
