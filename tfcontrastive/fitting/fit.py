@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from typing import Any
 
 import keras
@@ -29,7 +28,7 @@ from tfcontrastive.fitting.request import Request, make_request
 from tfcontrastive.fitting.result import FitResult
 from tfcontrastive.fitting.rows import measured_splits, rows_of
 from tfcontrastive.fitting.start import start_of
-from tfcontrastive.fitting.survey import Survey, survey
+from tfcontrastive.fitting.survey import Survey, require_images, survey
 from tfcontrastive.fitting.suspects import Suspect, suspects, write_suspects
 from tfcontrastive.fitting.verdict import verdict
 from tfcontrastive.planning.cost import estimate, shapes_only
@@ -109,17 +108,18 @@ def run(request: Request, *, overwrite: bool = False, stages: Stages, started: f
     Raises:
         InputError: as `fit`.
     """
-    return _Fit(request, overwrite, stages, time.monotonic() if started is None else started).run()
+    return Fitting(request, overwrite=overwrite, stages=stages, started=started).run()
 
 
-class _Fit:
-    """One command, from its request to its result."""
+class Fitting:
+    """One command, from its request to its result; the arguments are those of `run`."""
 
-    def __init__(self, request: Request, overwrite: bool, stages: Stages, started: float):
+    def __init__(self, request: Request, *, overwrite: bool = False, stages: Stages, started: float | None = None):
         self.stages, self.say = stages, stages.say
         self.directory = ModelDir(request.config.loop.model_dir)
         self.memo = Memo(self.directory.path)
         self.source = load_source(request.config)  # what cannot be read is refused before anything is written
+        require_images(self.source)
         self.request = self.memo.claim(request, overwrite=overwrite)
         if self.request.minutes != request.minutes:
             self.say(f"Going on with the {self.request.minutes:g} minutes that this directory began with.")

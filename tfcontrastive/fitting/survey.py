@@ -149,8 +149,7 @@ def survey(source: Source, bad_files: str | None = None) -> Survey:
     Raises:
         InputError: no `train`, images that are too large, too many unreadable ones, or fewer than two images.
     """
-    if "train" not in source.splits:
-        raise InputError(f"`fit` needs images in train. Received: {source.name} with {', '.join(source.splits)}.")
+    require_images(source)
     huge = too_large(source)
     if huge:
         path, width, height = huge
@@ -165,15 +164,25 @@ def survey(source: Source, bad_files: str | None = None) -> Survey:
     parts = {
         split: _part(source, split, group) for split, group in zip(source.splits, np.split(number, ends), strict=True)
     }
-    if len(parts["train"]) < 2:
-        raise InputError(
-            f"`fit` needs at least two images to learn from. Received: {len(parts['train'])} in {source.name}."
-        )
+    require_images(source)  # some may have been left out
     names = source.class_names
     if source.num_classes and names is None:
         names = tuple(map(str, range(source.num_classes)))
     left_out = dict(getattr(source, "left_out", {}))
     return Survey(source.name, source.channels, names, parts, left_out, _near(parts["train"]))
+
+
+def require_images(source: Source) -> None:
+    """Refuses what nothing can be learned from.
+
+    Raises:
+        InputError: there is no `train`, or not two images in it.
+    """
+    if "train" not in source.splits:
+        raise InputError(f"`fit` needs images in train. Received: {source.name} with {', '.join(source.splits)}.")
+    count = source.num_examples("train")
+    if count < 2:
+        raise InputError(f"`fit` needs at least two images to learn from. Received: {count} in {source.name}.")
 
 
 def _part(source: Source, split: str, group: np.ndarray) -> Part:
