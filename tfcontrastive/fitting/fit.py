@@ -21,7 +21,15 @@ from tfcontrastive.fitting.clock import Clock
 from tfcontrastive.fitting.galleries import Story
 from tfcontrastive.fitting.holdout import FRACTION, hold_out
 from tfcontrastive.fitting.length import Budget, with_length
-from tfcontrastive.fitting.measure import MOST, Measure, Measured, chance, require_finite, settle_statistics
+from tfcontrastive.fitting.measure import (
+    MOST,
+    Measure,
+    Measured,
+    bare_pixels,
+    chance,
+    require_finite,
+    settle_statistics,
+)
 from tfcontrastive.fitting.memo import Decided, Memo
 from tfcontrastive.fitting.pictures import Pictures
 from tfcontrastive.fitting.request import Request, make_request
@@ -239,7 +247,7 @@ class Fitting:
         random = fresh_encoder(result.config, result.source)
         settle_statistics(random, batches(result.config, result.model, result.source, 0).take(20))
         measured = [measure.raw_pixels(), measure("random", random)]
-        encoders: list[Any] = [keras.layers.Flatten(), random]
+        encoders: list[Any] = [bare_pixels, random]
         if start is not None:
             measured.append(measure("given", start.encoder))
             encoders.append(start.encoder)

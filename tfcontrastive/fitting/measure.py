@@ -142,6 +142,14 @@ class Measure:
         return found
 
 
+def bare_pixels(images: tf.Tensor, training: bool = False) -> tf.Tensor:
+    """Images `[B, S, S, C]` -> their pixels, at most `RAW_SIZE` a side, `[B, F]`."""
+    del training
+    if images.shape[1] > RAW_SIZE:
+        images = tf.image.resize(images, [RAW_SIZE, RAW_SIZE], antialias=True)
+    return tf.reshape(images, [tf.shape(images)[0], -1])
+
+
 def chance(features: Features) -> dict[str, float]:
     """What always naming the most frequent class would get right, and what drawing a class at random would."""
     labelled = features.labelled()
