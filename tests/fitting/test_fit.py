@@ -5,10 +5,11 @@ import pathlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfcontrastive
 from tests.commands.runs import ONE_BLOCK
-from tests.fitting.folders import write
+from tests.fitting.folders import drawn, write
 from tfcontrastive import data
 from tfcontrastive.commands.main import main
 from tfcontrastive.fitting import fit
@@ -111,3 +112,32 @@ def test_the_result_in_python(photos, done):
     assert "trained without labels" in r._repr_html_()
     assert str(done) in repr(r)
     assert tfcontrastive.fit is fit
+
+
+def small(tmp_path, images, names, **more):
+    """The result of a run of few steps on some images."""
+    for name, image in zip(names, images, strict=True):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    settings = {**SMALL, "train_steps": 4, "train_batch_size": 4, **more}
+    return fit(tmp_path / "photos", output_dir=tmp_path / "out", minutes=None, **settings)
+
+
+def test_more_classes_than_half_the_images_are_measured_on_what_there_is(tmp_path):
+    images, _ = drawn(13, 12)
+    names = [f"class{number // 2}/{number}.png" for number in range(13)]  # the last has one image
+    r = small(tmp_path, images, names)
+    assert len(r.own.features.test) == 6
+    assert r.metrics["trained"]["knn_k"] == 1
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_identical_images_without_labels_give_a_smaller_result(tmp_path, capsys):
+    images = np.repeat(drawn(1, 12)[0], 10, axis=0)
+    r = small(tmp_path, images, [f"{number}.png" for number in range(10)])
+    assert "all images are identical" in capsys.readouterr().err
+    assert "knn_top1" not in r.metrics["trained"]
+    assert "chance" not in r.metrics
+    assert r.metrics["clusters"] is None
+    assert (tmp_path / "out" / "report.html").exists()

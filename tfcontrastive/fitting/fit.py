@@ -221,6 +221,8 @@ class Fitting:
             started=start is not None,
         )
         config, choices = _within_memory(config, choices, source, asked)
+        for choice in choices:
+            self.say(choice.line())
         if self.request.minutes is not None and not asked & {"train_steps", "train_epochs"}:
             self.say("Measuring how fast this machine trains.")
             config, pace = measure_pace(config, source)
@@ -233,9 +235,8 @@ class Fitting:
             rate = 2 * batch / pace.step_seconds
             reason = f"{rate:,.0f} views/s: {epochs:.1f} epochs fit into {self.request.minutes:g} minutes with the rest"
             choices.append(Choice("train_steps", steps, reason))
+            self.say(choices[-1].line())
             config = with_length(config, steps, pace, num_images, asked=asked)
-        for choice in choices:
-            self.say(choice.line())
         # Batch and warm-up too, which a command that is stopped before its run begins would not find again.
         config, _ = filled_in(config, num_images, replicas=distribute.strategy_of(config.loop).num_replicas_in_sync)
         decided = Decided(config, choices)
