@@ -62,8 +62,8 @@ def run(name: str, seed: int, more: tuple[str, ...] = ()) -> dict:
     """Trains one recipe with one seed and measures it."""
     import keras
 
-    from tfcontrastive.fitting.fit import fresh_encoder
     from tfcontrastive.fitting.measure import Measure, settle_statistics
+    from tfcontrastive.fitting.stages import fresh_encoder
     from tfcontrastive.runs.pretrain import batches, train
 
     keras.backend.clear_session()

@@ -36,7 +36,7 @@ _NAMES = {
     "embed": "export.embed:embed_files",
     "search": "export.search:nearest",
     "FitResult": "fitting.result",
-    "fit": "fitting.fit",
+    "fit": "fitting.stages",
     "train": "runs.pretrain",
     "finetune": "downstream.finetune",
     "distill": "downstream.distill",

@@ -88,7 +88,7 @@ def test_started_again_it_only_measures(demo, metrics, monkeypatch):
 
 
 def test_the_minutes_set_the_length_which_a_second_start_keeps(tmp_path, monkeypatch):
-    from tfcontrastive.fitting import fit as module
+    from tfcontrastive.fitting import stages as module
     from tfcontrastive.runs.pace import Pace
     from tfcontrastive.runs.schedule import filled_in
     from tfcontrastive.system.stages import Stages

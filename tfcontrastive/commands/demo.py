@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
@@ -12,6 +11,7 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.fit import run_stages, show
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError, TrainConfig, flat_fields
+from tfcontrastive.fitting.request import Request
 
 RECIPE = "embedded_simclr"
 
@@ -63,10 +63,8 @@ def demo_config(output_dir: str, seed: int = 0, **changes: object) -> TrainConfi
     )
 
 
-def demo_request(config: TrainConfig, minutes: float | None) -> Any:
+def demo_request(config: TrainConfig, minutes: float | None) -> Request:
     """The request of a demo: everything but the length is asked for."""
-    from tfcontrastive.fitting.request import Request
-
     length = {"train_steps", *(() if minutes is None else ("train_epochs",)), "mixed_precision", "warmup_epochs"}
     asked = frozenset(flat_fields(config)) - length - {"checkpoint_steps"}
     return Request(config, asked, minutes, comparison="supervised")

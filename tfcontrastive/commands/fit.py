@@ -12,6 +12,7 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.commands.train import config_of, foreign_flags
 from tfcontrastive.config import InputError, TrainConfig, flat_fields
+from tfcontrastive.fitting.request import make_request
 from tfcontrastive.system.names import escaped, plain_console
 
 TITLE = """tfcontrastive fit WHAT: learn an encoder from your own images, measure it, and leave it ready to use.
@@ -45,20 +46,18 @@ def run(argv: Sequence[str]) -> int:
     for flag, argument in (("model_dir", "output_dir"), ("dataset", "WHAT")):
         if flag in settings:
             raise InputError(f"`--{flag}` is not a flag of this command. Did you mean {argument}?")
-    show_own_messages()
-    from tfcontrastive.fitting.request import make_request
-
     asked_length = {"train_steps", "train_epochs"} & settings.keys()
     minutes = None if asked_length and not values["minutes"].present else values["minutes"].value
     request = make_request(what[0], minutes=minutes, output_dir=values["output_dir"].value, **settings)
+    show_own_messages()
     show(run_stages(request, overwrite=values["overwrite"].value, started=started))
     return 0
 
 
 def run_stages(request: Any, *, overwrite: bool, started: float) -> Any:
     """The result of a request, with its stages shown."""
-    from tfcontrastive.fitting.fit import STAGES
-    from tfcontrastive.fitting.fit import run as run_request
+    from tfcontrastive.fitting.stages import STAGES
+    from tfcontrastive.fitting.stages import run as run_request
     from tfcontrastive.system.stages import Stages
 
     with Stages(STAGES) as stages:

@@ -1,4 +1,4 @@
-"""The one command: stages from a folder of images to an encoder, with the proof of what it is worth."""
+"""The stages from a folder of images to an encoder, with the proof of what it is worth."""
 
 from __future__ import annotations
 
