@@ -12,6 +12,7 @@ from absl import logging
 
 from tfcontrastive import augment, data, encoders, methods, optimizers
 from tfcontrastive.config import EncoderConfig, InputError, OptimizerConfig, RunConfig, TrainConfig
+from tfcontrastive.encoders.by_name import networks
 from tfcontrastive.runs.schedule import Plan, Settings
 from tfcontrastive.system.precision import resolve
 
@@ -89,7 +90,7 @@ def with_first_gammas(config: Settings, plan: Plan | None = None, stored: Mappin
     encoder = config.encoder
     if encoder is None or encoder.zero_init_residual is not None:
         return config
-    network = encoders.networks().get(encoder.encoder)
+    network = networks().get(encoder.encoder)
     if network is None or "zero_init_residual" not in network.takes:
         return config
     if stored is not None:
@@ -131,7 +132,7 @@ def build_network(config: EncoderConfig, *, image_size: int | None, channels: in
         InputError: an unknown name, or images that the network cannot take.
     """
     shape = (image_size, image_size, channels)
-    network = encoders.networks().get(config.encoder)
+    network = networks().get(config.encoder)
     given = {name: getattr(config, name) for name in network.takes} if network else {}
     options = {name: value for name, value in given.items() if value is not None}
     return encoders.encoder_from_name(config.encoder, input_shape=shape, **options)
