@@ -55,7 +55,9 @@ class EmbeddingMap:
         if len(shape) != 2 or shape[0] < 1 or shape[1] != 2 or not np.isfinite(self.points).all():
             raise InputError(f"`points` must be a finite array [N, 2]. Received: shape {shape}.")
         if shape[0] > _POINTS_AT_MOST:
-            raise InputError(f"`points` must be at most {_POINTS_AT_MOST:,}. Received: {shape[0]:,}; choose some of them.")
+            raise InputError(
+                f"`points` must be at most {_POINTS_AT_MOST:,}. Received: {shape[0]:,}; choose some of them."
+            )
         for name in ("labels", "images", "names", "neighbours", "similarities"):
             value = getattr(self, name)
             if value is not None and len(value) != shape[0]:

@@ -57,7 +57,10 @@ class Table:
     def html(self) -> str:
         best = [self._best(index) for index in range(len(self.columns))]
         rows = [
-            {"apart": number in self.apart, "cells": [self._cell(number, index, best[index]) for index in range(len(row))]}
+            {
+                "apart": number in self.apart,
+                "cells": [self._cell(number, index, best[index]) for index in range(len(row))],
+            }
             for number, row in enumerate(self.rows)
         ]
         return render("table.html", one=self, rows=rows[:_ROWS_AT_ONCE], others=rows[_ROWS_AT_ONCE:])
