@@ -12,6 +12,7 @@ from absl import flags, logging
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.commands.metrics import show_metrics
 from tfcontrastive.commands.run_flags import encoder_of_start, run_flags, whose
 from tfcontrastive.config import BaseConfig, EncoderConfig, InputError, flat_fields, from_nested, nested, replace_flat
 
@@ -62,7 +63,7 @@ def run_classifier(
         print(describe(config, **whose(values)))
         return 0
     if values["mode"].value == "eval":
-        show(evaluate(config))
+        show_metrics(evaluate(config))
         return 0
     result = train(config, **whose(values))
     finish(result, command)
@@ -157,12 +158,6 @@ def finish(result: Any, command: str = "") -> None:
             },
         )
     write_page(result, directory, path, command)
-    show(result.metrics)
+    show_metrics(result.metrics)
     print(f"SavedModel: {path}")
     print(f"Report: {os.path.join(directory.path, 'report.html')}")
-
-
-def show(metrics: dict[str, float]) -> None:
-    """Metrics as lines on stdout."""
-    for name, value in metrics.items():
-        print(f"{name:>24}  {value:.4f}")

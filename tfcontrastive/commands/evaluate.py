@@ -12,6 +12,7 @@ from absl import flags
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import BaseConfig, DeviceConfig, InputError, setting
+from tfcontrastive.system.tables import show_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,14 +195,11 @@ def summary(kind: type) -> str:
 
 
 def show(result, encoder: str) -> None:
-    """A result as lines on stdout: on what, with which settings, the values."""
-    from tfcontrastive.report.result_text import heading, settings_sentence, shown
+    """A result on stdout: of what, on what, with which settings, the values."""
+    from tfcontrastive.report.result_text import heading, settings_sentence, value_rows
 
     one = dataclasses.asdict(result)
     print(f"{heading(one)}: {encoder}")
     print(settings_sentence(one))
-    for name, value in result.metrics.items():
-        if "/" in name:  # one of many: in metrics.json and in the report
-            continue
-        deviation = f" ± {shown(name, result.deviations[name])}" if name in result.deviations else ""
-        print(f"{name:>40}  {shown(name, value)}{deviation}")
+    columns, rows = value_rows(one, groups=False)  # one of many is in metrics.json and on the page
+    show_table("", columns, rows, right=columns[1:])

@@ -10,7 +10,7 @@ from tfcontrastive.report.comparison import Bar, Comparison
 from tfcontrastive.report.details import Details
 from tfcontrastive.report.headline import Figure, Headline, against
 from tfcontrastive.report.page import Section
-from tfcontrastive.report.result_text import heading, settings_sentence, shown, spoken, title
+from tfcontrastive.report.result_text import heading, interval, settings_sentence, shown, spoken, title, value_rows
 from tfcontrastive.report.table import Column, Table
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], Sequence[Section]]] = {
@@ -44,29 +44,9 @@ def evaluation_sections(
 
 def values_table(result: Mapping[str, Any]) -> list[Section]:
     """Every value of a result, with its interval or its deviation where there is one."""
-    metrics, deviations = result["metrics"], result["deviations"]
-    baselines = result.get("baselines", {})
-    rows = []
-    for name, value in metrics.items():
-        if name.removesuffix("_low") in metrics and name.endswith("_low"):
-            continue
-        if name.removesuffix("_high") in metrics and name.endswith("_high"):
-            continue
-        interval = " – ".join(shown(name, end) for end in _interval(metrics, name)) or None
-        deviation = shown(name, deviations[name]) if name in deviations else None
-        others = (shown(name, one[name]) if name in one else None for one in baselines.values())
-        rows.append((spoken(name, result["protocol"]), shown(name, value), interval, deviation, *others))
-    columns = [Column("measure"), Column("value"), Column("95% interval"), Column("standard deviation over seeds")]
-    columns += [Column(name) for name in baselines]
-    used = [index for index in range(len(columns)) if index < 2 or any(row[index] is not None for row in rows)]
-    return [
-        Table(
-            heading(result),
-            [columns[index] for index in used],
-            [tuple(row[index] for index in used) for row in rows],
-            caption=f"{_images(result)} {settings_sentence(result)}".strip(),
-        )
-    ]
+    columns, rows = value_rows(result)
+    caption = f"{_images(result)} {settings_sentence(result)}".strip()
+    return [Table(heading(result), [Column(name) for name in columns], rows, caption)]
 
 
 def _images(result: Mapping[str, Any]) -> str:
@@ -79,12 +59,6 @@ def _images(result: Mapping[str, Any]) -> str:
     return f"{counts} of {images['classes']:,.0f} classes; {chance}."
 
 
-def _interval(metrics: Mapping[str, float], name: str) -> tuple[float, ...]:
-    """The ends of a value's 95% interval; nothing where there is none."""
-    ends = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-    return () if None in ends else ends
-
-
 def _verdict(results: Sequence[Mapping[str, Any]]) -> str:
     """The newest top-1 against chance and what else was measured, in a sentence."""
     for result in reversed(results):
@@ -93,13 +67,13 @@ def _verdict(results: Sequence[Mapping[str, Any]]) -> str:
             continue
         value, images = result["metrics"][name], result["images"]
         others = {what: one[name] for what, one in result["baselines"].items() if name in one}
-        ends = _interval(result["metrics"], name)
-        interval = f" (95% interval {ends[0]:.1%} to {ends[1]:.1%})" if ends else ""
+        ends = interval(result["metrics"], name)
+        sure = f" (95% interval {ends[0]:.1%} to {ends[1]:.1%})" if ends else ""
         worse = [what for what, other in others.items() if other >= value]
         doubt = f" It does not beat the {' and the '.join(worse)}." if worse else ""
         distances = against(value, {**others, "chance": 1 / images["classes"]})
         return (
-            f"{title(result)} names the class of {value:.1%} of {images['test']:,.0f} test images right{interval}: "
+            f"{title(result)} names the class of {value:.1%} of {images['test']:,.0f} test images right{sure}: "
             f"{distances}.{doubt}"
         )
     return ""

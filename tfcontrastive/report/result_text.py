@@ -40,6 +40,15 @@ _SETTINGS = {
     "crop_min_area": "crops of {:.0%} of the area or more",
 }
 _WORDS = {
+    "loss": "loss",
+    "eval_top1": "top-1 accuracy on held-out images",
+    "eval_top5": "top-5 accuracy on held-out images",
+    "eval_mean_per_class": "mean accuracy over the classes, held-out images",
+    "teacher_top1": "the teacher's top-1 accuracy",
+    "knn_top1": "kNN top-1 accuracy",
+    "knn_top5": "kNN top-5 accuracy",
+    "probe_accuracy": "accuracy of the online probe",
+    "contrast_acc": "own view found",
     "top1": "top-1 accuracy",
     "top5": "top-5 accuracy",
     "mean_per_class": "mean accuracy over the classes",
@@ -92,6 +101,36 @@ def spoken(name: str, protocol: str) -> str:
         if name.endswith(f"_{ending}"):
             return f"{_plain(name.removesuffix(f'_{ending}'))}: {words}"
     return _plain(name)
+
+
+def interval(metrics: Mapping[str, float], name: str) -> tuple[float, ...]:
+    """The ends of a value's 95% interval; nothing where there is none."""
+    ends = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    return () if None in ends else ends
+
+
+def value_rows(result: Mapping[str, Any], *, groups: bool = True) -> tuple[list[str], list[list[str | None]]]:
+    """The columns and rows of a table of a result's values, in words, without columns that are empty.
+
+    Args:
+        result: `protocol`, `metrics` and, where there are some, `deviations` over seeds and `baselines`.
+        groups: also the values of one of many, such as of each corruption.
+    """
+    metrics, deviations = result["metrics"], result.get("deviations") or {}
+    baselines = result.get("baselines") or {}
+    rows: list[list[str | None]] = []
+    for name, value in metrics.items():
+        if any(name.endswith(end) and name.removesuffix(end) in metrics for end in ("_low", "_high")):
+            continue
+        if "/" in name and not groups:
+            continue
+        ends = " – ".join(shown(name, end) for end in interval(metrics, name)) or None
+        deviation = f"± {shown(name, deviations[name])}" if name in deviations else None
+        others = [shown(name, one[name]) if name in one else None for one in baselines.values()]
+        rows.append([spoken(name, result["protocol"]), shown(name, value), ends, deviation, *others])
+    columns = ["measure", "value", "95% interval", "standard deviation over seeds", *baselines]
+    used = [index for index in range(len(columns)) if index < 2 or any(row[index] is not None for row in rows)]
+    return [columns[index] for index in used], [[row[index] for index in used] for row in rows]
 
 
 def _plain(name: str) -> str:
