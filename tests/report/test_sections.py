@@ -122,7 +122,7 @@ def test_a_gallery_keeps_together_what_belongs_together(tmp_path):
 
 
 def test_long_names_break_after_their_separators():
-    assert "photos/<wbr>cats/<wbr>IMG_<wbr>01.<wbr>jpg" in Picture(None, "photos/cats/IMG_01.jpg").html()
+    assert "photos/<wbr>cats/<wbr>IMG_<wbr>01.jpg" in Picture(None, "photos/cats/IMG_01.jpg").html()
 
 
 def test_classes_are_counted(tmp_path):

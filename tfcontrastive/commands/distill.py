@@ -17,8 +17,15 @@ Without flags of an encoder the student has the teacher's architecture (self-dis
 
 def run(argv: Sequence[str]) -> int:
     """Parses the arguments and distils."""
-    how = {"title": TITLE, "train": train, "evaluate": evaluate, "describe": describe}
-    return run_classifier(argv, DistillConfig(), **how, command=spelled("distill", argv))
+    return run_classifier(
+        argv,
+        DistillConfig(),
+        title=TITLE,
+        train=train,
+        evaluate=evaluate,
+        describe=describe,
+        command=spelled("distill", argv),
+    )
 
 
 def train(config: DistillConfig, **how: Any) -> Any:

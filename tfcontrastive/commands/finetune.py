@@ -18,8 +18,15 @@ Without --checkpoint and --saved_model it trains from scratch: the supervised ba
 
 def run(argv: Sequence[str]) -> int:
     """Parses the arguments and fine-tunes."""
-    how = {"title": TITLE, "train": train, "evaluate": evaluate, "describe": describe}
-    return run_classifier(argv, FinetuneConfig(), **how, command=spelled("finetune", argv))
+    return run_classifier(
+        argv,
+        FinetuneConfig(),
+        title=TITLE,
+        train=train,
+        evaluate=evaluate,
+        describe=describe,
+        command=spelled("finetune", argv),
+    )
 
 
 def run_as_train(argv: Sequence[str], pretraining: TrainConfig, given: set[str]) -> int:

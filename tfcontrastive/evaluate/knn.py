@@ -162,6 +162,7 @@ class KNN(KNNSettings, FeatureEvaluator):
     def measured(self, features: LabelledFeatures) -> tuple[dict[str, float], Predictions]:
         memory, memory_labels, queries, labels = checked_splits(*features.arrays(), features.num_classes)
         k = fair_k(self.k, memory_labels)
-        how = {"num_classes": features.num_classes, "k": k, "temperature": self.temperature}
-        votes = knn_scores(memory, memory_labels, queries, **how)
+        votes = knn_scores(
+            memory, memory_labels, queries, num_classes=features.num_classes, k=k, temperature=self.temperature
+        )
         return {**accuracies("knn", votes, labels), "knn_k": float(k)}, Predictions.of_votes(labels, votes)

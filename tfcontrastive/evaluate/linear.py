@@ -51,8 +51,8 @@ class Linear(LinearSettings, FeatureEvaluator):
 
     def measured(self, features: LabelledFeatures) -> tuple[dict[str, float], Predictions | None]:
         if self.linear_optimizer != "lbfgs":
-            how = {"num_classes": features.num_classes, "recipe": self.recipe, "seed": self.seed}
-            return linear_sgd(*features.arrays(), **how), None
+            count = features.num_classes
+            return linear_sgd(*features.arrays(), num_classes=count, recipe=self.recipe, seed=self.seed), None
         train_features, train_labels, tested, labels = checked_splits(*features.arrays(), features.num_classes)
         logits, penalty = linear_scores(
             train_features,

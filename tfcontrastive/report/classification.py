@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class PerClass:
 
     def html(self) -> str:
         counts = confusion_counts(self.labels, self.predictions)
-        rows = []
+        rows: list[tuple[Any, ...]] = []
         for label in np.flatnonzero(counts.sum(axis=1)):
             own, named, right = counts[label].sum(), counts[:, label].sum(), counts[label, label]
             wrong = np.where(np.arange(len(counts)) == label, 0, counts[label])

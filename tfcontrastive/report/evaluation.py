@@ -22,6 +22,7 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], Sequence[Section]]] = {
 """What a protocol shows of its result (`protocol`, `dataset`, `settings`, `metrics`, `deviations`); others, a table."""
 
 _FIGURES_AT_MOST = 6
+_THE = {"untrained network": "the untrained network"}
 
 
 def evaluation_sections(
@@ -66,11 +67,11 @@ def _verdict(results: Sequence[Mapping[str, Any]]) -> str:
         if name not in result["metrics"] or not result.get("images"):
             continue
         value, images = result["metrics"][name], result["images"]
-        others = {what: one[name] for what, one in result["baselines"].items() if name in one}
+        others = {_THE.get(what, what): one[name] for what, one in result["baselines"].items() if name in one}
         ends = interval(result["metrics"], name)
         sure = f" (95% interval {ends[0]:.1%} to {ends[1]:.1%})" if ends else ""
         worse = [what for what, other in others.items() if other >= value]
-        doubt = f" It does not beat the {' and the '.join(worse)}." if worse else ""
+        doubt = f" It does not beat {' or '.join(worse)}." if worse else ""
         distances = against(value, {**others, "chance": 1 / images["classes"]})
         return (
             f"{title(result)} names the class of {value:.1%} of {images['test']:,.0f} test images right{sure}: "
@@ -81,12 +82,13 @@ def _verdict(results: Sequence[Mapping[str, Any]]) -> str:
 
 def _comparisons(results: Sequence[Mapping[str, Any]]) -> list[Section]:
     """One axis for each set of test images: the results on it, and what they have to beat."""
-    groups: dict[tuple[str, str | None], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, float, float], list[Mapping[str, Any]]] = {}
     for result in results:
         if f"{result['protocol']}_top1" in result["metrics"] and result.get("images"):
-            groups.setdefault((result["dataset"], result["settings"].get("eval_split")), []).append(result)
-    sections = []
-    for (dataset, _), some in groups.items():
+            images = result["images"]
+            groups.setdefault((result["dataset"], images["test"], images["classes"]), []).append(result)
+    sections: list[Section] = []
+    for (dataset, *_), some in groups.items():
         images = some[-1]["images"]
         bars: dict[str, Bar] = {}
         for result in some:

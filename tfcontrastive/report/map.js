@@ -12,7 +12,7 @@ for (const map of document.querySelectorAll('.map')) {
   const kind = i => data.names[data.classes[i]];
   const visible = i => alone === null || data.classes[i] === alone;
   const strong = i => visible(i) && (!inside.size || inside.has(i));
-  const breakable = text => text.split(/(?<=[/_.,=-])(?=[^/_.,=\s-])/).flatMap(part => [document.createElement('wbr'), part]).slice(1);
+  const breakable = text => text.split(/(?<=[/_])(?=[^/_\s])/).flatMap(part => [document.createElement('wbr'), part]).slice(1);
 
   const tile = (element, i) => {
     if (!data.sprite) return element.remove();

@@ -22,8 +22,8 @@ _PROTOCOLS = {
 }
 _VARIANTS = {"lbfgs": "L-BFGS", "simclr": "SGD as in SimCLR", "moco": "SGD as in MoCo"}
 _SETTINGS = {
-    "train_split": "training images: {}",
-    "eval_split": "test images: {}",
+    "train_split": "training split: {}",
+    "eval_split": "test split: {}",
     "image_size": "images of {} pixels",
     "k": "{} neighbours vote at most",
     "temperature": "temperature {}",
