@@ -79,8 +79,8 @@ def test_protocols_stand_side_by_side(run, dataset, tmp_path, capsys):
     out = tmp_path / "results"
     assert evaluate("knn", dataset, out, f"--checkpoint={run}", "--k=5") == 0
     text = capsys.readouterr().out
-    assert "k 5; temperature 0.1." in text
-    assert "knn_mean_per_class" in text
+    assert "5 neighbours vote at most; temperature 0.1." in text
+    assert "mean accuracy over the classes" in text
     # The same weights, loaded from another place.
     assert evaluate("linear", dataset, out, f"--saved_model={run / 'saved_model'}", "--seeds=0,1") == 0
     assert "±" in capsys.readouterr().out
@@ -98,8 +98,8 @@ def test_protocols_stand_side_by_side(run, dataset, tmp_path, capsys):
     assert linear["metrics"]["linear_top1"] == pytest.approx(np.mean(runs))
     assert linear["deviations"]["linear_top1"] == pytest.approx(np.std(runs, ddof=1))
     page = (out / "report.html").read_text()
-    assert page.count("<h2>knn on npz:") == 2
-    assert "<h2>linear (lbfgs) on npz:" in page
+    assert page.count("<h2>kNN on npz:") == 2
+    assert "<h2>Linear classifier (L-BFGS) on npz:" in page
     events = EventAccumulator(str(out / "logs" / "knn"))
     events.Reload()
     assert {"knn_top1", "knn_top5"} <= set(events.Tags()["tensors"])

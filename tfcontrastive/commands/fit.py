@@ -14,6 +14,7 @@ from tfcontrastive.commands.train import config_of, foreign_flags
 from tfcontrastive.config import InputError, TrainConfig, flat_fields
 from tfcontrastive.fitting.request import make_request
 from tfcontrastive.system.names import escaped, plain_console
+from tfcontrastive.system.tables import show_table
 
 TITLE = """tfcontrastive fit WHAT: learn an encoder from your own images, measure it, and leave it ready to use.
 
@@ -91,17 +92,10 @@ def help_text(name: str, base: TrainConfig, values: flags.FlagValues) -> str:
 
 def show(result: Any) -> None:
     """The verdict, the table, where things are, and what comes next."""
-    from rich.table import Table
-
     from tfcontrastive.fitting.result import COLUMNS
 
     console = plain_console()
-    table = Table(title=f"Frozen features, {result.measured_on}")
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name == COLUMNS[0] else "right")
-    for row in result.rows():
-        table.add_row(*row)
-    console.print(table)
+    show_table(f"Frozen features, {result.measured_on}", COLUMNS, result.rows(), right=COLUMNS[1:])
     for sentence in result.verdict:
         console.print(sentence, highlight=False)
     console.print(f"Everything took {result.metrics['seconds']:.0f} s.", highlight=False)

@@ -15,6 +15,7 @@ from tfcontrastive.config.protocols.base import FeatureSettings
 from tfcontrastive.data.held_out import HELD_OUT
 from tfcontrastive.evaluate.features import extract_features, input_shape
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
+from tfcontrastive.evaluate.predictions import Predictions
 
 PARTS = ("top1", "top5", "class", "map", "low", "high", "accuracy", "error", "ce", "mce")
 """Names of values that are parts of one, by their last word."""
@@ -73,6 +74,10 @@ class FeatureEvaluator(FeatureSettings):
     def measure(self, features: LabelledFeatures) -> dict[str, float]:
         """What a subclass makes of the features: `{name: value}`."""
         raise NotImplementedError
+
+    def measured(self, features: LabelledFeatures) -> tuple[dict[str, float], Predictions | None]:
+        """The values of `measure`, and what was said of each test image, by an evaluator that classifies them."""
+        return self.measure(features), None
 
 
 def labelled_features(

@@ -156,17 +156,17 @@ class FitResult:
         paths = {what: os.path.join(self.output_dir, name) for what, name in found.items()}
         return {**paths, "SavedModel": self.saved_model, "TensorBoard": os.path.join(self.output_dir, "logs")}
 
-    def rows(self) -> list[tuple[str, ...]]:
+    def rows(self) -> list[tuple[str | None, ...]]:
         """The table of results: what, kNN, linear (with 95% intervals), view found, seconds of training."""
-        found = []
+        found: list[tuple[str | None, ...]] = []
         chance = self.metrics.get("chance")
         if chance:
-            found.append(("chance", f"{chance['knn_top1']:.1%}", f"{chance['linear_top1']:.1%}", "–", ""))
+            found.append(("chance", f"{chance['knn_top1']:.1%}", f"{chance['linear_top1']:.1%}", None, None))
         for one in self.measured:
             cells = [_accuracy(one.metrics, probe) for probe in ("knn", "linear")]
             own_view = one.metrics.get("retrieval_top1")
-            seconds = f"{one.seconds:.0f} s" if one.seconds else ""
-            found.append((one.title, *cells, "–" if own_view is None else f"{own_view:.1%}", seconds))
+            seconds = f"{one.seconds:.0f} s" if one.seconds else None
+            found.append((one.title, *cells, None if own_view is None else f"{own_view:.1%}", seconds))
         return found
 
     def __repr__(self) -> str:
@@ -182,8 +182,8 @@ COLUMNS = ("encoder", "kNN top-1", "linear top-1", "own view found", "training")
 """Of `FitResult.rows`."""
 
 
-def _accuracy(metrics: dict[str, float], probe: str) -> str:
+def _accuracy(metrics: dict[str, float], probe: str) -> str | None:
     if f"{probe}_top1" not in metrics:
-        return "–"
+        return None
     low, high = (metrics[f"{probe}_top1_{end}"] for end in ("low", "high"))
     return f"{metrics[f'{probe}_top1']:.1%} ({low:.1%} to {high:.1%})"

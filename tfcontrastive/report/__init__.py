@@ -5,9 +5,11 @@ from tfcontrastive.report.classification import (
     PerClass,
     classification_sections,
     confident_mistakes,
+    surest_mistakes,
 )
 from tfcontrastive.report.comparison import Bar, Comparison
 from tfcontrastive.report.curves import Chart, Curves, Line
+from tfcontrastive.report.details import Details
 from tfcontrastive.report.embedding_map import EmbeddingMap
 from tfcontrastive.report.evaluation import evaluation_sections
 from tfcontrastive.report.gallery import Gallery, PictureRows
@@ -28,6 +30,7 @@ __all__ = [
     "Comparison",
     "ConfusionMatrix",
     "Curves",
+    "Details",
     "EmbeddingMap",
     "Figure",
     "Gallery",
@@ -48,5 +51,6 @@ __all__ = [
     "evaluation_sections",
     "in_a_notebook",
     "label_efficiency",
+    "surest_mistakes",
     "write_report",
 ]

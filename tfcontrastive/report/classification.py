@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class PerClass:
 
     def html(self) -> str:
         counts = confusion_counts(self.labels, self.predictions)
-        rows = []
+        rows: list[tuple[Any, ...]] = []
         for label in np.flatnonzero(counts.sum(axis=1)):
             own, named, right = counts[label].sum(), counts[:, label].sum(), counts[label, label]
             wrong = np.where(np.arange(len(counts)) == label, 0, counts[label])
@@ -153,56 +154,70 @@ def confusion_counts(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 def confident_mistakes(
     title: str,
     labels: np.ndarray,
-    probabilities: np.ndarray,
+    predictions: np.ndarray,
+    confidences: np.ndarray,
     picture: Pictures,
     class_names: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     count: int = 12,
     caption: str = "",
 ) -> Gallery:
-    """The images whose wrong class got the most: hard ones, and labels that are wrong themselves.
+    """The images that were named wrongly and most surely: hard ones, and labels that are wrong themselves.
 
     Args:
         title: the section's heading.
         labels: `[N]` true classes, integers; those below 0 do not count.
-        probabilities: `[N, C]` of each class.
+        predictions: `[N]` classes, integers.
+        confidences: `[N]` the predictions' probabilities, in [0, 1].
         picture: where the images come from.
         class_names: names of the classes; the numbers when not given.
         names: `[N]` files, shown under the classes.
         count: at most so many.
         caption: a sentence under the heading.
     """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    predictions, surest = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero((labels >= 0) & (predictions != labels))
-    wrong = wrong[np.argsort(-surest[wrong], kind="stable")][:count]
     pictures = []
-    for row in wrong:
+    for row in surest_mistakes(labels, predictions, confidences, count):
         named, own = (class_name(int(label), class_names) for label in (predictions[row], labels[row]))
         detail = f"labelled {own}" + (f"; {names[row]}" if names is not None else "")
         image = picture(int(row)) if callable(picture) else picture[row]
-        alt = f"labelled {own}, named {named}"
-        pictures.append(Picture(image, f"{named}, {surest[row]:.0%}", detail, "other", alt))
+        pictures.append(
+            Picture(image, f"{named}, {confidences[row]:.0%}", detail, "other", f"labelled {own}, named {named}")
+        )
     caption = caption or "What was named, how surely, and what the label says: hard images, and labels that are wrong."
     return Gallery(title, pictures, caption, empty="There is no mistake.")
 
 
+def surest_mistakes(
+    labels: np.ndarray, predictions: np.ndarray, confidences: np.ndarray, count: int = 12
+) -> np.ndarray:
+    """The rows of the images that were named wrongly, the surest first; the arguments are those of `confident_mistakes`."""
+    labels, confidences = np.asarray(labels), np.asarray(confidences)
+    wrong = np.flatnonzero((labels >= 0) & (np.asarray(predictions) != labels))
+    return wrong[np.argsort(-confidences[wrong], kind="stable")][:count]
+
+
 def classification_sections(
     labels: np.ndarray,
-    probabilities: np.ndarray,
+    predictions: np.ndarray,
+    confidences: np.ndarray | None = None,
     picture: Pictures | None = None,
     class_names: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     train_counts: np.ndarray | None = None,
+    what: str = "",
 ) -> list[Section]:
-    """The sections by class, by pair of classes, and of the most confident mistakes; the arguments are theirs."""
-    predictions = np.asarray(probabilities).argmax(axis=1)
+    """The sections by class, by pair of classes, and, where there are pictures, of the most confident mistakes.
+
+    Args:
+        labels, predictions, confidences, picture, class_names, names, train_counts: of the sections.
+        what: whose predictions they are, for the headings.
+    """
+    end = f": {what}" if what else ""
     sections: list[Section] = [
-        PerClass("By class", labels, predictions, class_names, train_counts),
-        ConfusionMatrix("Confusion", labels, predictions, class_names),
+        PerClass(f"By class{end}", labels, predictions, class_names, train_counts),
+        ConfusionMatrix(f"Confusion{end}", labels, predictions, class_names),
     ]
-    if picture is not None:
-        sections.append(
-            confident_mistakes("The most confident mistakes", labels, probabilities, picture, class_names, names)
-        )
+    if picture is not None and confidences is not None:
+        title = f"The most confident mistakes{end}"
+        sections.append(confident_mistakes(title, labels, predictions, confidences, picture, class_names, names))
     return sections

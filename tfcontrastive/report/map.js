@@ -11,6 +11,8 @@ for (const map of document.querySelectorAll('.map')) {
   const name = i => data.files ? data.files[i] : `image ${i + 1}`;
   const kind = i => data.names[data.classes[i]];
   const visible = i => alone === null || data.classes[i] === alone;
+  const strong = i => visible(i) && (!inside.size || inside.has(i));
+  const breakable = text => text.split(/(?<=[/_])(?=[^/_\s])/).flatMap(part => [document.createElement('wbr'), part]).slice(1);
 
   const tile = (element, i) => {
     if (!data.sprite) return element.remove();
@@ -47,7 +49,7 @@ for (const map of document.querySelectorAll('.map')) {
       [order[i], order[j]] = [order[j], order[i]];
     }
     for (const shown of [false, true]) for (const i of order) {
-      if (visible(i) !== shown) continue;
+      if (strong(i) !== shown) continue;
       brush.globalAlpha = shown ? .85 : .08;
       brush.fillStyle = colours[data.classes[i] % 8];
       brush.setTransform(pixel * grow, 0, 0, pixel * grow, data.places[i][0] * pixel, data.places[i][1] * pixel);
@@ -73,7 +75,6 @@ for (const map of document.querySelectorAll('.map')) {
       brush.globalAlpha = 1;
       ring(brush, chosen, 3, colours['--accent']);
     }
-    for (const i of inside) ring(brush, i, 1.5, colours['--ink']);
     if (here >= 0) ring(brush, here, 2.5, colours['--ink']);
     if (rectangle) {
       const [left, top, right, bottom] = rectangle;
@@ -110,7 +111,7 @@ for (const map of document.querySelectorAll('.map')) {
     const picture = tip.querySelector('.tile');
     if (picture) tile(picture, i);
     tip.querySelector('b').textContent = kind(i);
-    tip.querySelector('small').textContent = data.files ? name(i) : '';
+    tip.querySelector('small').replaceChildren(...breakable(data.files ? name(i) : ''));
     const scale = canvas.clientWidth / data.width, x = data.places[i][0] * scale, y = data.places[i][1] * scale;
     const above = y + 20 + tip.offsetHeight > canvas.clientHeight && y - 14 - tip.offsetHeight > 0;
     tip.style.left = Math.max(0, Math.min(x + 14, canvas.clientWidth - tip.offsetWidth)) + 'px';
@@ -124,7 +125,10 @@ for (const map of document.querySelectorAll('.map')) {
     button.append(picture);
     tile(picture, i);
     for (const [part, text] of [['b', kind(i)], ['small', data.files ? name(i) : detail ? '' : name(i)], ['small', detail]]) {
-      if (text) button.append(Object.assign(document.createElement(part), { textContent: text }));
+      if (!text) continue;
+      const line = document.createElement(part);
+      line.append(...breakable(text));
+      button.append(line);
     }
     button.addEventListener('click', () => { point(-1); pick(i); });
     button.addEventListener('pointerenter', () => { here = i; draw(); });
@@ -139,8 +143,13 @@ for (const map of document.querySelectorAll('.map')) {
     picked.replaceChildren(heading, row, ...more);
     picked.hidden = false;
   };
+  const choose = (i, some) => {
+    const redraw = inside.size > 0 || some.size > 0;
+    chosen = i; inside = some; rectangle = null;
+    if (redraw) drawGround();
+  };
   const pick = i => {
-    chosen = i; inside = new Set(); rectangle = null;
+    choose(i, new Set());
     if (i < 0) picked.hidden = true;
     else {
       const found = nearest(i), of = data.similarities && data.similarities[i];
@@ -154,8 +163,8 @@ for (const map of document.querySelectorAll('.map')) {
   const select = ([left, top, right, bottom]) => {
     const found = data.places.map((_, i) => i).filter(i => visible(i) && data.places[i][0] >= left &&
       data.places[i][0] <= right && data.places[i][1] >= top && data.places[i][1] <= bottom);
-    chosen = -1; inside = new Set(found);
     if (!found.length) return pick(-1);
+    choose(-1, new Set(found));
     const list = document.createElement('textarea'), label = document.createElement('label');
     list.readOnly = true; list.rows = Math.min(8, found.length);
     list.value = found.map(i => kind(i) ? `${name(i)}\t${kind(i)}` : name(i)).join('\n');
@@ -210,9 +219,10 @@ for (const map of document.querySelectorAll('.map')) {
     brushButton.setAttribute('aria-pressed', on);
     canvas.classList.toggle('brushing', on);
   });
-  map.addEventListener('alone', event => { alone = event.detail; drawGround(); point(-1); });
+  map.addEventListener('alone', event => { alone = event.detail; choose(-1, new Set()); picked.hidden = true; drawGround(); point(-1); });
 
   const fit = () => {
+    if (!canvas.clientWidth) return;  // printed
     const dense = Math.min(2, window.devicePixelRatio || 1);
     canvas.width = Math.round(canvas.clientWidth * dense);
     canvas.height = Math.round(canvas.width * data.height / data.width);

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from tfcontrastive.config import InputError
 from tfcontrastive.evaluate.thumbnails import displayable, shrunk
-from tfcontrastive.report.template import render
+from tfcontrastive.report.template import printable, render
 from tfcontrastive.system.names import escaped
 
 SIDE = 96  # pixels of a picture on the page; twice as many are kept, for dense screens
@@ -48,7 +48,7 @@ class Picture:
             raise InputError(f"`kind` must be one of {', '.join(map(repr, KINDS))}. Received: {self.kind!r}.")
 
     def html(self, side: int = SIDE) -> Markup:
-        alt = self.alt or ", ".join(filter(None, (self.name, self.detail)))
+        alt = self.alt or ", ".join(printable(part) for part in (self.name, self.detail) if part)
         picture = None if self.image is None else image_tag(self.image, alt, side=side)
         return render("picture.html", picture=picture, one=self, sign=KINDS[self.kind])
 

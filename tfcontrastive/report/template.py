@@ -15,7 +15,7 @@ from markupsafe import Markup
 from tfcontrastive.system.names import escaped
 
 HOME = pathlib.Path(__file__).parent
-_SEPARATORS = re.compile(r"(?<=[/_.,=-])(?=[^/_.,=\s-])")
+_SEPARATORS = re.compile(r"(?<=[/_])(?=[^/_\s])")
 
 
 def printable(value: Any) -> Any:
