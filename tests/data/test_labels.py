@@ -17,7 +17,7 @@ def folder(tmp_path):
     for name in ("a", "b", "sub/c", "sub/d"):
         path = root / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full([8, 8, 3], 40 * len(name) + ord(name[-1]), np.uint8)).save(path)
+        Image.fromarray(np.full([8, 8, 3], 20 * len(name) + ord(name[-1]), np.uint8)).save(path)
     return root
 
 

@@ -1,5 +1,7 @@
 """What is said of the images before anything is trained."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -56,10 +58,10 @@ def test_files_of_one_size_and_other_content_are_two(tmp_path):
 
 def test_images_of_test_that_are_in_train_are_told_of(tmp_path):
     write(tmp_path, 8, split="train")
-    write(tmp_path, 4, split="test")
+    shutil.copytree(tmp_path / "train" / "disk", tmp_path / "test" / "disk")
     found = survey(data.load(f"folder:{tmp_path}"))
-    assert found.shared("test") == 4
-    assert "4 of test are in train too" in found.lines()[-1]
+    assert found.shared("test") == 2
+    assert "2 of test are in train too" in found.lines()[-1]
 
 
 def test_arrays_have_numbers_for_names():
@@ -85,5 +87,5 @@ def test_gigapixel_images_are_refused_before_they_are_decoded(tmp_path, monkeypa
     monkeypatch.setattr(looking, "MOST_PIXELS", 24 * 24 - 1)
     source = data.load(f"folder:{tmp_path}")
     monkeypatch.setattr(source, "check", lambda *_: pytest.fail("decoded"))
-    with pytest.raises(InputError, match=r"megapixels\. Received: .*0000\.png"):
+    with pytest.raises(InputError, match=r"megapixels\. Received: .*\.png"):
         survey(source)

