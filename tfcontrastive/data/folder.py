@@ -74,6 +74,7 @@ class FolderSource(EncodedSource):
             raise InputError(f"`channels` of a folder must be 1, 3 or 4. Received: channels={channels}.")
         parse_share(max_bad_files, 1)
         path = local_path(path)
+        self._told = False  # what is transparent, once
         self.name, self.channels, self._max_bad = f"folder:{path}", channels, max_bad_files
         self._listings: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         tree = read_tree(path)
@@ -162,11 +163,12 @@ class FolderSource(EncodedSource):
             self._leave_out(reasons)
         self.require_readable_depth([(entry.low, entry.high) for entry in found.values()])
         transparent = sum(entry.transparent for entry in found.values())
-        if transparent and self.channels != 4:
+        if transparent and self.channels != 4 and not self._told:
             color = self.rendering.background_color
             logging.info(
                 "%s: %d of %d images are transparent: they lie on %s.", self.name, transparent, len(found), color
             )
+        self._told = True
         return list(reasons)
 
     def _leave_out(self, bad) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcontrastive import data
+from tfcontrastive import data, storage
 from tfcontrastive.config import AugmentConfig, OptimizerConfig, RunConfig
 from tfcontrastive.config.finetune import FinetuneConfig
 from tfcontrastive.downstream.finetune import Finetuned, finetune
@@ -95,7 +95,16 @@ def as_trained(result: TrainResult) -> Trained:
 def _config(result: TrainResult, name: str, optimizer: OptimizerConfig, *, batch: int, steps: int) -> FinetuneConfig:
     """A training with labels in a directory of its own in that of the pre-training."""
     loop = result.config.loop
+    _hand_over(loop.model_dir, os.path.join(loop.model_dir, name))
     shared = {field.name: getattr(loop, field.name) for field in dataclasses.fields(RunConfig)}
     changes: dict[str, Any] = {"model_dir": os.path.join(loop.model_dir, name), "train_batch_size": batch}
     changes |= {"train_steps": steps, "restore_step": None}  # a step to go back to is one of the pre-training
     return FinetuneConfig(data=result.config.data, optimizer=optimizer, loop=RunConfig(**{**shared, **changes}))
+
+
+def _hand_over(directory: str, other: str) -> None:
+    """What is known of the image files, so that they are not all decoded once more."""
+    source, target = (os.path.join(one, "checked_files.json") for one in (directory, other))
+    if storage.exists(source) and not storage.exists(target):
+        storage.make_dirs(other)
+        storage.write(target, storage.read_bytes(source))

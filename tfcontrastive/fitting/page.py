@@ -211,11 +211,13 @@ def by_class(story: Story) -> list[report.Section]:
     rows = len(own.features.train) + np.flatnonzero(np.isin(own.features.test_labels, known))
     return report.classification_sections(
         labelled.labels,
-        votes,
+        votes.argmax(axis=1),
+        votes.max(axis=1),
         lambda row: story.pictures.of([int(rows[row])])[0],
         class_names=story.found.survey.class_names,
         names=[story.found.ids[row] for row in rows],
         train_counts=np.bincount(labelled.train_labels, minlength=labelled.num_classes),
+        what="kNN",
     )
 
 
