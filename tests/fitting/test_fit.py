@@ -109,7 +109,7 @@ def test_the_result_in_python(photos, done):
     found = r.search(photos / "disk" / "0016.png", k=3)
     assert found[0][0] == "disk/0016.png"
     assert found[0][1] > 0.99
-    assert "trained without labels" in r._repr_html_()
+    assert "trained, no labels" in r._repr_html_()
     assert str(done) in repr(r)
     assert tfcontrastive.fit is fit
 

@@ -75,7 +75,7 @@ class Measured:
     @property
     def title(self) -> str:
         """Its name in words."""
-        return {"random": "untrained", "trained": "trained without labels"}.get(self.name, self.name.replace("_", " "))
+        return {"random": "untrained", "trained": "trained, no labels"}.get(self.name, self.name.replace("_", " "))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +136,8 @@ class Measure:
         if labelled is None:
             return found
         loop = self.config.loop
-        found |= evaluate.KNN(k=loop.knn_k, temperature=loop.knn_temperature).measure(labelled)
+        smallest = int(np.bincount(labelled.train_labels)[np.unique(labelled.train_labels)].min())
+        found |= evaluate.KNN(k=min(loop.knn_k, smallest), temperature=loop.knn_temperature).measure(labelled)
         if np.bincount(labelled.train_labels)[np.unique(labelled.train_labels)].max() >= 2:
             found |= evaluate.Linear(seed=loop.seed).measure(labelled)
         return found

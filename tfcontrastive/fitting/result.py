@@ -178,7 +178,7 @@ class FitResult:
         return said + report.Table("", columns, self.rows()).html()
 
 
-COLUMNS = ("encoder", "kNN top-1", "linear top-1", "own view found", "training")
+COLUMNS = ("encoder", "kNN top-1", "linear top-1", "view found", "training")
 """Of `FitResult.rows`."""
 
 
@@ -186,4 +186,4 @@ def _accuracy(metrics: dict[str, float], probe: str) -> str | None:
     if f"{probe}_top1" not in metrics:
         return None
     low, high = (metrics[f"{probe}_top1_{end}"] for end in ("low", "high"))
-    return f"{metrics[f'{probe}_top1']:.1%} ({low:.1%} to {high:.1%})"
+    return f"{metrics[f'{probe}_top1']:.1%} ({low:.0%}–{high:.0%})"
