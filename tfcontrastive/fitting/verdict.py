@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from tfcontrastive.fitting.measure import Measured
 
 COLLAPSED_RANK = 2.0
-_PROBES = {"knn_top1": "kNN", "linear_top1": "a linear probe"}
+_PROBES = {"knn_top1": "kNN", "linear_top1": "linear probe"}
 _LONGER = "Give it more --minutes, or start from trained weights with --checkpoint."
 
 
@@ -30,20 +30,10 @@ def verdict(measured: Sequence[Measured], chance: Mapping[str, float]) -> list[s
     measured_by = [probe for probe in _PROBES if probe in trained.metrics]
     if not measured_by:
         return said + _without_labels(trained, random, by_name.get("raw_pixels"))
-    for probe in measured_by:
-        value = trained.metrics[probe]
-        parts = [f"{points(value - random.metrics[probe])} over the untrained network"]
-        if "raw_pixels" in by_name:
-            parts.append(f"{points(value - by_name['raw_pixels'].metrics[probe])} over raw pixels")
-        parts.append(f"{points(value - chance[probe])} over chance")
-        interval = f"{trained.metrics[f'{probe}_low']:.1%} to {trained.metrics[f'{probe}_high']:.1%}"
-        said.append(
-            f"By {_PROBES[probe]} on its frozen features {value:.1%} of the held-out images are named rightly (95% interval "
-            f"{interval}): {', '.join(parts)}."
-        )
+    said.append(_against(measured_by, trained, random, by_name.get("raw_pixels"), chance))
     behind = [_PROBES[probe] for probe in measured_by if trained.metrics[probe] <= random.metrics[probe]]
     if behind:
-        said.append(f"Training did not beat the untrained network by {' and '.join(behind)}. {_LONGER}")
+        said.append(f"Training did not beat the untrained network by {' and '.join(behind)}.")
     unsure = [
         _PROBES[probe]
         for probe in measured_by
@@ -58,8 +48,28 @@ def verdict(measured: Sequence[Measured], chance: Mapping[str, float]) -> list[s
     if pixels is not None:
         below = [_PROBES[probe] for probe in measured_by if trained.metrics[probe] < pixels.metrics[probe]]
         if below:
-            said.append(f"By {' and '.join(below)} the pixels themselves are still better. {_LONGER}")
-    return said
+            said.append(f"By {' and '.join(below)} the pixels themselves are still better.")
+            behind += below
+    return said + [_LONGER] * bool(behind)
+
+
+def _against(
+    probes: Sequence[str], trained: Measured, random: Measured, pixels: Measured | None, chance: Mapping[str, float]
+) -> str:
+    """The result on the held-out images against all that it has to beat, in one sentence."""
+
+    def all_of(values: Mapping[str, float]) -> str:
+        return " and ".join(f"{values[probe]:.1%}" for probe in probes)
+
+    names = " and ".join(_PROBES[probe] for probe in probes)
+    others = [f"{all_of(random.metrics)} of the untrained network"]
+    if pixels is not None:
+        others.append(f"{all_of(pixels.metrics)} of raw pixels")
+    others.append(f"{chance[probes[0]]:.1%} of chance")
+    return (
+        f"Of the held-out images {all_of(trained.metrics)} are named rightly by {names} on the features that were learned "
+        f"without labels, against {', '.join(others[:-1])} and {others[-1]}."
+    )
 
 
 def _without_labels(trained: Measured, random: Measured, pixels: Measured | None) -> list[str]:
