@@ -22,7 +22,7 @@ _TUNING_STEP = 0.6
 
 
 def supervised(result: TrainResult, **how: Any) -> Finetuned:
-    """The same network trained from scratch with all labels, on as many views, hence for about as many seconds.
+    """The same network trained from scratch with all labels, on half as many views: labels are learned from sooner.
 
     Args:
         result: of the pre-training.
@@ -36,7 +36,7 @@ def supervised(result: TrainResult, **how: Any) -> Finetuned:
         weight_decay=5e-4,
         decay_all_weights=True,
     )
-    config = _config(result, "supervised", optimizer, batch=views * batch, steps=result.plan.steps)
+    config = _config(result, "supervised", optimizer, batch=views * batch, steps=max(1, result.plan.steps // 2))
     config = dataclasses.replace(config, encoder=result.config.encoder)
     return finetune(config, source=result.source, title="supervised", **how)
 

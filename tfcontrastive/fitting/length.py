@@ -11,8 +11,8 @@ MARGIN = 0.95
 KNN_STEP = 0.1
 """What the kNN while training costs, in steps of pre-training for each such step."""
 
-SUPERVISED_STEP = 0.9
-"""What a step of supervised training costs, of as many views."""
+SUPERVISED_STEP = 0.45
+"""What supervised training costs, in steps of pre-training for each such step: half as many, of as many views."""
 
 FINE_TUNED_SHARE = 0.2
 """Of the time of pre-training, for fine-tuning."""

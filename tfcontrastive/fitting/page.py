@@ -138,7 +138,7 @@ def results(story: Story) -> report.Table:
         knn = f"kNN: k={own['knn_k']:.0f}, T={loop.knn_temperature:g}"
         caption = f"{knn}. Linear: logistic regression on frozen features. {caption}"
     caption += {
-        "supervised": "Supervised: the same network trained with all labels on as many views.",
+        "supervised": "Supervised: the same network trained with all labels on half as many views.",
         "fine_tuned": "Fine-tuned: the trained encoder after it went on with the labels.",
     }[story.request.comparison] if apart else ""  # fmt: skip
     return report.Table("Results", columns, rows, caption=caption, apart=apart)
