@@ -1,5 +1,7 @@
 """The whole command on 200 generated images, and what it leaves."""
 
+import contextlib
+import io
 import json
 import pathlib
 
@@ -12,7 +14,8 @@ from tests.commands.runs import ONE_BLOCK
 from tests.fitting.folders import drawn, write
 from tfcontrastive import data
 from tfcontrastive.commands.main import main
-from tfcontrastive.fitting import fit
+from tfcontrastive.fitting import fit, leaving
+from tfcontrastive.fitting.stages import Fitting
 
 SMALL = {**ONE_BLOCK, "train_steps": 12, "train_batch_size": 32, "mixed_precision": "float32"}
 
@@ -30,10 +33,23 @@ def command(photos, out, **more):
 
 
 @pytest.fixture(scope="module")
-def done(photos, tmp_path_factory):
+def printed():
+    """What the command says on stdout."""
+    return io.StringIO()
+
+
+@pytest.fixture(scope="module")
+def done(photos, printed, tmp_path_factory):
     out = tmp_path_factory.mktemp("fit") / "out"
-    assert main(command(photos, out)) == 0
+    with contextlib.redirect_stdout(printed):
+        assert main(command(photos, out)) == 0
     return out
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Consumers of the SavedModel are tried out once, by `done`."""
+    monkeypatch.setattr(leaving, "check", lambda saved_model: [])
 
 
 @pytest.fixture(scope="module")
@@ -90,19 +106,20 @@ def test_suspects_and_logs_are_there(done):
     assert list((done / "logs").glob("events.*"))
 
 
-def test_the_next_commands_name_real_paths(photos, tmp_path_factory, done, capsys):
-    assert main(command(photos, done)) == 0  # only measures
-    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+def test_the_next_commands_name_real_paths(done, printed):
+    lines = [line.strip() for line in printed.getvalue().splitlines()]
     following = lines[lines.index("Next:") + 1 :]
     assert [line.split()[1] for line in following] == ["embed", "search", "serve-check"]
-    words = [word.strip("'").rpartition("=")[2] for line in following for word in line.split()[2:]]
-    assert str(done / "saved_model") in words
-    assert any(pathlib.Path(word).is_file() for word in words)  # the image to search with
+    paths = [path.strip("'").rpartition("=")[2] for line in following for path in line.split()[2:]]
+    assert str(done / "saved_model") in paths
+    assert any(pathlib.Path(path).is_file() for path in paths)  # the image to search with
 
 
-def test_the_result_in_python(photos, done):
+def test_started_again_in_python_it_only_measures(photos, done, unchecked):
+    before = (done / "checkpoints" / "checkpoint").read_bytes()
     r = fit(photos, output_dir=done, minutes=None, **SMALL)
     assert r.metrics["trained"]["knn_top1"] == json.loads((done / "metrics.json").read_text())["trained"]["knn_top1"]
+    assert (done / "checkpoints" / "checkpoint").read_bytes() == before
     assert r.encoder(np.zeros([2, 24, 24, 3], np.float32)).shape == (2, r.own.features.train.shape[1])
     table = r.embeddings()
     assert len(table["id"]) == 200
@@ -124,7 +141,7 @@ def small(tmp_path, images, names, **more):
     return fit(tmp_path / "photos", output_dir=tmp_path / "out", minutes=None, **settings)
 
 
-def test_more_classes_than_half_the_images_are_measured_on_what_there_is(tmp_path):
+def test_more_classes_than_half_the_images_are_measured_on_what_there_is(tmp_path, unchecked):
     images, _ = drawn(13, 12)
     names = [f"class{number // 2}/{number}.png" for number in range(13)]  # the last has one image
     r = small(tmp_path, images, names)
@@ -133,10 +150,25 @@ def test_more_classes_than_half_the_images_are_measured_on_what_there_is(tmp_pat
     assert (tmp_path / "out" / "report.html").exists()
 
 
-def test_identical_images_without_labels_give_a_smaller_result(tmp_path, capsys):
+def test_killed_while_it_measures_it_goes_on_with_the_clock(tmp_path, unchecked, monkeypatch, capsys):
+    """Identical images without labels, too: a smaller result."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
     images = np.repeat(drawn(1, 12)[0], 10, axis=0)
-    r = small(tmp_path, images, [f"{number}.png" for number in range(10)])
+    names = [f"{number}.png" for number in range(10)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Fitting, "measure", killed)
+        with pytest.raises(KeyboardInterrupt):
+            small(tmp_path, images, names)
     assert "all images are identical" in capsys.readouterr().err
+    spent = json.loads((tmp_path / "out" / "clock.json").read_text())["seconds"]
+    decided = (tmp_path / "out" / "fit.json").read_text()
+    r = small(tmp_path, images, names)
+    assert (tmp_path / "out" / "fit.json").read_text() == decided
+    assert r.metrics["seconds"] > spent > 0
+    assert r.metrics["steps"] == 4
     assert "knn_top1" not in r.metrics["trained"]
     assert "chance" not in r.metrics
     assert r.metrics["clusters"] is None
