@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.runs.pace import Pace
@@ -74,7 +75,7 @@ def with_length(config: TrainConfig, steps: int, pace: Pace, num_images: int, *,
         asked: settings that stay as they are.
     """
     epochs = steps * config.loop.train_batch_size / num_images
-    loop: dict[str, int] = {"train_steps": steps}
+    loop: dict[str, Any] = {"train_steps": steps}
     if "knn_epochs" not in asked:
         loop["knn_epochs"] = max(1, round(epochs / 5))
     if not asked & {"checkpoint_epochs", "checkpoint_steps"}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def command_of(request: Request) -> str:
 def headline(story: Story) -> report.Headline:
     """The numbers that matter, against chance and what is at hand."""
     own, others = story.found.own, {one.name: one for one in story.found.measured}
-    figures = []
+    figures: list[report.Figure] = []
     for key, label in _PROBES.items():
         if key not in own.metrics or (key == "retrieval_top1" and figures):
             continue
@@ -98,7 +99,7 @@ def headline(story: Story) -> report.Headline:
 
 def comparisons(measured: Sequence[Measured], level: Mapping[str, float]) -> list[report.Comparison]:
     """Every encoder on one axis, for each probe."""
-    sections = []
+    sections: list[report.Comparison] = []
     kinds = {"trained": "own", "supervised": "reference", "fine_tuned": "reference"}
     for key, label in _PROBES.items():
         if key == "retrieval_top1" and sections:
@@ -155,7 +156,7 @@ def curves(directory: ModelDir, level: Mapping[str, float]) -> report.Curves:
         known = [one for one in (history if key in ("knn_top1", "effective_rank") else whole) if key in one]
         return report.Line(name, [one["step"] for one in known], [one[key] for one in known]) if known else None
 
-    charts = {
+    charts: dict[str, tuple[list[report.Line | None], dict[str, Any]]] = {
         "Contrastive loss": ([line("loss", "loss")], {"y_label": "loss"}),
         "Accuracy": (
             [line("online probe, training views", "probe_accuracy"), line("kNN, held-out images", "knn_top1")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from typing import Any
 
@@ -142,9 +143,10 @@ class Fitting:
         self._next("decide")
         decided, start = self.decide(config, seen)
         self._next("train")
+        given: Any = start  # a `Trained` is a `Start`
         result = train(
             decided.config,
-            start=start,
+            start=given,
             source=self.source,
             callbacks=[self.clock.callback()],
             title=decided.config.method,
@@ -387,7 +389,7 @@ def _within_memory(
     while True:
         settled, _ = filled_in(config, num_images, replicas=replicas.num_replicas_in_sync)
         plan = Plan.make(settled, num_images)
-        model = shapes_only(lambda config=settled, plan=plan: build_method(config, source.spec, plan))
+        model = shapes_only(functools.partial(build_method, settled, source.spec, plan))
         needed = estimate(model, settled, replicas.num_replicas_in_sync).total_memory
         batch = settled.loop.train_batch_size
         if fits_memory(needed) or batch <= 8:

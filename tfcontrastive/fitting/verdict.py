@@ -8,7 +8,9 @@ from tfcontrastive.fitting.measure import Measured
 
 COLLAPSED_RANK = 2.0
 _PROBES = {"knn_top1": "kNN", "linear_top1": "linear probe"}
-_LONGER = "Give it more --minutes, or start from trained weights with --checkpoint."
+_LONGER = (
+    "Give it more --minutes; fine textures want --use_blur=false; or start from trained weights with --checkpoint."
+)
 
 
 def verdict(measured: Sequence[Measured], chance: Mapping[str, float]) -> list[str]:
