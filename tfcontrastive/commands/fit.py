@@ -44,9 +44,13 @@ def run(argv: Sequence[str]) -> int:
         )
     known = flat_fields(base)
     settings: dict[str, Any] = {setting: values[setting].value for setting in known if values[setting].present}
-    for flag, argument in (("model_dir", "output_dir"), ("dataset", "WHAT")):
+    for flag, argument in (("model_dir", "--output_dir"), ("dataset", "WHAT")):
         if flag in settings:
             raise InputError(f"`--{flag}` is not a flag of this command. Did you mean {argument}?")
+    if len(what) != 1:
+        raise InputError(
+            f"`WHAT` must be one folder or data set: tfcontrastive fit photos. Received: {len(what)} of them."
+        )
     asked_length = {"train_steps", "train_epochs"} & settings.keys()
     minutes = None if asked_length and not values["minutes"].present else values["minutes"].value
     request = make_request(what[0], minutes=minutes, output_dir=values["output_dir"].value, **settings)
