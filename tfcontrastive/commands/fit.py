@@ -38,15 +38,15 @@ def run(argv: Sequence[str]) -> int:
         return 0
     command_line.define(base, values)
     what = command_line.parse(argv, values, foreign=foreign_flags(name), positional=True)
-    if len(what) != 1:
-        raise InputError(
-            f"`WHAT` must be one folder or data set: tfcontrastive fit photos. Received: {len(what)} of them."
-        )
     known = flat_fields(base)
     settings: dict[str, Any] = {setting: values[setting].value for setting in known if values[setting].present}
     for flag, argument in (("model_dir", "--output_dir"), ("dataset", "WHAT")):
         if flag in settings:
             raise InputError(f"`--{flag}` is not a flag of this command. Did you mean {argument}?")
+    if len(what) != 1:
+        raise InputError(
+            f"`WHAT` must be one folder or data set: tfcontrastive fit photos. Received: {len(what)} of them."
+        )
     if len(what) != 1:
         raise InputError(
             f"`WHAT` must be one folder or data set: tfcontrastive fit photos. Received: {len(what)} of them."
