@@ -25,7 +25,7 @@ _SETTINGS = {
     "train_split": "training split: {}",
     "eval_split": "test split: {}",
     "image_size": "images of {} pixels",
-    "k": "{} neighbours vote at most",
+    "k": "k = {} at most",
     "temperature": "temperature {}",
     "max_iter": "{} iterations at most",
     "validation_fraction": "{:.0%} of training held out to choose the penalty",
