@@ -67,7 +67,7 @@ class FeatureEvaluator(FeatureSettings):
 
     @property
     def needs_features_only(self) -> bool:
-        """Whether `measure` is all there is to it, so that evaluators may share features; one with a `run` of its own is not."""
+        """Whether `measure` is all there is to it, so that evaluators may share features. Not so with a `run` of its own."""
         return type(self).run is FeatureEvaluator.run
 
     def measure(self, features: LabelledFeatures) -> dict[str, float]:
