@@ -114,8 +114,8 @@ def test_protocols_stand_side_by_side(run, dataset, tmp_path, capsys):
     assert "<h2>Linear classifier (L-BFGS) on npz:" in page
     events = EventAccumulator(str(out / "logs" / "knn"))
     events.Reload()
-    assert {"knn_top1", "knn_top5"} <= set(events.Tags()["tensors"])
-    assert events.Tensors("knn_top1")[0].step == 2
+    assert {"eval/knn_top1", "eval/knn_top5"} <= set(events.Tags()["tensors"])
+    assert events.Tensors("eval/knn_top1")[0].step == 2
 
 
 def test_another_encoders_results_are_kept(run, dataset, tmp_path, capsys):
