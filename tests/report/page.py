@@ -35,7 +35,7 @@ LABELS, PREDICTIONS = np.array([0, 0, 1, 1, 1, 0]), np.array([0, 1, 1, 1, 0, 0])
 
 def sections_of(name="cat", other="<dog>"):
     """One section of every kind, in which all text is one of two."""
-    names = [name, other]
+    names, rng = [name, other], np.random.default_rng(0)
     return [
         Headline([Figure(name, other, name)], title=other, verdict=name),
         Comparison(name, [Bar(other, 0.7, 0.6, 0.8), Bar(name, 0.8, kind="own")], caption=other, axis=name, chance=0.5),
@@ -43,7 +43,7 @@ def sections_of(name="cat", other="<dog>"):
         Curves(
             name,
             [
-                Chart(name, [Line(other, range(300), RNG.normal(size=300)), Line(name, [1], [1])], other, y_label=name,
+                Chart(name, [Line(other, range(300), rng.normal(size=300)), Line(name, [1], [1])], other, y_label=name,
                       levels=[(other, 0.0)]),
                 Chart(other, []),
             ],
@@ -60,7 +60,7 @@ def sections_of(name="cat", other="<dog>"):
             class_names=names,
             caption=other,
         ),
-        EmbeddingMap(name, RNG.normal(size=(6, 2)), np.arange(6) % 2, names, IMAGES, other, names=[name, other] * 3),
+        EmbeddingMap(name, rng.normal(size=(6, 2)), np.arange(6) % 2, names, IMAGES, other, names=[name, other] * 3),
         PerClass(name, LABELS, PREDICTIONS, names, np.array([3, 4]), other),
         ConfusionMatrix(name, LABELS, PREDICTIONS, names, other),
         confident_mistakes(name, LABELS, PREDICTIONS, np.linspace(0.5, 1, 6), IMAGES, names, names * 3, caption=other),
@@ -84,6 +84,7 @@ class Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
+        self.text += [" "] if tag != "wbr" else []
         if tag not in self.VOID:
             self.open.append(tag)
         if tag in ("h1", "h2", "h3"):

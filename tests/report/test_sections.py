@@ -61,6 +61,13 @@ def test_many_rows_are_folded(tmp_path):
     assert len(page.named("th", scope="row")) == 100
 
 
+def test_words_begin_at_one_place_and_numbers_end_at_one(tmp_path):
+    columns = [Column(name) for name in ("flag", "value", "range", "count", "why")]
+    rows = [("a", "81.2%", "± 0.1", 3, "as there"), ("b", "-2.6", "70% – 80%", None, None)]
+    page = page_of(tmp_path, Table("T", columns, rows))
+    assert [cell.get("class") for cell in page.named("td")] == [None, None, None, "words"] * 2
+
+
 def test_distances_are_in_points():
     assert against(0.8, {"pixels": 0.7, "chance": 0.1}) == "10.0 points above pixels, 70.0 points above chance"
     assert against(0.7, {"pixels": 0.75, "random": 0.7001}) == "5.0 points below pixels, as good as random"

@@ -68,8 +68,8 @@ class FeatureEvaluator(FeatureSettings):
 
     @property
     def needs_features_only(self) -> bool:
-        """Whether `measure` is all there is to it, so that evaluators may share features."""
-        return True
+        """Whether `measure` is all there is to it, so that evaluators may share features. Not so with a `run` of its own."""
+        return type(self).run is FeatureEvaluator.run
 
     def measure(self, features: LabelledFeatures) -> dict[str, float]:
         """What a subclass makes of the features: `{name: value}`."""

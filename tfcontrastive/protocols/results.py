@@ -149,7 +149,7 @@ class Results:
         writer = tf.summary.create_file_writer(os.path.join(self.logs, result.protocol))
         with writer.as_default(step=trained.step):
             for name, value in result.metrics.items():
-                tf.summary.scalar(name, value)
+                tf.summary.scalar(f"eval/{name}", value)
         writer.close()
 
     def details(self, result: Result) -> report.Details | None:

@@ -73,7 +73,7 @@ def write_report(
 def page_of(title: str, sections: Sequence[Section], subtitle: str = "", provenance: Provenance | None = None) -> str:
     """The page as text; the arguments are those of `write_report`. Without `provenance` there is no line about it."""
     parts = [(f"s{number}", one.title, Markup(one.html())) for number, one in enumerate(sections)]
-    return render(
+    page = render(
         "page.html",
         policy=_POLICY,
         title=title,
@@ -84,6 +84,7 @@ def page_of(title: str, sections: Sequence[Section], subtitle: str = "", provena
         style=asset("page.css"),
         scripts=[asset("page.js"), asset("map.js")],
     )
+    return str(page)
 
 
 def in_a_notebook(title: str, sections: Sequence[Section], *, height: int = 700) -> str:

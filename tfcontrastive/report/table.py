@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from tfcontrastive.config import InputError, unknown
 from tfcontrastive.report.template import render
 
 _ROWS_AT_ONCE = 30
+_NUMBER = re.compile(r"[-+±]? ?[\d.,]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,13 @@ class Table:
             }
             for number, row in enumerate(self.rows)
         ]
-        return render("table.html", one=self, rows=rows[:_ROWS_AT_ONCE], others=rows[_ROWS_AT_ONCE:])
+        words = [self._is_words(index) for index in range(len(self.columns))]
+        return render("table.html", one=self, words=words, rows=rows[:_ROWS_AT_ONCE], others=rows[_ROWS_AT_ONCE:])
+
+    def _is_words(self, index: int) -> bool:
+        """Whether a column holds words, which begin at one place, and not numbers, which end at one."""
+        values = [row[index] for row in self.rows if row[index] is not None]
+        return any(isinstance(value, str) and not _NUMBER.match(value) for value in values)
 
     def _best(self, index: int) -> object | None:
         rivals = [row[index] for number, row in enumerate(self.rows) if number not in self.apart]
