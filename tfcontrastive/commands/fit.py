@@ -47,10 +47,6 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(
             f"`WHAT` must be one folder or data set: tfcontrastive fit photos. Received: {len(what)} of them."
         )
-    if len(what) != 1:
-        raise InputError(
-            f"`WHAT` must be one folder or data set: tfcontrastive fit photos. Received: {len(what)} of them."
-        )
     asked_length = {"train_steps", "train_epochs"} & settings.keys()
     minutes = None if asked_length and not values["minutes"].present else values["minutes"].value
     request = make_request(what[0], minutes=minutes, output_dir=values["output_dir"].value, **settings)
