@@ -1,6 +1,7 @@
 """The whole command on 200 generated images, and what it leaves."""
 
 import contextlib
+import html
 import io
 import json
 import pathlib
@@ -126,7 +127,9 @@ def test_started_again_in_python_it_only_measures(photos, done, unchecked):
     found = r.search(photos / "disk" / "0016.png", k=3)
     assert found[0][0] == "disk/0016.png"
     assert found[0][1] > 0.99
-    assert "trained, no labels" in r._repr_html_()
+    shown = html.unescape(r._repr_html_())
+    assert "trained, no labels" in shown
+    assert "data:image" in shown
     assert str(done) in repr(r)
     assert tfcontrastive.fit is fit
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import os
 from typing import Any
 
@@ -38,6 +37,7 @@ class FitResult:
         ids: of the images, those trained on first.
         splits: of each of them.
         next_commands: what to do with it, as commands.
+        shown: sections of the page that a notebook shows: results and neighbours.
     """
 
     output_dir: str
@@ -50,6 +50,7 @@ class FitResult:
     ids: tuple[str, ...]
     splits: tuple[str, ...]
     next_commands: list[str]
+    shown: tuple[report.Section, ...] = ()
 
     @property
     def encoder(self) -> keras.Model:
@@ -173,9 +174,7 @@ class FitResult:
         return f"FitResult({self.output_dir!r}: {self.verdict[0] if self.verdict else 'nothing was measured'})"
 
     def _repr_html_(self) -> str:
-        columns = [report.Column(name) for name in COLUMNS]
-        said = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.verdict)
-        return said + report.Table("", columns, self.rows()).html()
+        return report.in_a_notebook(self.output_dir, [report.Headline([], verdict=" ".join(self.verdict)), *self.shown])
 
 
 COLUMNS = ("encoder", "kNN top-1", "linear top-1", "view found", "training")

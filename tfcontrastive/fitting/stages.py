@@ -19,7 +19,7 @@ from tfcontrastive.fitting import comparison, leaving, page, unlabelled
 from tfcontrastive.fitting.choices import Choice, decide, fits_memory
 from tfcontrastive.fitting.clock import FILE as CLOCK
 from tfcontrastive.fitting.clock import Clock
-from tfcontrastive.fitting.galleries import Story
+from tfcontrastive.fitting.galleries import Story, neighbours
 from tfcontrastive.fitting.holdout import FRACTION, hold_out
 from tfcontrastive.fitting.length import Budget, with_length
 from tfcontrastive.fitting.measure import (
@@ -349,7 +349,7 @@ class Fitting:
         }
         metrics = leaving.numbers(self.request, measured, level, facts)
         write_json(self.path(leaving.METRICS), metrics)
-        return dataclasses.replace(found, metrics=metrics)
+        return dataclasses.replace(found, metrics=metrics, shown=(page.results(story), neighbours(story)))
 
     def _write_projector(self, result: TrainResult, own: Measured) -> None:
         """TensorBoard's embedding projector, where images are held in memory: points with thumbnails."""
