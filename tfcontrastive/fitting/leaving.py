@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,19 @@ def unit(features: np.ndarray) -> np.ndarray:
 def check(saved_model: str) -> list[str]:
     """What of a SavedModel does not work, as `tfcontrastive serve-check` finds; [] where all does."""
     return [f"{one.name}: {one.detail}" for one in export.check_export(saved_model) if one.passed is False]
+
+
+def checked_before(metrics: str, saved_model: str) -> list[str] | None:
+    """What `check` found in a SavedModel when this command ended the last time; None: it was not looked at.
+
+    Args:
+        metrics: path of metrics.json.
+        saved_model: the directory of a version, which is never written to again.
+    """
+    if not storage.exists(metrics):
+        return None
+    stored = json.loads(storage.read_text(metrics))
+    return stored.get("saved_model_problems") if stored.get("saved_model") == saved_model else None
 
 
 def next_commands(request: Request, config: TrainConfig, ids: Sequence[str]) -> list[str]:

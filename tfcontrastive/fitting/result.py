@@ -184,5 +184,7 @@ COLUMNS = ("encoder", "kNN top-1", "linear top-1", "view found", "training")
 def _accuracy(metrics: dict[str, float], probe: str) -> str | None:
     if f"{probe}_top1" not in metrics:
         return None
+    if f"{probe}_top1_low" not in metrics:
+        return f"{metrics[f'{probe}_top1']:.1%}"
     low, high = (metrics[f"{probe}_top1_{end}"] for end in ("low", "high"))
     return f"{metrics[f'{probe}_top1']:.1%} ({low:.0%}–{high:.0%})"

@@ -208,7 +208,9 @@ class Fitting:
         config, start = start_of(config, asked)
         before = self.memo.decided()
         if before is not None:
-            self.say(f"Going on with what was decided: {before.config.loop.train_steps:,} steps.")
+            loop = before.config.loop
+            length = f"{loop.train_steps:,} steps" if loop.train_steps else f"{loop.train_epochs:,} epochs"
+            self.say(f"Going on with what was decided: {length}.")
             return before, start
         source = self.source
         num_images = source.num_examples(config.data.train_split)
@@ -322,7 +324,9 @@ class Fitting:
         if names:
             doubted = suspects(own.features.everywhere(), own.features.all_labels(), group, len(names))
             write_suspects(self.path(leaving.SUSPECTS), doubted, ids, names)
-        problems = leaving.check(saved)
+        problems = leaving.checked_before(self.path(leaving.METRICS), saved)
+        if problems is None:
+            problems = leaving.check(saved)
         level = chance(own.features)
         said = verdict(measured, level)
         said += [f"The SavedModel fails a check: {problem}." for problem in problems]
@@ -343,6 +347,7 @@ class Fitting:
             "verdict": said,
             "clusters": None if groups is None else {"count": groups.count, "silhouette": groups.silhouette},
             "suspects": len(doubted),
+            "saved_model": saved,
             "saved_model_problems": problems,
             "stages": {name: round(seconds, 1) for name, seconds in self.clock.stages.items()},
             "seconds": self.clock.seconds(),

@@ -40,7 +40,7 @@ def verdict(measured: Sequence[Measured], chance: Mapping[str, float]) -> list[s
         _PROBES[probe]
         for probe in measured_by
         if trained.metrics[probe] - random.metrics[probe] > 0
-        and trained.metrics[f"{probe}_low"] < random.metrics[probe]
+        and trained.metrics.get(f"{probe}_low", 1.0) < random.metrics[probe]
     ]
     if unsure:
         said.append(
