@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.fitting.folders import write
 from tfcontrastive.commands import fit as command
 from tfcontrastive.commands.main import main
 
@@ -55,3 +56,14 @@ def test_a_length_needs_no_minutes(asked):
 def test_what_is_not_understood_is_one_line(argv, said, capsys):
     assert main(["fit", *argv]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_would_be_decided_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    write(tmp_path / "photos", 40)
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "photos", "--dry_run", "--image_size=16", "--mixed_precision=float32"]) == 0
+    out = capsys.readouterr().out
+    assert "40 images in folder:photos: train 40." in out
+    assert "--train_batch_size=16" in out
+    assert "--image_size" not in out  # it was asked for
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]

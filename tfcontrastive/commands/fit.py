@@ -51,6 +51,11 @@ def run(argv: Sequence[str]) -> int:
     minutes = None if asked_length and not values["minutes"].present else values["minutes"].value
     request = make_request(what[0], minutes=minutes, output_dir=values["output_dir"].value, **settings)
     show_own_messages()
+    if values["dry_run"].value:
+        from tfcontrastive.fitting.describing import describe
+
+        print("\n".join(describe(request)))
+        return 0
     show(run_stages(request, overwrite=values["overwrite"].value, started=started))
     return 0
 
@@ -70,6 +75,7 @@ def own_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_float("minutes", 20.0, "Time for everything; sets the length of the training.", flag_values=values)
     flags.DEFINE_string("output_dir", None, "Where everything goes; default: the images' name and _fit.", values)
+    flags.DEFINE_boolean("dry_run", False, "Print what would be decided, and exit. Nothing is written.", values)
     flags.DEFINE_boolean("overwrite", False, "Move what is in output_dir aside and start anew.", values)
     flags.DEFINE_string("recipe", None, "A packaged flag file; flags on the command line override it.", values)
     flags.DEFINE_string("flagfile", None, "A file of flags, one a line.", values)

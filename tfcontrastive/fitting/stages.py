@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfcontrastive import data, distribute, evaluate, export
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.data.held_out import HELD_OUT, HeldOut
 from tfcontrastive.downstream.finetune import encoder_of
 from tfcontrastive.fitting import comparison, leaving, page, unlabelled
-from tfcontrastive.fitting.choices import Choice, decide, fits_memory
+from tfcontrastive.fitting.choices import Choice, decide
 from tfcontrastive.fitting.clock import FILE as CLOCK
 from tfcontrastive.fitting.clock import Clock
 from tfcontrastive.fitting.galleries import Story, neighbours
@@ -32,6 +30,7 @@ from tfcontrastive.fitting.measure import (
     settle_statistics,
 )
 from tfcontrastive.fitting.memo import Decided, Memo
+from tfcontrastive.fitting.memory import within_memory
 from tfcontrastive.fitting.pictures import Pictures
 from tfcontrastive.fitting.request import Request, make_request
 from tfcontrastive.fitting.result import FitResult
@@ -40,15 +39,14 @@ from tfcontrastive.fitting.start import start_of
 from tfcontrastive.fitting.survey import Survey, require_images, survey
 from tfcontrastive.fitting.suspects import Suspect, suspects, write_suspects
 from tfcontrastive.fitting.verdict import verdict
-from tfcontrastive.planning.cost import estimate, shapes_only
 from tfcontrastive.pretrained.trained import Trained
-from tfcontrastive.runs.builders import build_encoder, build_method, precision
+from tfcontrastive.runs.builders import build_encoder, precision
 from tfcontrastive.runs.inputs import eval_split, load_source
 from tfcontrastive.runs.load_run import card_of
 from tfcontrastive.runs.model_dir import ModelDir, write_json
 from tfcontrastive.runs.pace import measure_pace
 from tfcontrastive.runs.pretrain import TrainResult, batches, train
-from tfcontrastive.runs.schedule import Plan, filled_in
+from tfcontrastive.runs.schedule import filled_in
 from tfcontrastive.system.precision import fastest, resolve
 from tfcontrastive.system.stages import Stages
 
@@ -224,7 +222,7 @@ class Fitting:
             precision=chosen,
             started=start is not None,
         )
-        config, choices = _within_memory(config, choices, source, asked)
+        config, choices = within_memory(config, choices, source, asked)
         for choice in choices:
             self.say(choice.line())
         if self.request.minutes is not None and not asked & {"train_steps", "train_epochs"}:
@@ -382,23 +380,3 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
 
 def _with_data(config: TrainConfig, **changes: Any) -> TrainConfig:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
-
-
-def _within_memory(
-    config: TrainConfig, choices: list[Choice], source: data.Source, asked: frozenset[str]
-) -> tuple[TrainConfig, list[Choice]]:
-    """The config with a batch whose activations fit into a part of the machine's memory."""
-    if "train_batch_size" in asked or tf.config.list_physical_devices("GPU"):
-        return config, choices
-    num_images, replicas = source.num_examples(config.data.train_split), distribute.strategy_of(config.loop)
-    while True:
-        settled, _ = filled_in(config, num_images, replicas=replicas.num_replicas_in_sync)
-        plan = Plan.make(settled, num_images)
-        model = shapes_only(functools.partial(build_method, settled, source.spec, plan))
-        needed = estimate(model, settled, replicas.num_replicas_in_sync).total_memory
-        batch = settled.loop.train_batch_size
-        if fits_memory(needed) or batch <= 8:
-            return config, choices
-        config = dataclasses.replace(config, loop=dataclasses.replace(config.loop, train_batch_size=batch // 2))
-        reason = f"a step of {batch} images would need {needed / 1e9:.1f} GB"
-        choices = [Choice(one.name, batch // 2, reason) if one.name == "train_batch_size" else one for one in choices]
