@@ -98,7 +98,7 @@ def decide(
     choose("image_size", size, why["image_size"])
     if not started and config.encoder.encoder == "resnet" and not asked & {"encoder", "sk_ratio", "se_ratio"}:
         choose("resnet_depth", depth, why["network"])
-        choose("width_multiplier", width, why["network"])
+        choose("width_multiplier", width, "as the depth")
     batch, reason = _batch(num_images)
     choose("train_batch_size", batch, reason)
     for name, (value, reason) in {**OF_RUNS, **(OF_SIMCLR if config.method == "simclr" else {})}.items():
@@ -133,14 +133,20 @@ def _network(
             break
     size, depth, width = chosen
     sides = f"the images' shorter side is {own:,} in the middle"
-    seen = (
-        "any number of views" if minutes is None else f"about {views[chosen]:,.0f} views fit into {minutes:g} minutes"
-    )
+    seen = "any number of views"
+    if minutes is not None:
+        seen = f"about {_about(views[chosen]):,} views fit into {minutes:g} minutes"
     reasons = {
         "image_size": sides if size == own else f"{sides}; {seen} at this size",
-        "network": f"{seen}, of {num_images:,} images",
+        "network": f"{seen}, of {num_images:,} images: the largest that sees them often enough, or the smallest there is",
     }
     return size, depth, width, reasons
+
+
+def _about(number: float) -> int:
+    """A number with two digits that count."""
+    digits = max(0, len(str(int(number))) - 2)
+    return round(int(number), -digits)
 
 
 def flops_of_view(size: int, depth: int, width: float) -> float:
