@@ -12,7 +12,7 @@ from tfcontrastive.losses.row_softmax import against, contrast_metrics, row_soft
 def nt_xent(
     z1: tf.Tensor,
     z2: tf.Tensor,
-    *,
+    *others: tf.Tensor,
     temperature: float,
     normalize: bool = True,
     gather: bool = True,
@@ -24,7 +24,8 @@ def nt_xent(
     $$ L = \frac{1}{2N} \sum_{i=1}^{2N} -\log
            \frac{\exp(\langle z_i, z_{p(i)} \rangle / T)}{\sum_{j \ne i} \exp(\langle z_i, z_j \rangle / T)} $$
 
-    where p(i) is the other view of row i: each row has 1 positive and 2N - 2 negatives.
+    where p(i) is the other view of row i: each row has 1 positive and 2N - 2 negatives. Of V views each ordered pair counts
+    alike: a row has V - 1 positives in turn, each against the V (N - 1) rows of the other images.
 
     Under a strategy every replica's rows see the rows of all replicas, with gradient. The loss of a replica is the mean
     over its own rows, so that the mean over the replicas is the loss of the whole batch.
@@ -32,6 +33,7 @@ def nt_xent(
     Args:
         z1: `[B, D]`, any float dtype, the first views of this replica's images. Computed in float32.
         z2: `[B, D]`, the second views, row by row of the same images.
+        *others: `[B, D]`, further views.
         temperature: T > 0.
         normalize: scale the rows to unit length first.
         gather: False keeps to the negatives of this replica.
@@ -40,7 +42,7 @@ def nt_xent(
 
     Returns:
         The loss, a scalar; with `with_metrics`, (loss, {"contrast_acc", "contrast_entropy"}). The accuracy counts the
-        rows whose positive is above all 2N - 2 negatives (and the memory); google-research/simclr logs the easier one
+        pairs whose positive is above all V (N - 1) negatives (and the memory); google-research/simclr logs the easier one
         among the N rows of the other view.
 
     Raises:
@@ -53,26 +55,31 @@ def nt_xent(
 
     google-research/simclr sums the losses of the two directions, which is twice this value.
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709,
-    equation 1; the memory: "Big Self-Supervised Models are Strong Semi-Supervised Learners", arXiv 2006.10029.
+    equation 1; the memory: "Big Self-Supervised Models are Strong Semi-Supervised Learners", arXiv 2006.10029; more views:
+    as the authors of SwAV (arXiv 2006.09882) write it in VISSL, of large and small views alike.
     """
     check_positive(temperature=temperature)
-    z1, z2 = matched_rows(z1=z1, z2=z2)
+    views = matched_rows(z1=z1, z2=z2, **{f"z{i}": z for i, z in enumerate(others, 3)})
     prepare = l2_normalize if normalize else tf.identity
-    z = prepare(tf.concat([z1, z2], axis=0))
-    batch = row_count(z1)
-    queries, positives = z / temperature, tf.roll(z, batch, axis=0)
-    positive = tf.reduce_sum(queries * positives, axis=1)
+    z = prepare(tf.concat(views, axis=0))
+    batch, count = row_count(z1), len(views)
+    queries = z / temperature
+    positives = [tf.roll(z, shift * batch, axis=0) for shift in range(1, count)]
+    positive = [tf.reduce_sum(queries * other, axis=1) for other in positives]
 
     # A gather keeps a replica's rows together, first views before second ones.
     keys, replica = (distribute.all_gather(z), distribute.replica_id()) if gather else (z, 0)
     place = tf.range(row_count(keys))
-    images = place // (2 * batch) * batch + place % batch
-    own = replica * batch + tf.range(2 * batch) % batch
-    negatives = row_softmax(queries, keys, own, images)  # neither the row itself nor its positive
+    images = place // (count * batch) * batch + place % batch
+    own = replica * batch + tf.range(count * batch) % batch
+    negatives = row_softmax(queries, keys, own, images)  # neither the row itself nor a positive
     if memory is not None:
         memory = tf.cast(memory, z.dtype)
         check_width("memory", memory, z)
         negatives = negatives.merge(row_softmax(queries, prepare(memory), key_gradient=False))
 
-    loss = tf.reduce_mean(against(positive, negatives))
-    return (loss, contrast_metrics(positive, negatives)) if with_metrics else loss
+    loss = tf.add_n([tf.reduce_mean(against(one, negatives)) for one in positive]) / (count - 1)
+    if not with_metrics:
+        return loss
+    metrics = [contrast_metrics(one, negatives) for one in positive]
+    return loss, {name: tf.add_n([one[name] for one in metrics]) / (count - 1) for name in metrics[0]}
