@@ -95,10 +95,10 @@ def symmetric_info_nce(
     algorithm 1.
     """
     q1, q2, k1, k2 = matched_rows(q1=q1, q2=q2, k1=k1, k2=k2)
-    return batch_info_nce([q1, q2], [k1, k2], temperature=temperature, with_metrics=with_metrics)
+    return info_nce_views([q1, q2], [k1, k2], temperature=temperature, with_metrics=with_metrics)
 
 
-def batch_info_nce(
+def info_nce_views(
     queries: Sequence[tf.Tensor], keys: Sequence[tf.Tensor], *, temperature: float, with_metrics: bool = False
 ) -> tf.Tensor | tuple[tf.Tensor, dict[str, tf.Tensor]]:
     r"""`symmetric_info_nce` of V views, of which the first K have keys: the mean over pairs of a view and another's keys.
@@ -119,7 +119,7 @@ def batch_info_nce(
 
     Examples:
         >>> z = tf.eye(2)
-        >>> print(f"{batch_info_nce([z, z, z], [z, z], temperature=1.0):.4f}")  # 4 log(1 + 1 / e)
+        >>> print(f"{info_nce_views([z, z, z], [z, z], temperature=1.0):.4f}")  # 4 log(1 + 1 / e)
         1.2530
 
     Source: Chen et al., arXiv 2104.02057, for two views; the pairs are those of SwAV, arXiv 2006.09882.

@@ -68,7 +68,7 @@ class MoCoV3(ContrastiveModel):
         q = tf.split(self.predictor(z, training=training), len(views))
         seen = self.encode_views(self.target_encoder, views[:large], training)
         k = tf.split(tf.stop_gradient(self.target_head(seen, training=training)), large)
-        loss, metrics = losses.batch_info_nce(q, k, temperature=self.config.temperature, with_metrics=True)
+        loss, metrics = losses.info_nce_views(q, k, temperature=self.config.temperature, with_metrics=True)
         return StepOutput(loss, {**metrics, **view_metrics(q[0], q[1])}, self.large_rows(features, views))
 
     def target_momentum(self) -> tf.Tensor | float:

@@ -65,8 +65,8 @@ class SimCLR(ContrastiveModel):
         config, large = self.config, large_views(views)
         features = self.encode_views(self.encoder, views, training)
         z = tf.split(self.projection_head(features, training=training), len(views))
-        loss, metrics = losses.nt_xent(
-            *z,
+        loss, metrics = losses.nt_xent_views(
+            z,
             temperature=config.temperature,
             normalize=config.hidden_norm,
             memory=self.memory.keys() if config.memory_size else None,

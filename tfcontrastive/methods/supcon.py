@@ -43,6 +43,4 @@ class SupCon(ContrastiveModel):
         features = self.encode_views(self.encoder, views, training)
         large, z = large_views(views), tf.split(self.projection_head(features, training=training), len(views))
         loss = losses.sup_con(tf.stack(z, axis=1), label, temperature=self.config.temperature)
-        return StepOutput(
-            loss, view_metrics(z[0], z[large - 1]), self.large_rows(features, views)
-        )
+        return StepOutput(loss, view_metrics(z[0], z[large - 1]), self.large_rows(features, views))
