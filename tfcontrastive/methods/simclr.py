@@ -28,7 +28,7 @@ class SimCLR(ContrastiveModel):
     moving average of encoder and head made of both views of earlier batches; no gradient flows to them.
 
     Of V views, small ones included, every ordered pair counts alike, against the V (N - 1) views of other images, as the
-    authors of SwAV write it; the memory takes the large ones.
+    authors of SwAV write it; the memory takes the first two, or the large one.
 
     Source: Chen et al., arXiv 2002.05709 (v1) and 2006.10029 (v2). google-research/simclr sums the two directions: its
     loss and gradient are twice these. LARS scales each kernel's step anew, so that kernels see the factor only against
@@ -62,7 +62,7 @@ class SimCLR(ContrastiveModel):
             )
 
     def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
-        config, large = self.config, large_views(views)
+        config, remembered = self.config, views[: min(2, large_views(views))]
         features = self.encode_views(self.encoder, views, training)
         z = tf.split(self.projection_head(features, training=training), len(views))
         loss, metrics = losses.nt_xent_views(
@@ -73,11 +73,11 @@ class SimCLR(ContrastiveModel):
             with_metrics=True,
         )
         if config.memory_size and training:
-            seen = self.encode_views(self.target_encoder, views[:large], training)
+            seen = self.encode_views(self.target_encoder, remembered, training)
             keys = self.target_head(seen, training=training)
             keys = tf.math.l2_normalize(keys, axis=1) if config.hidden_norm else keys
             # Image by image, so that the order in the memory does not depend on the number of replicas.
-            self.memory.enqueue(tf.reshape(tf.stack(tf.split(keys, large), axis=1), keys.shape))
+            self.memory.enqueue(tf.reshape(tf.stack(tf.split(keys, len(remembered)), axis=1), keys.shape))
         return StepOutput(loss, {**metrics, **view_metrics(z[0], z[1])}, self.large_rows(features, views))
 
     @classmethod
