@@ -76,11 +76,11 @@ def network():
     return tfc.ResNet(18, width_multiplier=0.25, zero_init_residual=False, input_shape=(28, 28, 1))
 
 
-def main(words=None):
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--limit", type=int, default=10_000, help="images to train on and to measure with")
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
     source, split = tfc.data.load("embedded"), f"train[:{args.limit}]"
 
     model = VICReg(network(), augmentation=tfc.AugmentConfig(crop_min_area=0.5), num_classes=source.num_classes)
