@@ -43,13 +43,13 @@ def with_views(
 
     Source: Caron et al. (SwAV), arXiv 2006.09882, section 3.3.
     """
-    asked = {
+    settings: dict[str, Any] = {
         "num_views": num_views,
         "small_views": small_views,
         "small_view_size": small_view_size,
         "small_view_area": small_view_area,
     }
-    asked = {name: value for name, value in asked.items() if value is not None}
+    asked = {name: value for name, value in settings.items() if value is not None}
     if policy.image_size is not None:
         _check_agreement(asked, policy)
         return policy
@@ -69,7 +69,7 @@ def _check_agreement(asked: dict[str, Any], policy: Policy) -> None:
     """Refuses what contradicts the views that the policy's name tells."""
     large, small = policy.geometries[0], policy.geometries[-1]
     count = policy.geometries.count(large)
-    told = {
+    told: dict[str, Any] = {
         "num_views": count,
         "small_views": len(policy.views) - count,
         "small_view_size": small.pixels(policy.image_size),

@@ -128,16 +128,16 @@ def info_nce_views(
     pairs = target_pairs(len(queries), len(keys))
     named = {f"queries[{i}]": q for i, q in enumerate(queries)} | {f"keys[{i}]": k for i, k in enumerate(keys)}
     rows = [l2_normalize(one) for one in matched_rows(**named)]
-    queries, keys = rows[: len(queries)], tf.stop_gradient(tf.stack(rows[len(queries) :]))
-    batch = row_count(queries[0])
-    candidates = distribute.all_gather(tf.transpose(keys, [1, 0, 2]))  # one gather for all views
+    seekers, targets = rows[: len(queries)], tf.stop_gradient(tf.stack(rows[len(queries) :]))
+    batch = row_count(rows[0])
+    candidates = distribute.all_gather(tf.transpose(targets, [1, 0, 2]))  # one gather for all views
     own = distribute.replica_id() * batch + tf.range(batch)
 
     losses, metrics = [], []
-    for b in range(keys.shape[0]):
+    for b in range(len(keys)):
         others = [a for a, target in pairs if target == b]
-        seeking = tf.concat([queries[a] for a in others], axis=0) / temperature
-        positive = tf.reduce_sum(seeking * tf.tile(keys[b], [len(others), 1]), axis=1)
+        seeking = tf.concat([seekers[a] for a in others], axis=0) / temperature
+        positive = tf.reduce_sum(seeking * tf.tile(targets[b], [len(others), 1]), axis=1)
         places = tf.tile(own, [len(others)])
         negatives = row_softmax(seeking, candidates[:, b], places, key_gradient=False)
         losses.append(tf.reduce_mean(against(positive, negatives)))
