@@ -102,7 +102,8 @@ class Survey:
         only_looked = f" (of {len(self.facts):,} that were looked at)" if len(self.facts) < 0.9 * total else ""
         return [
             f"{total:,} images in {self.name}: {sizes}.",
-            f"Sizes{only_looked}: {_sizes(self.facts)}. Kinds: {_counted(kinds)}.",
+            f"Sizes{only_looked}: {_sizes(self.facts)}."
+            + (f" Kinds: {_counted(kinds)}." if set(kinds) != {"array"} else ""),
             self._colors(),
             self._classes(),
             f"Left out: {_counted(collections.Counter(self.left_out)) or 'nothing'}.",
