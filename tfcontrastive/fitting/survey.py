@@ -100,6 +100,7 @@ class Survey:
         sizes = ", ".join(f"{split} {len(part):,}" for split, part in self.parts.items())
         kinds = collections.Counter(one.kind for one in self.facts)
         only_looked = f" (of {len(self.facts):,} that were looked at)" if len(self.facts) < 0.9 * total else ""
+        of_kind = f" Kinds: {_counted(kinds)}." if set(kinds) != {"array"} else ""
         return [
             f"{total:,} images in {self.name}: {sizes}.",
             f"Sizes{only_looked}: {_sizes(self.facts)}."
