@@ -103,8 +103,7 @@ class Survey:
         of_kind = f" Kinds: {_counted(kinds)}." if set(kinds) != {"array"} else ""
         return [
             f"{total:,} images in {self.name}: {sizes}.",
-            f"Sizes{only_looked}: {_sizes(self.facts)}."
-            + (f" Kinds: {_counted(kinds)}." if set(kinds) != {"array"} else ""),
+            f"Sizes{only_looked}: {_sizes(self.facts)}.{of_kind}",
             self._colors(),
             self._classes(),
             f"Left out: {_counted(collections.Counter(self.left_out)) or 'nothing'}.",
