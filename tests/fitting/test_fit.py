@@ -131,6 +131,7 @@ def test_started_again_in_python_it_only_measures(photos, done, unchecked):
     assert "trained, no labels" in shown
     assert "data:image" in shown
     assert str(done) in repr(r)
+    assert 0 < r.finetune(labels=0.5, train_epochs=1).metrics["eval_top1"] <= 1
     assert tfcontrastive.fit is fit
 
 
