@@ -68,7 +68,9 @@ def headline(
     verdict = ""
     if predictions is not None:
         others = {"the teacher": metrics["teacher_top1"]} if "teacher_top1" in metrics else {}
-        others |= {"always the largest class": _largest(predictions), "chance": 1 / classes}
+        others |= {"chance": 1 / classes}
+        if _is_uneven(predictions, classes):
+            others = {"naming the largest class": _largest(predictions), **others}
         verdict = (
             f"It names the class of {metrics['eval_top1']:.1%} of {len(predictions.labels):,} held-out images right: "
             f"{report.against(metrics['eval_top1'], others)}."
@@ -82,7 +84,7 @@ def comparison(
     """Top-1 beside what is at hand to compare it with; nothing without labels."""
     if predictions is None:
         return []
-    bars = [report.Bar("always the largest class", _largest(predictions))]
+    bars = [report.Bar("naming the largest class", _largest(predictions))] if _is_uneven(predictions, classes) else []
     ends = metrics.get("eval_top1_low"), metrics.get("eval_top1_high")
     bars.append(report.Bar("this classifier", metrics["eval_top1"], *ends, "own"))
     if "teacher_top1" in metrics:
@@ -133,6 +135,11 @@ def details(result: Any, predictions: evaluate.Predictions) -> report.Details:
 
 def _largest(predictions: evaluate.Predictions) -> float:
     return float(np.bincount(predictions.labels).max() / len(predictions.labels))
+
+
+def _is_uneven(predictions: evaluate.Predictions, classes: int) -> bool:
+    """Whether naming the largest class is better than chance."""
+    return _largest(predictions) > 1.1 / classes
 
 
 def _remark(key: str, metrics: dict[str, float]) -> str:

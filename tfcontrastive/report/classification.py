@@ -57,14 +57,17 @@ class PerClass:
             Column("class"),
             Column("training images", ",d"),
             Column("test images", ",d"),
-            Column("found (recall)", ".1%"),
-            Column("right when named (precision)", ".1%"),
+            Column("recall", ".1%"),
+            Column("precision", ".1%"),
             Column("F1", ".3f"),
             Column("most often taken for"),
         ]
         if self.train_counts is None:
             columns, rows = columns[:1] + columns[2:], [row[:1] + row[2:] for row in rows]
-        caption = self.caption or "The classes, those that are found least first."
+        caption = self.caption or (
+            "The classes, those that are found least first. Recall: the part of a class that is named so; precision: the "
+            "part of what is named so that is right."
+        )
         return Table(self.title, columns, rows, caption=caption).html()
 
 
