@@ -73,7 +73,10 @@ def test_defaults_are_the_published_constants():
         ("supcon", "temperature"): 0.1, ("supcon", "hidden_dim"): 2048, ("simclr", "temperature"): 0.1,
         ("simclr", "target_momentum"): 0.999, ("barlow_twins", "off_diagonal_weight"): 0.0051,
         ("barlow_twins", "hidden_dim"): 8192, ("instdisc", "temperature"): 0.07, ("instdisc", "num_negatives"): 4096,
-        ("instdisc", "bank_momentum"): 0.5,
+        ("instdisc", "bank_momentum"): 0.5, ("simsiam", "hidden_dim"): 2048, ("simsiam", "predictor_hidden_dim"): 512,
+        ("vicreg", "hidden_dim"): 8192, ("vicreg", "invariance_weight"): 25.0, ("vicreg", "variance_weight"): 25.0,
+        ("vicreg", "covariance_weight"): 1.0, ("nnclr", "queue_size"): 98_304, ("nnclr", "temperature"): 0.1,
+        ("simclr", "decoupled"): False, ("dcl", "sigma"): None,
     }  # fmt: skip
     assert {(method, name): getattr(defaults[method], name) for method, name in published} == published
     assert (KNN().k, KNN().temperature, LoopConfig().knn_k, LoopConfig().knn_temperature) == (200, 0.1, 200, 0.1)

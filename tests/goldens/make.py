@@ -24,6 +24,10 @@ SETTINGS = {
     "supcon": {"hidden_dim": 8},
     "barlow_twins": {"hidden_dim": 8},
     "instdisc": {"bank_size": 64, "num_negatives": 0},
+    "dcl": {},
+    "simsiam": {"hidden_dim": 8, "predictor_hidden_dim": 4},
+    "vicreg": {"hidden_dim": 8},
+    "nnclr": {"hidden_dim": 8, "predictor_hidden_dim": 8, "queue_size": 32},
 }
 
 

@@ -161,6 +161,32 @@ def instdisc(slow, still, v1, v2):
     return oracles.instance_softmax(inputs, {"bank": np.asarray(still.model.bank)}, temperature=0.3)
 
 
+def dcl(slow, still, v1, v2):
+    z1, z2 = halves(slow.online(np.concatenate([v1, v2])))
+    config = still.model.config
+    sigma = config.decoupled_sigma if hasattr(config, "decoupled_sigma") else config.sigma
+    return oracles.dcl({"z1": z1, "z2": z2}, {}, temperature=config.temperature, sigma=sigma)
+
+
+def simsiam(slow, still, v1, v2):
+    images = np.concatenate([v1, v2])
+    (p1, p2), (z1, z2) = halves(slow.predicted(images)), halves(still.online(images))
+    return (oracles.negative_cosine({"p": p1}, {"z": z2}) + oracles.negative_cosine({"p": p2}, {"z": z1})) / 2
+
+
+def vicreg(slow, still, v1, v2):
+    z1, z2 = halves(slow.online(np.concatenate([v1, v2])))
+    return oracles.vicreg({"z1": z1, "z2": z2}, {}, invariance=10.0, variance=20.0, covariance=3.0)
+
+
+def nnclr(slow, still, v1, v2):
+    images, queue = np.concatenate([v1, v2]), np.asarray(still.model.queue.rows)
+    (p1, p2), (z1, z2) = halves(slow.predicted(images)), halves(still.online(images))
+    n1, n2 = (queue[np.argmax(unit(z) @ queue.T, axis=1)] for z in (z1, z2))
+    directions = ((p2, n1), (p1, n2))
+    return sum(oracles.nnclr({"p": p}, {"neighbours": n}, temperature=0.3) for p, n in directions) / 2
+
+
 LABELS = np.array([0, 2, 0, 1, 2, -1], np.int32)
 INDEX = np.array([3, 0, 8, 1, 5, 2], np.int32)
 SMALL = {"hidden_dim": 6, "proj_out_dim": 4}
@@ -186,6 +212,17 @@ CASES = {
     "byol": (byol, "byol", SMALL, {}),
     "supcon": (supcon, "supcon", {**SMALL, "temperature": 0.25}, {"label": LABELS}),
     "barlow_twins": (barlow_twins, "barlow_twins", {**SMALL, "off_diagonal_weight": 0.05, "loss_scale": 0.5}, {}),
+    "dcl": (dcl, "dcl", {"proj_out_dim": 4, "temperature": 0.3}, {}),
+    "dclw": (dcl, "dcl", {"proj_out_dim": 4, "temperature": 0.3, "sigma": 0.5}, {}),
+    "simclr_decoupled": (
+        dcl, "simclr", {"proj_out_dim": 4, "temperature": 0.3, "decoupled": True, "decoupled_sigma": 0.7}, {},
+    ),
+    "simsiam": (simsiam, "simsiam", {**SMALL, "predictor_hidden_dim": 5}, {}),
+    "vicreg": (
+        vicreg, "vicreg",
+        {**SMALL, "invariance_weight": 10.0, "variance_weight": 20.0, "covariance_weight": 3.0}, {},
+    ),
+    "nnclr": (nnclr, "nnclr", {**SMALL, "predictor_hidden_dim": 5, "queue_size": 12, "temperature": 0.3}, {}),
     "instdisc": (
         instdisc, "instdisc", {"bank_size": 9, "num_negatives": 0, "proj_out_dim": 4, "temperature": 0.3},
         {"index": INDEX},
@@ -238,16 +275,18 @@ def unit(rows):
 def keys_of(model, name, v1, v2):
     if name == "moco":
         return unit(Slow(model).target(v2))
+    if name == "nnclr":
+        return unit(halves(Slow(model).online(np.concatenate([v1, v2])))[0])
     both = Slow(model).target(np.concatenate([v1, v2]))
     both = halves(unit(both) if model.config.hidden_norm else both)
     return np.stack(both, axis=1).reshape(2 * len(v1), -1)  # image by image
 
 
-@pytest.mark.parametrize("case", ["moco_v1", "simclr_v2", "simclr_lengths"])
+@pytest.mark.parametrize("case", ["moco_v1", "simclr_v2", "simclr_lengths", "nnclr"])
 def test_the_newest_keys_take_the_place_of_the_oldest(case):
     _, method, settings, _ = CASES[case]
     model = make(method, **settings)
-    queue = model.queue if method == "moco" else model.memory
+    queue = model.memory if method == "simclr" else model.queue
     expected = [*np.array(queue.rows)]
     for step in range(3):
         v1, v2 = views(step)

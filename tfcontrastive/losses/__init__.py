@@ -5,30 +5,60 @@ that contrast a batch with itself see the rows of all replicas; a replica's loss
 training step divides by the number of replicas, once.
 """
 
+from tfcontrastive.losses.amdim import amdim
+from tfcontrastive.losses.clip import clip
+from tfcontrastive.losses.cpc import cpc
+from tfcontrastive.losses.dcl import dcl
+from tfcontrastive.losses.deep_infomax import deep_infomax
+from tfcontrastive.losses.dino import dino
 from tfcontrastive.losses.distillation import distillation
+from tfcontrastive.losses.dpr import dpr
 from tfcontrastive.losses.geometry import alignment, embedding_std, infonce_bound, uniformity
 from tfcontrastive.losses.info_nce import info_nce, symmetric_info_nce
 from tfcontrastive.losses.instdisc import instance_log_normalizer, instance_nce, instance_softmax
+from tfcontrastive.losses.koleo import koleo
+from tfcontrastive.losses.nce import nce
+from tfcontrastive.losses.nnclr import nnclr
 from tfcontrastive.losses.nt_xent import nt_xent
 from tfcontrastive.losses.redundancy import barlow_twins
 from tfcontrastive.losses.regression import negative_cosine
 from tfcontrastive.losses.relic import relic
+from tfcontrastive.losses.siglip import siglip
+from tfcontrastive.losses.sim_cse import sim_cse
+from tfcontrastive.losses.sinkhorn import sinkhorn
 from tfcontrastive.losses.sup_con import sup_con
+from tfcontrastive.losses.swav import swav
+from tfcontrastive.losses.vicreg import vicreg
 
 __all__ = [
     "alignment",
+    "amdim",
     "barlow_twins",
+    "clip",
+    "cpc",
+    "dcl",
+    "deep_infomax",
+    "dino",
     "distillation",
+    "dpr",
     "embedding_std",
     "info_nce",
     "infonce_bound",
     "instance_log_normalizer",
     "instance_nce",
     "instance_softmax",
+    "koleo",
+    "nce",
     "negative_cosine",
+    "nnclr",
     "nt_xent",
     "relic",
+    "siglip",
+    "sim_cse",
+    "sinkhorn",
     "sup_con",
+    "swav",
     "symmetric_info_nce",
     "uniformity",
+    "vicreg",
 ]

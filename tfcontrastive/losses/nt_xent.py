@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfcontrastive import distribute
 from tfcontrastive.losses.common import check_positive, check_width, l2_normalize, matched_rows, row_count
-from tfcontrastive.losses.row_softmax import against, contrast_metrics, row_softmax
+from tfcontrastive.losses.row_softmax import RowSoftmax, against, contrast_metrics, row_softmax
 
 
 def nt_xent(
@@ -57,6 +57,25 @@ def nt_xent(
     """
     check_positive(temperature=temperature)
     z1, z2 = matched_rows(z1=z1, z2=z2)
+    positive, negatives = positive_and_negatives(
+        z1, z2, temperature=temperature, normalize=normalize, gather=gather, memory=memory
+    )
+    loss = tf.reduce_mean(against(positive, negatives))
+    return (loss, contrast_metrics(positive, negatives)) if with_metrics else loss
+
+
+def positive_and_negatives(
+    z1: tf.Tensor, z2: tf.Tensor, *, temperature: float, normalize: bool, gather: bool, memory: tf.Tensor | None
+) -> tuple[tf.Tensor, RowSoftmax]:
+    """Each row's similarity to its other view, over T, and the softmax over its 2N - 2 negatives and the memory.
+
+    Args:
+        z1, z2: `[B, D]`, float32 or float64.
+        temperature, normalize, gather, memory: as `nt_xent`'s.
+
+    Returns:
+        `[2B]`, the first views before the second ones, and their `RowSoftmax`.
+    """
     prepare = l2_normalize if normalize else tf.identity
     z = prepare(tf.concat([z1, z2], axis=0))
     batch = row_count(z1)
@@ -73,6 +92,4 @@ def nt_xent(
         memory = tf.cast(memory, z.dtype)
         check_width("memory", memory, z)
         negatives = negatives.merge(row_softmax(queries, prepare(memory), key_gradient=False))
-
-    loss = tf.reduce_mean(against(positive, negatives))
-    return (loss, contrast_metrics(positive, negatives)) if with_metrics else loss
+    return positive, negatives

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from tfcontrastive.methods.checked_model import CheckedModel
 from tfcontrastive.methods.micro_batch import encode_in_micro_batches
 from tfcontrastive.methods.queue import Queue
 from tfcontrastive.methods.step_output import StepOutput
+from tfcontrastive.methods.view_pairs import large_views
 
 _HELD_OUT = -1  # steps count down from here for views of held-out images, lest they be those of a training step
 
@@ -279,6 +281,23 @@ class ContrastiveModel(CheckedModel):
         if not self.micro_batch_size or images.shape[0] == self.micro_batch_size:
             return network(images, training=training)
         return encode_in_micro_batches(network, images, self.micro_batch_size, training)
+
+    def encode_views(self, network: keras.Model, views: Sequence[tf.Tensor], training: bool) -> tf.Tensor:
+        """Features `[V * B, F]` of V views, view after view: one pass of the network for each run of views of one size.
+
+        Args:
+            network: the encoder, or a copy of it.
+            views: V tensors `[B, H, W, C]`.
+            training: as of the network; batch norm takes the statistics of a pass.
+        """
+        passes = [tf.concat(list(group), axis=0) for _, group in itertools.groupby(views, lambda view: view.shape[1:3])]
+        features = [self.encode(network, images, training) for images in passes]
+        return features[0] if len(features) == 1 else tf.concat(features, axis=0)
+
+    def large_rows(self, features: tf.Tensor, views: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Of features `[V * B, F]`, as `encode_views` gives them, those of the large views: what the probe is to see."""
+        large = large_views(views)
+        return features if large == len(views) else features[: tf.shape(features)[0] // len(views) * large]
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step on this replica's share of the batch; the same for every method."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -24,7 +25,8 @@ class SimCLR(ContrastiveModel):
         loss_i = -log( exp(z_i . z_j / T) / sum_{k != i} exp(z_i . z_k / T) ),    loss = mean of the 2N loss_i
 
     Negatives come from every replica, with gradient. With a memory (SimCLRv2) the sum goes on over its K rows, which a
-    moving average of encoder and head made of both views of earlier batches; no gradient flows to them.
+    moving average of encoder and head made of both views of earlier batches; no gradient flows to them. With `decoupled`
+    the sum leaves out the positive too, as `DCL` does.
 
     Source: Chen et al., arXiv 2002.05709 (v1) and 2006.10029 (v2). google-research/simclr sums the two directions: its
     loss and gradient are twice these. LARS scales each kernel's step anew, so that kernels see the factor only against
@@ -60,7 +62,8 @@ class SimCLR(ContrastiveModel):
         config, images = self.config, tf.concat(views, axis=0)
         features = self.encode(self.encoder, images, training)
         z1, z2 = tf.split(self.projection_head(features, training=training), 2)
-        loss, metrics = losses.nt_xent(
+        contrast = functools.partial(losses.dcl, sigma=config.decoupled_sigma) if config.decoupled else losses.nt_xent
+        loss, metrics = contrast(
             z1,
             z2,
             temperature=config.temperature,
