@@ -183,7 +183,7 @@ def koleo(x, fixed):
 
 
 def vicreg(x, fixed, invariance=25.0, variance=25.0, covariance=1.0):
-    rows, width = x["z1"].shape
+    width = x["z1"].shape[1]
     total = invariance * np.mean((x["z1"] - x["z2"]) ** 2)
     for z in (x["z1"], x["z2"]):
         cov = np.cov(z.T)

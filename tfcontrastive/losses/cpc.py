@@ -16,7 +16,8 @@ def cpc(
     r"""The cross entropy of a patch's prediction with the patch some rows below, among all patches of all images.
 
     $$ L = -\frac{1}{B (H - k) W} \sum_{b,\, r,\, c} \log
-           \frac{\exp(\langle \hat z_{brc}, z_{b,r+k,c} \rangle)}{\sum_{b',\, r',\, c'} \exp(\langle \hat z_{brc}, z_{b'r'c'} \rangle)} $$
+           \frac{\exp(\langle \hat z_{brc}, z_{b,r+k,c} \rangle)}
+                {\sum_{b',\, r',\, c'} \exp(\langle \hat z_{brc}, z_{b'r'c'} \rangle)} $$
 
     One offset k, in one direction: CPC adds up the offsets, CPC v2 the four directions (turn the grids). Nothing is
     normalised. Under a strategy the patches are those of all replicas, with gradient.
