@@ -25,6 +25,8 @@ SETTINGS = {
     "barlow_twins": {"hidden_dim": 8},
     "instdisc": {"bank_size": 64, "num_negatives": 0},
     "dcl": {},
+    "swav": {"hidden_dim": 8, "num_prototypes": 16, "queue_size": 32},
+    "dino": {"hidden_dim": 8, "num_prototypes": 16},
     "simsiam": {"hidden_dim": 8, "predictor_hidden_dim": 4},
     "vicreg": {"hidden_dim": 8},
     "nnclr": {"hidden_dim": 8, "predictor_hidden_dim": 8, "queue_size": 32},

@@ -36,6 +36,32 @@ CASES = {
     "simsiam": ("simsiam", {"hidden_dim": 16, "proj_out_dim": 8, "predictor_hidden_dim": 4, "num_proj_layers": 2}),
     "vicreg": ("vicreg", {"hidden_dim": 16, "proj_out_dim": 8, "num_proj_layers": 2}),
     "nnclr": ("nnclr", {"hidden_dim": 16, "predictor_hidden_dim": 16, "proj_out_dim": 8, "queue_size": 48}),
+    "swav": (
+        "swav",
+        {
+            "temperature": 0.2,
+            "epsilon": 0.2,
+            "num_prototypes": 12,
+            "hidden_dim": 16,
+            "proj_out_dim": 8,
+            "freeze_prototypes_steps": 2,
+            "queue_size": 48,
+        },
+    ),
+    "dino": (
+        "dino",
+        {
+            "num_prototypes": 12,
+            "hidden_dim": 16,
+            "proj_out_dim": 8,
+            "num_head_layers": 2,
+            "target_momentum": 0.9,
+            "teacher_temperature_steps": 4,
+            "teacher_temperature": 0.07,
+            "koleo_weight": 0.1,
+            "freeze_prototypes_steps": 2,
+        },
+    ),
     "instdisc_nce": ("instdisc", {"bank_size": 80, "num_negatives": 6, "proj_out_dim": 8}),
 }
 

@@ -218,6 +218,8 @@ def test_every_part_of_a_float64_model_is_float64_and_replicas_agree_in_it(metho
     small = {
         "moco": {"queue_size": 12},
         "nnclr": {"queue_size": 12},
+        "swav": {"queue_size": 12, "num_prototypes": 5},
+        "dino": {"num_prototypes": 5, "koleo_weight": 0.1},
         "simclr": {"memory_size": 24},
         "instdisc": {"bank_size": 12, "num_negatives": 4},
     }

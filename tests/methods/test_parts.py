@@ -32,6 +32,8 @@ HEADS = {
     "instdisc": ("instdisc", {"bank_size": 9, "proj_out_dim": 4}, "4+b", None),
     "simsiam": ("simsiam", {**SMALL, "predictor_hidden_dim": 2}, "6 BN ReLU 6 BN ReLU 4 bn", "2 BN ReLU 4+b"),
     "vicreg": ("vicreg", SMALL, "6 BN ReLU 6 BN ReLU 4", None),
+    "swav": ("swav", {**SMALL, "num_prototypes": 3}, "6 BN ReLU 4+b", None),
+    "dino": ("dino", {**SMALL, "num_prototypes": 3}, "6+b 6+b 4+b", None),  # with GELU between them
     "nnclr": ("nnclr", NNCLR, "6 BN ReLU 6 BN ReLU 4 BN", "5 BN ReLU 4+b"),
 }  # fmt: skip
 

@@ -59,7 +59,7 @@ def dcl(
     """
     check_positive(temperature=temperature, **({} if sigma is None else {"sigma": sigma}))
     z1, z2 = matched_rows(z1=z1, z2=z2)
-    if row_count(z1) == 1 and distribute.replica_count() == 1 and memory is None:
+    if z1.shape[0] == 1 and distribute.replica_count() == 1 and memory is None:
         raise InputError("`z1` must have two rows or more, over all replicas. Received: one.")
     positive, negatives = positive_and_negatives(
         z1, z2, temperature=temperature, normalize=normalize, gather=True, memory=memory

@@ -15,7 +15,8 @@ def dino(
     *,
     student_temperature: float,
     teacher_temperature: float | tf.Tensor,
-) -> tf.Tensor:
+    with_metrics: bool = False,
+) -> tf.Tensor | tuple[tf.Tensor, dict[str, tf.Tensor]]:
     r"""The cross entropy of the student's softmax with the teacher's, of another view of the same images.
 
     $$ L = -\frac{1}{B} \sum_b \sum_k
@@ -31,9 +32,11 @@ def dino(
         center: `[K]`, a moving mean of the teacher's outputs over all replicas. No gradient.
         student_temperature: T_s > 0; 0.1 in the paper.
         teacher_temperature: T_t > 0; 0.04 to 0.07 in the paper.
+        with_metrics: return the metrics too.
 
     Returns:
-        A scalar >= 0.
+        A scalar >= 0; with `with_metrics`, (loss, {"teacher_entropy"}): the mean entropy of the teacher's softmax in nats,
+        which stays at log K, or falls to 0 for good, in a collapse.
 
     Raises:
         InputError: for a temperature that is not positive or shapes that do not fit.
@@ -52,6 +55,8 @@ def dino(
         raise InputError(
             f"`center` must have the shape ({student.shape[1]},). Received: center.shape={tuple(center.shape)}."
         )
-    sharp = tf.nn.softmax(tf.stop_gradient(teacher - center) / tf.cast(teacher_temperature, student.dtype))
-    log_p = tf.nn.log_softmax(student / student_temperature)
-    return -tf.reduce_mean(tf.reduce_sum(tf.stop_gradient(sharp) * log_p, axis=1))
+    log_q = tf.nn.log_softmax(tf.stop_gradient(teacher - center) / tf.cast(teacher_temperature, student.dtype))
+    q, log_p = tf.stop_gradient(tf.exp(log_q)), tf.nn.log_softmax(student / student_temperature)
+    loss = -tf.reduce_mean(tf.reduce_sum(q * log_p, axis=1))
+    entropy = -tf.reduce_mean(tf.reduce_sum(q * tf.stop_gradient(log_q), axis=1))
+    return (loss, {"teacher_entropy": entropy}) if with_metrics else loss

@@ -56,7 +56,7 @@ def vicreg(
             raise InputError(f"`{name}` must be >= 0. Received: {name}={weight!r}.")
     z1, z2 = matched_rows(z1=z1, z2=z2)
     rows, width = row_count(z1), z1.shape[1]
-    if rows == 1 and distribute.replica_count() == 1:
+    if z1.shape[0] == 1 and distribute.replica_count() == 1:
         raise InputError("`z1` must have two rows or more, over all replicas. Received: one.")
     # In two passes: the variance as a difference of moments would lose precision. One reduction for both views.
     both = tf.stack([z1, z2])
