@@ -78,7 +78,8 @@ def test_defaults_are_the_published_constants():
         ("vicreg", "covariance_weight"): 1.0, ("nnclr", "queue_size"): 98_304, ("nnclr", "temperature"): 0.1,
         ("swav", "temperature"): 0.1, ("swav", "epsilon"): 0.05, ("swav", "num_prototypes"): 3000,
         ("swav", "proj_out_dim"): 128, ("dino", "num_prototypes"): 65_536, ("dino", "student_temperature"): 0.1,
-        ("dino", "target_momentum"): 0.996, ("dino", "center_momentum"): 0.9, ("simclr", "decoupled"): False, ("dcl", "sigma"): None,
+        ("dino", "target_momentum"): 0.996, ("dino", "center_momentum"): 0.9,
+        ("simclr", "decoupled"): False, ("dcl", "sigma"): None,
     }  # fmt: skip
     assert {(method, name): getattr(defaults[method], name) for method, name in published} == published
     assert (KNN().k, KNN().temperature, LoopConfig().knn_k, LoopConfig().knn_temperature) == (200, 0.1, 200, 0.1)

@@ -60,7 +60,7 @@ def test_they_are_made_again_from_their_config(make):
 
 
 def test_numbers_below_one_are_refused():
-    with pytest.raises(InputError, match="`bottleneck_dim` must be >= 1. Received: bottleneck_dim=0"):
+    with pytest.raises(InputError, match=r"`bottleneck_dim` must be >= 1. Received: bottleneck_dim=0"):
         DINOHead(bottleneck_dim=0)
-    with pytest.raises(InputError, match="`units` must be >= 1. Received: units=0"):
+    with pytest.raises(InputError, match=r"`units` must be >= 1. Received: units=0"):
         WeightNormDense(0)
