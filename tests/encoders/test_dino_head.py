@@ -26,7 +26,7 @@ def test_the_outputs_are_the_authors():
         dense.bias.assign(np.sin(np.arange(units) + number + 1))
         number += 2
     last.kernel.assign(np.cos(np.arange(10.0)).reshape(5, 2).T)
-    np.testing.assert_allclose(last(head(Z0)), VALUES["head"], rtol=1e-9)
+    np.testing.assert_allclose(last(head(Z0)), VALUES["head"], rtol=1e-7)  # TensorFlow's GELU has a rounded constant
 
 
 def test_the_length_of_a_direction_does_not_matter_but_its_gain():

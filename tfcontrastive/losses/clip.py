@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfcontrastive import distribute
-from tfcontrastive.losses.common import check_positive, l2_normalize, matched_rows, row_count
+from tfcontrastive.losses.common import check_positive, l2_normalize, matched_rows, row_count, scalar
 from tfcontrastive.losses.row_softmax import against, contrast_metrics, row_softmax
 
 
@@ -42,7 +42,7 @@ def clip(
     """
     check_positive(temperature=temperature)
     images, texts = map(l2_normalize, matched_rows(images=images, texts=texts))
-    temperature = tf.cast(temperature, images.dtype)
+    temperature = scalar(temperature, images)
     batch = row_count(images)
     every = distribute.all_gather(tf.stack([texts, images], axis=1))  # one gather for both
     own = distribute.replica_id() * batch + tf.range(batch)

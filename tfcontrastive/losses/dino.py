@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
-from tfcontrastive.losses.common import as_floats, check_matched, check_positive
+from tfcontrastive.losses.common import as_floats, check_matched, check_positive, scalar
 
 
 def dino(
@@ -55,7 +55,7 @@ def dino(
         raise InputError(
             f"`center` must have the shape ({student.shape[1]},). Received: center.shape={tuple(center.shape)}."
         )
-    log_q = tf.nn.log_softmax(tf.stop_gradient(teacher - center) / tf.cast(teacher_temperature, student.dtype))
+    log_q = tf.nn.log_softmax(tf.stop_gradient(teacher - center) / scalar(teacher_temperature, student))
     q, log_p = tf.stop_gradient(tf.exp(log_q)), tf.nn.log_softmax(student / student_temperature)
     loss = -tf.reduce_mean(tf.reduce_sum(q * log_p, axis=1))
     entropy = -tf.reduce_mean(tf.reduce_sum(q * tf.stop_gradient(log_q), axis=1))

@@ -46,5 +46,7 @@ def koleo(x: tf.Tensor) -> tf.Tensor:
     own = distribute.replica_id() * row_count(x) + tf.range(row_count(x))
     itself = own[:, None] == tf.range(row_count(every))
     cosines = tf.where(itself, tf.constant(-2, x.dtype), tf.matmul(x, every, transpose_b=True))
-    distances = tf.norm(x - tf.gather(every, tf.argmax(cosines, axis=1)) + _SMALL, axis=1)
+    # A product, as the collective takes no sparse gradient.
+    nearest = tf.matmul(tf.one_hot(tf.argmax(cosines, axis=1), tf.shape(every)[0], dtype=x.dtype), every)
+    distances = tf.norm(x - nearest + _SMALL, axis=1)
     return -tf.reduce_mean(tf.math.log(distances + _SMALL))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
-from tfcontrastive.losses.common import as_floats, check_matched, check_positive, l2_normalize
+from tfcontrastive.losses.common import as_floats, check_matched, check_positive, l2_normalize, scalar
 from tfcontrastive.losses.row_softmax import log_add_exp
 
 
@@ -64,7 +64,7 @@ def nce(
     count = tf.cast(tf.shape(others)[1], v.dtype)
     noise = tf.math.log(count / bank_size)
     padded = noise if not epsilon else tf.math.log(count / bank_size + epsilon)
-    log_z = tf.cast(log_normalizer, v.dtype)
+    log_z = scalar(log_normalizer, v)
     positive = tf.reduce_sum(v * own, axis=1) / temperature - log_z
     negative = tf.einsum("bd,bmd->bm", v, others) / temperature - log_z
     of_positive = log_add_exp(padded, positive) - positive

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfcontrastive import distribute
-from tfcontrastive.losses.common import check_positive, l2_normalize, matched_rows, row_count
+from tfcontrastive.losses.common import check_positive, l2_normalize, matched_rows, row_count, scalar
 
 
 def siglip(
@@ -49,7 +49,7 @@ def siglip(
     every = distribute.all_gather(texts)
     own = distribute.replica_id() * batch + tf.range(batch)
     cosines = tf.matmul(images, every, transpose_b=True)
-    logits = tf.cast(scale, images.dtype) * cosines + tf.cast(bias, images.dtype)
+    logits = scalar(scale, images) * cosines + scalar(bias, images)
     paired = own[:, None] == tf.range(row_count(every))
     loss = tf.reduce_mean(tf.reduce_sum(tf.nn.softplus(tf.where(paired, -logits, logits)), axis=1))
     if not with_metrics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfcontrastive import distribute
-from tfcontrastive.losses.common import as_floats, check_matched, check_positive, l2_normalize, row_count
+from tfcontrastive.losses.common import as_floats, check_matched, check_positive, l2_normalize, row_count, scalar
 from tfcontrastive.losses.row_softmax import RowSoftmax, against, contrast_metrics, row_softmax
 
 
@@ -56,7 +56,7 @@ def sim_cse(
     z1, *candidates = map(l2_normalize, values)
     batch = row_count(z1)
     own = distribute.replica_id() * batch + tf.range(batch)
-    queries = z1 / tf.cast(temperature, z1.dtype)
+    queries = z1 / scalar(temperature, z1)
     positive = tf.reduce_sum(queries * candidates[0], axis=1)
     every = distribute.all_gather(tf.stack(candidates, axis=1))  # one gather for both
     negatives = row_softmax(queries, every[:, 0], own)
