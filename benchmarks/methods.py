@@ -49,12 +49,12 @@ def config_of(name: str, seed: int, model_dir: str, more: tuple[str, ...] = ()):
     from tfcontrastive.config import TrainConfig
     from tfcontrastive.methods import method_class
 
-    words = [*recipe_words(name, more), f"--seed={seed}", f"--model_dir={model_dir}", "--knn_epochs=0"]
-    method = flags.peek(words, "method", "simclr")
+    argv = [*recipe_words(name, more), f"--seed={seed}", f"--model_dir={model_dir}", "--knn_epochs=0"]
+    method = flags.peek(argv, "method", "simclr")
     base = TrainConfig(method=method, method_config=method_class(method).Config())
     values = absl_flags.FlagValues()
     flags.define(base, values)
-    flags.parse(words, values)
+    flags.parse(argv, values)
     return flags.from_flags(base, values)
 
 

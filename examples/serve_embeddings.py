@@ -45,12 +45,12 @@ def png(image):
     return file.getvalue()
 
 
-def main(words=None):
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=1, help="of training before the export")
     parser.add_argument("--limit", type=int, default=5000, help="images to train on")
     parser.add_argument("--output", help="where to leave the SavedModel; default: a new temporary directory")
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
     source = tfc.data.load("embedded")
     model = train(source.arrays(f"train[:{args.limit}]")[0], args.epochs)
     path = tfc.export.save_model(model, args.output or tempfile.mkdtemp(prefix="serve_embeddings_"))

@@ -56,7 +56,7 @@ def measure(model, source):
     return knn.run(model.encoder, source)["knn_top1"]
 
 
-def main(words=None):
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", help="your images; default: some of the package's own, as files")
     parser.add_argument("--image_size", type=int, default=28, help="height and width that the network sees")
@@ -64,7 +64,7 @@ def main(words=None):
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--limit", type=int, default=4000, help="images to write where no folder is given")
     parser.add_argument("--output", help="where to leave model and vectors; default: a new temporary directory")
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
     output = pathlib.Path(args.output or tempfile.mkdtemp(prefix="your_images_"))
     folder = pathlib.Path(args.folder or output / "images")
     if args.folder is None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import ONE_BLOCK, words, write_images
+from tests.commands.runs import ONE_BLOCK, argv, write_images
 from tfcontrastive import export, storage
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
@@ -88,12 +88,12 @@ def test_a_run_lives_in_a_bucket(bucket, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # a path that is taken for a local one would show here
     dataset = write_images(tmp_path / "images.npz")
     flags = {"knn_epochs": 0, "checkpoint_steps": 3, "train_steps": 8}
-    assert main(words(dataset, f"{bucket}/run", **flags)) == 0
+    assert main(argv(dataset, f"{bucket}/run", **flags)) == 0
     run = f"{bucket}/run"
     before = {name: storage.read_text(f"{run}/{name}") for name in ("config.json", "metrics.jsonl", "result.json")}
-    assert main(words(dataset, run, **flags)) == 0  # nothing left to do
+    assert main(argv(dataset, run, **flags)) == 0  # nothing left to do
     assert {name: storage.read_text(f"{run}/{name}") for name in before} == before
-    assert main(words(dataset, run, learning_rate=3, **flags)) == 2
+    assert main(argv(dataset, run, learning_rate=3, **flags)) == 2
     assert "was written with another configuration" in capsys.readouterr().err
 
     trained, exported = load_trained(checkpoint=run), load_trained(saved_model=f"{run}/saved_model")
@@ -103,7 +103,7 @@ def test_a_run_lives_in_a_bucket(bucket, tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(served, trained.encoder(images), atol=1e-5)
     assert export.save_model(trained.encoder, f"{run}/saved_model") == f"{run}/saved_model/2"
 
-    assert main([*words(dataset, run, learning_rate=3, **flags), "--overwrite"]) == 0
+    assert main([*argv(dataset, run, learning_rate=3, **flags), "--overwrite"]) == 0
     assert json.loads(storage.read_text(f"{run}.1/config.json"))["optimizer"]["learning_rate"] != 3
     assert os.listdir(tmp_path) == ["images.npz"]
 

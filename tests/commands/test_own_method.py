@@ -1,4 +1,4 @@
-"""A method, a network and an evaluation of the user's own, those of docs/own-method.md, through the commands."""
+"""A method, a network, images and an evaluation of the user's own, those of docs/own-method.md, through the commands."""
 
 import json
 import pathlib
@@ -25,10 +25,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The page's files: align.py, plain.py, spread.py."""
+    """The page's files: align.py, plain.py, dots.py, spread.py."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-method.md").read_text(), re.S)
     folder = tmp_path_factory.mktemp("own")
-    for name, code in zip(("align.py", "plain.py", "spread.py"), blocks, strict=True):
+    for name, code in zip(("align.py", "plain.py", "dots.py", "spread.py"), blocks, strict=True):
         (folder / name).write_text(code)
     return folder
 
@@ -56,6 +56,16 @@ def test_it_is_trained_by_the_command_and_measured_by_its_export(method, tmp_pat
     assert main(["evaluate", "--protocol=knn", f"--dataset={dataset}", "--eval_split=train", exported, worth]) == 0
     assert main([*command, "--queue_size=8"]) == 2
     assert "It belongs to --method=moco" in capsys.readouterr().err
+
+
+def test_images_of_ones_own(files):
+    source = tfcontrastive.data.load(f"{files / 'dots.py'}:dots")
+    assert (source.num_classes, source.num_examples("test"), source.channels) == (3, 500, 1)
+    (files / "none.py").write_text("def none():\n    return 3\n")
+    with pytest.raises(InputError, match=r"must return a tfcontrastive\.data\.Source\. Received: int\."):
+        tfcontrastive.data.load(f"{files / 'none.py'}:none")
+    with pytest.raises(InputError, match=r"`dataset` must name a function as file\.py:function"):
+        tfcontrastive.data.load(f"{files / 'none.py'}:other")
 
 
 def test_a_network_and_an_evaluation_of_ones_own(files, tmp_path, capsys):

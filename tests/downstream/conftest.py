@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.commands.runs import RESNET, words
+from tests.commands.runs import RESNET, argv
 from tfcontrastive.commands.main import main
 
 
@@ -30,5 +30,5 @@ def pretrained(tmp_path_factory, dataset) -> str:
     path = tmp_path_factory.mktemp("pretrained") / "run"
     flags = {"train_steps": 2, "knn_epochs": 0, "knn_k": 5, "num_proj_layers": 3, "ft_proj_selector": 1, **RESNET}
     flags["zero_init_residual"] = True  # two steps do not settle branches that start open
-    assert main(words(dataset, path, **flags)) == 0
+    assert main(argv(dataset, path, **flags)) == 0
     return str(path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.downstream.test_finetune import fails, words
+from tests.downstream.test_finetune import argv, fails
 from tfcontrastive import data
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import DataConfig, EncoderConfig, OptimizerConfig, RunConfig
@@ -23,7 +23,7 @@ IMAGES = tf.constant(np.random.RandomState(0).rand(5, 8, 8, 3), tf.float32)
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory, dataset, pretrained):
     path = tmp_path_factory.mktemp("teacher") / "run"
-    assert main(words(checkpoint=pretrained, dataset=dataset, output_dir=path, fine_tune_after_block=4)) == 0
+    assert main(argv(checkpoint=pretrained, dataset=dataset, output_dir=path, fine_tune_after_block=4)) == 0
     return str(path)
 
 
@@ -90,12 +90,12 @@ def test_the_encoder_of_a_trunk_is_all_that_takes_its_images():
 def test_a_dry_run_asks_the_teacher_nothing_and_writes_nothing(teacher, dataset, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Distilling, "answers", lambda *_: pytest.fail("a dry run has asked the teacher"))
     flags = {"teacher": teacher, "dataset": dataset, "output_dir": tmp_path / "run", "teacher_logits": "cached"}
-    assert main([*words("distill", **flags), "--dry_run"]) == 0
+    assert main([*argv("distill", **flags), "--dry_run"]) == 0
     text = capsys.readouterr().out
     for part in ("[distill]", "96 training images", "held out        test", "parameters", "learning rate"):
         assert part in text
     assert not (tmp_path / "run").exists()
-    fails(capsys, [*words("distill", **{**flags, "image_size": 16, "teacher": f"{teacher}/saved_model"}), "--dry_run"],
+    fails(capsys, [*argv("distill", **{**flags, "image_size": 16, "teacher": f"{teacher}/saved_model"}), "--dry_run"],
           "`image_size` must be what the teacher takes, 8")  # fmt: skip
 
 
@@ -145,5 +145,5 @@ def test_a_wrong_flag(capsys, tmp_path, dataset, teacher, flags, parts):
     flags = {"teacher": teacher, "dataset": dataset, "output_dir": tmp_path / "run", **flags}
     if flags["teacher"] == "its export":
         flags["teacher"] = f"{teacher}/saved_model"
-    fails(capsys, words("distill", **flags), *parts)
+    fails(capsys, argv("distill", **flags), *parts)
     assert not (tmp_path / "run").exists()

@@ -23,7 +23,7 @@ from tfcontrastive.runs.load_run import load_run
 IMAGES = np.random.RandomState(0).rand(5, 8, 8, 3).astype("float32")
 
 
-def words(command="finetune", **flags):
+def argv(command="finetune", **flags):
     chosen = {"image_size": 8, "train_batch_size": 8, "train_steps": 2, **flags}
     return [command, *(f"--{name}={value}" for name, value in chosen.items())]
 
@@ -32,7 +32,7 @@ def words(command="finetune", **flags):
 def finetuned(tmp_path_factory, dataset, pretrained):
     path = tmp_path_factory.mktemp("finetuned") / "run"
     flags = {"checkpoint": pretrained, "dataset": dataset, "output_dir": path, "label_fraction": 0.25, "ema_decay": 0.9}
-    assert main(words(**flags)) == 0
+    assert main(argv(**flags)) == 0
     return path
 
 
@@ -71,7 +71,7 @@ def test_evaluating_alone_repeats_the_result(finetuned, dataset, pretrained):
         "label_fraction": 0.25,
         "ema_decay": 0.9,
     }
-    assert main(words(**flags, mode="eval")) == 0
+    assert main(argv(**flags, mode="eval")) == 0
     assert json.loads((finetuned / "result.json").read_text()) == pytest.approx(trained)
 
 
@@ -151,7 +151,7 @@ def test_a_wrong_flag(capsys, tmp_path, dataset, pretrained, finetuned, flags, p
     flags = {"checkpoint": pretrained, "dataset": dataset, "output_dir": tmp_path / "run", **flags}
     places = {"its export": f"{pretrained}/saved_model", "a classifier": finetuned}
     flags = {name: places.get(value, value) for name, value in flags.items() if value is not None}
-    fails(capsys, words(**flags), *parts)
+    fails(capsys, argv(**flags), *parts)
     assert not (tmp_path / "run").exists()
 
 
@@ -184,12 +184,12 @@ def test_sizes_come_from_the_encoder_and_the_data(dataset, pretrained, tmp_path,
 def test_images_that_cannot_be_learned_from(capsys, tmp_path, pretrained):
     flags = {"checkpoint": pretrained, "output_dir": tmp_path / "run"}
     unlabelled = write_images(tmp_path / "unlabelled.npz", labels=False)
-    fails(capsys, words(dataset=unlabelled, **flags), "`dataset` must have labels")
+    fails(capsys, argv(dataset=unlabelled, **flags), "`dataset` must have labels")
     gray = write_images(tmp_path / "gray.npz", channels=1)
-    fails(capsys, words(dataset=gray, **flags), "images of 3 channels", "1 channels")
+    fails(capsys, argv(dataset=gray, **flags), "images of 3 channels", "1 channels")
     images = np.zeros((16, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "other.npz", x_train=images, y_train=np.arange(16) % 2, x_test=images, y_test=np.arange(16) % 3)
-    fails(capsys, words(dataset=f"npz:{tmp_path / 'other.npz'}", **flags), "classes of `train_labels` only", "2")
+    fails(capsys, argv(dataset=f"npz:{tmp_path / 'other.npz'}", **flags), "classes of `train_labels` only", "2")
     assert not (tmp_path / "run").exists()
 
 
@@ -199,7 +199,7 @@ def test_a_class_that_the_test_split_lacks_does_no_harm(tmp_path):
         tmp_path / "few.npz", x_train=images, y_train=np.arange(24) % 3, x_test=images[:4], y_test=np.zeros(4, int)
     )
     flags = {"dataset": f"npz:{tmp_path / 'few.npz'}", "output_dir": tmp_path / "run", "width_multiplier": 0.0625}
-    assert main(words(**flags, resnet_depth=18, fine_tune_after_block=4)) == 0
+    assert main(argv(**flags, resnet_depth=18, fine_tune_after_block=4)) == 0
     metrics = json.loads((tmp_path / "run" / "result.json").read_text())
     assert metrics["eval_mean_per_class"] == metrics["eval_top1"]
 

@@ -15,7 +15,7 @@ from tfcontrastive.protocols import Curve, Semi, Transfer
 from tfcontrastive.protocols.tasks import TASKS
 
 
-def words(protocol, **flags):
+def argv(protocol, **flags):
     return ["evaluate", f"--protocol={protocol}", *(f"--{name}={value}" for name, value in flags.items())]
 
 
@@ -35,7 +35,7 @@ def calls(monkeypatch):
 def test_the_curve_is_measured_drawn_and_goes_on_after_a_stop(tmp_path, dataset, pretrained):
     flags = {"checkpoint": pretrained, "dataset": dataset, "output_dir": tmp_path / "out", "fractions": 0.5}
     flags |= {"train_epochs": 1, "supervised_epochs": 1, "train_batch_size": 16}
-    assert main(words("curve", **flags)) == 0
+    assert main(argv("curve", **flags)) == 0
     result = json.loads((tmp_path / "out" / "metrics.json").read_text())["results"][0]
     assert {"fine_tuned_50pct_top1", "supervised_50pct_top1", "supervised_50pct_top1_low"} <= set(result["metrics"])
     assert "work_dir" not in result["settings"]
@@ -49,7 +49,7 @@ def test_the_curve_is_measured_drawn_and_goes_on_after_a_stop(tmp_path, dataset,
     assert rows[0] == rows[1]
     assert len(rows[0]) == 48
     before = (tmp_path / "out.runs" / "supervised_50pct_seed0" / "metrics.jsonl").read_text()
-    assert main(words("curve", **flags)) == 0  # finds its runs finished
+    assert main(argv("curve", **flags)) == 0  # finds its runs finished
     again = json.loads((tmp_path / "out" / "metrics.json").read_text())["results"][0]
     assert again["metrics"] == result["metrics"]
     assert (tmp_path / "out.runs" / "supervised_50pct_seed0" / "metrics.jsonl").read_text() == before
@@ -58,7 +58,7 @@ def test_the_curve_is_measured_drawn_and_goes_on_after_a_stop(tmp_path, dataset,
 def test_other_settings_have_runs_of_their_own(tmp_path, dataset, pretrained):
     flags = {"checkpoint": pretrained, "dataset": dataset, "output_dir": tmp_path / "out", "fractions": 0.5}
     for rate in (0.1, 0.2, 0.1):
-        assert main(words("semi", **flags, train_epochs=1, train_batch_size=48, learning_rate=rate)) == 0
+        assert main(argv("semi", **flags, train_epochs=1, train_batch_size=48, learning_rate=rate)) == 0
     results = json.loads((tmp_path / "out" / "metrics.json").read_text())["results"]
     assert [one["settings"]["learning_rate"] for one in results] == [0.2, 0.1]
     runs = {path.name: json.loads((path / "config.json").read_text()) for path in (tmp_path / "out.runs").iterdir()}
@@ -94,7 +94,7 @@ def test_semi_takes_the_published_labels_of_imagenet_where_they_are(calls, pretr
 
 def test_several_seeds_are_several_choices_of_labels(calls, tmp_path, dataset, pretrained):
     flags = {"checkpoint": pretrained, "dataset": dataset, "output_dir": tmp_path / "out", "seeds": "0,1"}
-    assert main(words("semi", **flags)) == 0
+    assert main(argv("semi", **flags)) == 0
     result = json.loads((tmp_path / "out" / "metrics.json").read_text())["results"][0]
     assert set(result["runs"]) == {"0", "1"}
     assert result["metrics"]["semi_1pct_top1"] == 0.5
@@ -113,7 +113,7 @@ def test_transfer_measures_what_is_there_and_names_what_is_not(tmp_path, pretrai
     flags = {"checkpoint": pretrained, "output_dir": tmp_path / "out", "data_dir": tmp_path / "data"}
     flags |= {"datasets": "birdsnap,cars", "how": "both", "train_steps": 2, "train_batch_size": 8}
     flags |= {"learning_rates": "0.01", "weight_decays": "0"}
-    assert main(words("transfer", **flags)) == 0
+    assert main(argv("transfer", **flags)) == 0
     assert "cars (cars196)" in capsys.readouterr().err
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["results"][0]["metrics"]
     assert metrics["birdsnap_linear_top1"] == 1.0
@@ -164,7 +164,7 @@ def test_the_tables_are_the_papers():
 )
 def test_a_wrong_flag(capsys, tmp_path, dataset, pretrained, protocol, flags, parts):
     flags = {"checkpoint": pretrained, "output_dir": tmp_path / "out", **flags}
-    fails(capsys, words(protocol, **({} if protocol == "transfer" else {"dataset": dataset}), **flags), *parts)
+    fails(capsys, argv(protocol, **({} if protocol == "transfer" else {"dataset": dataset}), **flags), *parts)
 
 
 def test_python_needs_no_directory(calls, pretrained):

@@ -31,14 +31,14 @@ def theirs(tmp_path_factory) -> str:
     return path
 
 
-def words(command, dataset, output_dir, *more):
+def argv(command, dataset, output_dir, *more):
     loop = ["--train_batch_size=16", "--train_steps=1", "--image_size=8", "--warmup_epochs=0"]
     return [command, f"--dataset={dataset}", f"--output_dir={output_dir}", *loop, *more]
 
 
 def test_finetune_starts_from_it(theirs, dataset, tmp_path):
     frozen = "--fine_tune_after_block=4"
-    assert main(words("finetune", dataset, tmp_path / "run", f"--checkpoint={theirs}", frozen, *ENCODER)) == 0
+    assert main(argv("finetune", dataset, tmp_path / "run", f"--checkpoint={theirs}", frozen, *ENCODER)) == 0
     images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
     tuned = pretrained.load(theirs).encoder(images)
     np.testing.assert_allclose(load_trained(checkpoint=str(tmp_path / "run"))(images), tuned, rtol=1e-5, atol=1e-6)
@@ -49,5 +49,5 @@ def test_it_is_a_teacher(theirs, dataset, tmp_path):
     source = pretrained.load(theirs)
     np.testing.assert_allclose(Teacher(theirs)(images), source.supervised_head(source.encoder(images)), rtol=1e-5)
     student = [f"--{name}={value}" for name, value in ONE_BLOCK.items()]
-    assert main(words("distill", dataset, tmp_path / "student", f"--teacher={theirs}", *student)) == 0
+    assert main(argv("distill", dataset, tmp_path / "student", f"--teacher={theirs}", *student)) == 0
     assert "teacher_top1" in json.loads((tmp_path / "student" / "result.json").read_text())

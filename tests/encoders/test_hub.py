@@ -198,8 +198,8 @@ def test_a_preset_is_evaluated_and_takes_any_precision(folder, tmp_path):
     labels = np.arange(40) % 4
     images = (50 * labels[:, None, None, None] + rng.integers(0, 30, (40, 16, 16, 3))).astype(np.uint8)
     np.savez(tmp_path / "images.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    words = ["evaluate", f"--encoder=keras_hub/{folder}", f"--dataset=npz:{tmp_path / 'images.npz'}"]
-    assert main([*words, f"--output_dir={tmp_path / 'out'}", "--k=3"]) == 0
+    argv = ["evaluate", f"--encoder=keras_hub/{folder}", f"--dataset=npz:{tmp_path / 'images.npz'}"]
+    assert main([*argv, f"--output_dir={tmp_path / 'out'}", "--k=3"]) == 0
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert stored["encoder"] == f"keras_hub/{folder}, the preset's weights"
     assert stored["results"][0]["metrics"]["knn_top1"] > 0.5

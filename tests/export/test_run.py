@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import RESNET, words, write_images
+from tests.commands.runs import RESNET, argv, write_images
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
 from tfcontrastive.export import load_run
@@ -23,7 +23,7 @@ from tfcontrastive.export import load_run
 )
 def test_the_model_of_a_run(tmp_path, channels, labels, flags):
     dataset = write_images(tmp_path / "images.npz", channels=channels, labels=labels)
-    assert main(words(dataset, tmp_path / "run", train_steps=2, knn_epochs=0, knn_k=5, **flags)) == 0
+    assert main(argv(dataset, tmp_path / "run", train_steps=2, knn_epochs=0, knn_k=5, **flags)) == 0
     (tmp_path / "images.npz").unlink()
     run = load_run(tmp_path / "run")
     assert run.step == 2

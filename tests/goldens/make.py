@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from tests.commands.runs import words, write_images
+from tests.commands.runs import argv, write_images
 from tfcontrastive.commands.main import main
 from tfcontrastive.methods import METHODS
 from tfcontrastive.models.checkpoint import FORMAT
@@ -45,7 +45,7 @@ def make(method: str, scratch: pathlib.Path) -> None:
     run, folder = scratch / method, GOLDENS / f"{FORMAT}" / method
     flags = {"method": method, "train_steps": 2, "optimizer": "momentum", "patch_size": 8, "knn_epochs": 0}
     dataset = write_images(scratch / "images.npz")
-    if main([*words(dataset, run, **flags, **SETTINGS[method])]):
+    if main([*argv(dataset, run, **flags, **SETTINGS[method])]):
         sys.exit(1)
     folder.mkdir(parents=True)
     (folder / "checkpoints").mkdir()

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.commands.runs import words, write_images
+from tests.commands.runs import argv, write_images
 from tests.methods.cases import fit
 from tfcontrastive import data
 from tfcontrastive.commands.main import main
@@ -61,7 +61,7 @@ def test_whole_images_give_views_of_each_size():
 def test_the_command_trains_and_exports_it(tmp_path):
     dataset = write_images(tmp_path / "images.npz")
     flags = {"method": METHOD, "train_steps": 2, "eval_split": "train", "knn_k": 5}
-    assert main(words(dataset, tmp_path / "run", **flags)) == 0
+    assert main(argv(dataset, tmp_path / "run", **flags)) == 0
     record = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert record["views"] == 5
     assert (tmp_path / "run" / "saved_model" / "1" / "saved_model.pb").exists()

@@ -97,12 +97,12 @@ def test_a_plan_allocates_no_weights():
 
 
 def test_the_command_prints_the_plan(capsys):
-    words = ["--recipe=simclr_imagenet_r50", "--replicas=128", "--hardware=tpu_v3"]
-    assert main(["plan", *words]) == 0
+    argv = ["--recipe=simclr_imagenet_r50", "--replicas=128", "--hardware=tpu_v3"]
+    assert main(["plan", *argv]) == 0
     text = capsys.readouterr().out
     for part in ("4,096 on 128 x tpu_v3, 32 images each", "activations", "gradients", "images/s", "450 GB/s"):
         assert part in text
-    assert main(["plan", *words, "--replicas=100"]) == 2
+    assert main(["plan", *argv, "--replicas=100"]) == 2
     assert "multiple of the number of replicas, 100" in capsys.readouterr().err
 
 

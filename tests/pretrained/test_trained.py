@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfcontrastive
-from tests.commands.runs import RESNET, words, write_images
+from tests.commands.runs import RESNET, argv, write_images
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
 from tfcontrastive.pretrained.trained import ARCHITECTURE, SavedEncoder, load_trained
@@ -20,7 +20,7 @@ IMAGES = np.random.RandomState(0).rand(3, 8, 8, 3).astype("float32")
 def run_dir(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained")
     dataset = write_images(path / "images.npz")
-    assert main(words(dataset, path / "run", train_steps=2, knn_epochs=0, knn_k=5, **RESNET)) == 0
+    assert main(argv(dataset, path / "run", train_steps=2, knn_epochs=0, knn_k=5, **RESNET)) == 0
     return path / "run"
 
 

@@ -75,12 +75,12 @@ def test_a_run_that_goes_on_keeps_its_own(tmp_path):
     assert settled(long, **how, stored=None).encoder.zero_init_residual is True
 
 
-def config_of(words):
-    method = command_line.peek(words, "method", "simclr")
+def config_of(argv):
+    method = command_line.peek(argv, "method", "simclr")
     base, values = TrainConfig(method=method, method_config=METHODS[method].Config()), flags.FlagValues()
     command_line.define(base, values)
     flags.DEFINE_string("train_mode", "pretrain", "", values)
-    command_line.parse(words, values)
+    command_line.parse(argv, values)
     return command_line.from_flags(base, values)
 
 

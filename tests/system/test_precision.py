@@ -5,7 +5,7 @@ import json
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import words, write_images
+from tests.commands.runs import argv, write_images
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import LoopConfig, TrainConfig
 from tfcontrastive.system import precision
@@ -77,7 +77,7 @@ def test_a_precision_that_is_named_is_not_measured(monkeypatch):
 
 def test_what_auto_became_is_recorded_and_a_resumed_run_keeps_it(tmp_path, monkeypatch):
     run = tmp_path / "run"
-    command = [word for word in words(write_images(tmp_path / "images.npz"), run) if "mixed_precision" not in word]
+    command = [word for word in argv(write_images(tmp_path / "images.npz"), run) if "mixed_precision" not in word]
     assert main(command) == 0
     assert '"mixed_precision": "float32"' in (run / "config.json").read_text()
     before = json.loads((run / "result.json").read_text())

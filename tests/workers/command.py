@@ -14,7 +14,7 @@ from tests.methods.cases import weights
 from tfcontrastive.commands.main import main
 
 
-def run(words: list[str]) -> dict[str, np.ndarray]:
+def run(argv: list[str]) -> dict[str, np.ndarray]:
     """Every variable of the model and its optimizer at the end of the command."""
     results, train = [], tfcontrastive.runs.pretrain.train
 
@@ -24,7 +24,7 @@ def run(words: list[str]) -> dict[str, np.ndarray]:
 
     tfcontrastive.runs.pretrain.train = kept
     try:
-        code = main(words)
+        code = main(argv)
     finally:
         tfcontrastive.runs.pretrain.train = train
     if code:

@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.commands.runs import RESNET, words, write_images
+from tests.commands.runs import RESNET, argv, write_images
 from tests.workers.command import run
 from tfcontrastive.callbacks.summaries import read_history
 from tfcontrastive.models.checkpoint_files import newest_step
@@ -31,7 +31,7 @@ CASES = {
 }
 FLAGS = {"train_steps": 20, "checkpoint_steps": 4, "knn_epochs": 0, "learning_rate": 0.001, "seed": 3}
 MEASURED = ("loss", "alignment", "probe_loss")
-IMAGES, BATCH = 64, 16  # of `write_images` and `words`
+IMAGES, BATCH = 64, 16  # of `write_images` and `argv`
 
 
 def free_ports(count):
@@ -80,7 +80,7 @@ def runs(dataset, tmp_path_factory):
 
 
 def train(dataset, model_dir, case, **flags):
-    return words(dataset, model_dir, method=case, **{**FLAGS, **CASES[case], **flags})
+    return argv(dataset, model_dir, method=case, **{**FLAGS, **CASES[case], **flags})
 
 
 def losses(model_dir, case):

@@ -27,7 +27,8 @@ class SubjectConfig(BaseConfig):
     )
     weights: str | None = setting(None, "A file of Keras with the weights of --encoder.")
     dataset: str | None = setting(
-        None, "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, or embedded (ships inside)."
+        None,
+        "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, embedded (ships inside), or file.py:function.",
     )
     output_dir: str | None = setting(None, "Directory for metrics.json, report.html and TensorBoard logs.")
     seeds: str | None = setting(None, "Several seeds, such as 0,1,2: mean and standard deviation of the values.")

@@ -14,7 +14,8 @@ class DataConfig(BaseConfig):
     """Where the images come from."""
 
     dataset: str = setting(
-        "imagenet2012", "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, or embedded (ships inside)."
+        "imagenet2012",
+        "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, embedded (ships inside), or file.py:function.",
     )
     data_dir: str | None = setting(None, "Directory where prepared tensorflow-datasets are stored.", may_change=True)
     train_split: str = setting("train", "Split for training; slices such as train[:90%] work for every source.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping
 
@@ -10,6 +11,7 @@ from absl import logging
 
 from tfcontrastive.config import InputError
 from tfcontrastive.data.checks import as_bytes, class_numbers
+from tfcontrastive.data.opening import Opening, register_source
 from tfcontrastive.data.slices import members, parse_split
 from tfcontrastive.data.source import MOST_CLASSES, Source
 
@@ -113,3 +115,10 @@ def _checked_labels(labels, count: int, class_names, where: str) -> np.ndarray |
     if labels is None:
         return None
     return class_numbers(labels, count, len(class_names) if class_names else MOST_CLASSES, where)
+
+
+@register_source("npz")
+def _open(path: str, _: Opening) -> ArraySource:
+    source = ArraySource.from_npz(path)
+    source.files = (os.path.abspath(path),)
+    return source

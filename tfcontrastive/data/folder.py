@@ -11,6 +11,7 @@ from tfcontrastive.config import InputError
 from tfcontrastive.config.values import parse_share
 from tfcontrastive.data.checked_files import CheckedFiles, as_tensor
 from tfcontrastive.data.encoded import EncodedSource
+from tfcontrastive.data.opening import Opening, register_source
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import members, parse_split
@@ -172,3 +173,14 @@ class FolderSource(EncodedSource):
 def _percent(count: int, total: int) -> str:
     """A share, in whole percents, that `count` does not exceed."""
     return f"{-(-100 * count // total)}%"
+
+
+@register_source("folder", decodes=True)
+def _open(path: str, opening: Opening) -> FolderSource:
+    return FolderSource(
+        path,
+        channels=opening.channels or 3,
+        cache=opening.cache,
+        rendering=opening.rendering,
+        max_bad_files=opening.max_bad_files,
+    )

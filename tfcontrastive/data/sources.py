@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
+import functools
+import importlib
+import pkgutil
+import re
 
 from tfcontrastive.config import InputError
 from tfcontrastive.config.values import parse_share
-from tfcontrastive.data.arrays import ArraySource
-from tfcontrastive.data.folder import FolderSource
+from tfcontrastive.data.opening import DECODES, SOURCES, Opening
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import render_as
 from tfcontrastive.data.source import Source
-from tfcontrastive.data.tfds import TfdsSource
-from tfcontrastive.data.tfrecord import TfRecordSource
+from tfcontrastive.system.user_code import load_object
 
 
 def load(
@@ -36,7 +36,8 @@ def load(
             - `folder:PATH`, a tree of image files;
             - `tfrecord:GLOB`, files of `tf.train.Example` records with encoded images;
             - `npz:FILE`, arrays;
-            - `embedded`, 12,000 images of Fashion-MNIST that ship with this package.
+            - `embedded`, 12,000 images of Fashion-MNIST that ship with this package;
+            - `file.py:FUNCTION` or `package.module:FUNCTION`, a function of your own that returns a `Source`.
 
             In a path `~` is expanded.
         data_dir: the root of the data that tensorflow-datasets has prepared; None takes its default.
@@ -58,21 +59,44 @@ def load(
         >>> load("embedded").num_examples("test")
         2000
     """
-    kind, _, where = spec.partition(":")
-    where = local_path(where)
-    rendering = render_as(background_color, intensity_range)
     parse_share(max_bad_files, 1)
-    files: dict[str, Any] = {"channels": channels or 3, "cache": cache, "rendering": rendering}
-    if kind == "folder":
-        return FolderSource(where, max_bad_files=max_bad_files, **files)
-    if kind == "tfrecord":
-        return TfRecordSource(where, **files)
-    if channels is not None:
-        raise InputError(f"`channels` is for folder: and tfrecord: only. Received: channels={channels} for {spec!r}.")
-    if kind == "npz":
-        source = ArraySource.from_npz(where)
-        source.files = (os.path.abspath(where),)
-        return source
-    if spec == "embedded":
-        return TfdsSource.embedded(cache=cache, rendering=rendering)
-    return TfdsSource.open(spec, data_dir=data_dir, cache=cache, rendering=rendering, fetch=fetch)
+    opening = Opening(
+        data_dir=data_dir,
+        cache=cache,
+        channels=channels,
+        rendering=render_as(background_color, intensity_range),
+        max_bad_files=max_bad_files,
+        fetch=fetch,
+    )
+    kind, _, where = spec.partition(":")
+    sources = _registered()
+    if channels is not None and kind not in DECODES:
+        names = " and ".join(f"{name}:" for name in sorted(DECODES))
+        raise InputError(f"`channels` is for {names} only. Received: channels={channels} for {spec!r}.")
+    if kind in sources:
+        return sources[kind](local_path(where), opening)
+    if _OF_CODE.match(spec):
+        return _own(spec)
+    return sources["tfds"](spec, opening)
+
+
+_OF_CODE = re.compile(r".+\.py:\w+$|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*$")
+
+
+def _own(spec: str) -> Source:
+    """A source of your own."""
+    source = load_object("dataset", spec, "function")()
+    if not isinstance(source, Source):
+        raise InputError(
+            f"`dataset` {spec} must return a tfcontrastive.data.Source. Received: {type(source).__name__}."
+        )
+    return source
+
+
+@functools.cache
+def _registered() -> dict:
+    """`SOURCES`, once the modules of this room have filled it."""
+    room = __package__
+    for module in pkgutil.iter_modules(importlib.import_module(room).__path__):
+        importlib.import_module(f"{room}.{module.name}")
+    return SOURCES

@@ -15,13 +15,13 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.data.encoded import SHUFFLE_BYTES, EncodedSource, forget_global_seed
+from tfcontrastive.data.opening import SOURCES, Opening, register_source
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
 
 EMBEDDED = pathlib.Path(__file__).parent / "embedded" / "fashion_mnist_subset" / "1.0.0"
 _SHUFFLE_RECORDS = 2**14  # where the size of a record is not known
 _FILES_AT_ONCE = 16
-_OTHER_KINDS = ("folder", "tfrecord", "npz", "embedded")  # of sources, which a user may have meant
 
 
 class TfdsSource(EncodedSource):
@@ -258,7 +258,7 @@ def _few_retries():
 
 
 def _unknown_name(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(re.split("[/:]", name)[0], [*_OTHER_KINDS, *known], n=3)
+    near = difflib.get_close_matches(re.split("[/:]", name)[0], [*SOURCES, *known], n=3)
     guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return (
         f"`dataset` must be a name of tensorflow-datasets, folder:PATH, tfrecord:GLOB, npz:FILE or embedded. "
@@ -269,3 +269,17 @@ def _unknown_name(name: str, known: list[str]) -> str:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"
+
+
+@register_source("embedded")
+def _open_embedded(rest: str, opening: Opening) -> TfdsSource:
+    if rest:
+        raise InputError(f"`dataset` embedded takes nothing after it. Received: embedded:{rest}.")
+    return TfdsSource.embedded(cache=opening.cache, rendering=opening.rendering)
+
+
+@register_source("tfds")
+def _open(name: str, opening: Opening) -> TfdsSource:
+    return TfdsSource.open(
+        name, data_dir=opening.data_dir, cache=opening.cache, rendering=opening.rendering, fetch=opening.fetch
+    )

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from tfcontrastive.config import InputError
 from tfcontrastive.data.encoded import SHUFFLE_BYTES, EncodedSource, forget_global_seed
 from tfcontrastive.data.images import reason
+from tfcontrastive.data.opening import Opening, register_source
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import in_slice, parse_split
@@ -183,3 +184,8 @@ def _matching(pattern: str) -> list[str]:
 
 def _key(example: tf.train.Example, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in example.features.feature), None)
+
+
+@register_source("tfrecord", decodes=True)
+def _open(pattern: str, opening: Opening) -> TfRecordSource:
+    return TfRecordSource(pattern, channels=opening.channels or 3, cache=opening.cache, rendering=opening.rendering)

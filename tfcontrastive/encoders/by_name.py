@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import os
+import pkgutil
 import warnings
 from collections.abc import Callable
 
@@ -14,17 +16,8 @@ from keras import layers
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.data.preprocessing import PREPROCESSING
 from tfcontrastive.encoders.hub import hub_encoder
-from tfcontrastive.encoders.resnet import DEPTHS, ResNet
-from tfcontrastive.encoders.vit import SIZES, ViT
+from tfcontrastive.encoders.registry import NETWORKS, Network
 from tfcontrastive.system.user_code import load_object
-
-
-def _vit(size: str, width_multiplier: float = 1.0, **options) -> ViT:
-    """A ViT of a published size; a multiplier takes more or fewer heads, each as wide as it was."""
-    width, depth, heads = SIZES[size]
-    chosen = max(1, round(heads * width_multiplier))
-    return ViT(**{"width": chosen * width // heads, "depth": depth, "num_heads": chosen, "name": size, **options})
-
 
 _FAMILIES = {
     "densenet": "imagenet",
@@ -41,8 +34,14 @@ _FAMILIES = {
 }
 """What the `preprocess_input` of each module of keras.applications does; networks of the others do it themselves."""
 
-OWN = {f"resnet{depth}": functools.partial(ResNet, depth) for depth in DEPTHS}
-OWN |= {size: functools.partial(_vit, size) for size in SIZES}
+
+@functools.cache
+def networks() -> dict[str, Network]:
+    """`NETWORKS`, once the modules of this room have filled it."""
+    room = str(__package__)
+    for module in pkgutil.iter_modules(importlib.import_module(room).__path__):
+        importlib.import_module(f"{room}.{module.name}")
+    return NETWORKS
 
 
 def encoder_from_name(
@@ -74,13 +73,13 @@ def encoder_from_name(
     makers: dict[str, Callable[..., keras.Model]] = {"keras.applications": _from_applications, "keras_hub": _from_hub}
     if network and library in makers:
         make = functools.partial(makers[library], network, weights=weights)
-    elif name in OWN:
-        make = functools.partial(_made, OWN[name], weights=weights)
+    elif name in networks():
+        make = functools.partial(_made, networks()[name].make, weights=weights)
     elif ":" in name:
         make = functools.partial(_made, load_object("encoder", name, "function"), weights=weights)
     else:
         others = ["keras.applications/NAME", "keras_hub/PRESET", "file.py:FUNCTION"]
-        raise InputError(f"`encoder` {unknown(name, [*OWN, *others])}")
+        raise InputError(f"`encoder` {unknown(name, [*networks(), *others])}")
     if weights is not None and not os.path.isfile(weights):
         raise InputError(f"`weights` must be a file. Received: {weights!r}.")
     try:

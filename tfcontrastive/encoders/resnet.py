@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -10,6 +12,7 @@ from keras import layers, ops
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.encoders.batch_norm import BatchNorm
 from tfcontrastive.encoders.conv import FixedPaddingConv2D
+from tfcontrastive.encoders.registry import register_encoder
 
 # depth: (blocks have a bottleneck, blocks in each group)
 DEPTHS = {
@@ -276,3 +279,16 @@ def _check(config):
     shape = config["input_shape"]
     if len(shape) != 3 or shape[2] is None:
         raise InputError(f"`input_shape` must be (height, width, channels), channels given. Received: {shape}.")
+
+
+_SETTINGS = (
+    "width_multiplier", "sk_ratio", "se_ratio", "stem", "pool_padding", "first_shortcut", "zero_init_residual", "norm",
+    "global_bn", "batch_norm_decay",
+)  # fmt: skip
+for _depth in DEPTHS:
+    register_encoder(f"resnet{_depth}", takes=_SETTINGS)(functools.partial(ResNet, _depth))
+
+
+@register_encoder("resnet", takes=("resnet_depth", *_SETTINGS))
+def _of_config(resnet_depth: int = 50, **options: Any) -> ResNet:
+    return ResNet(resnet_depth, **options)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import keras
 from keras import layers
 
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders.attention import SelfAttention
+from tfcontrastive.encoders.registry import register_encoder
 from tfcontrastive.encoders.tokens import Tokens
 
 # name: (width, blocks, heads)
@@ -145,3 +148,17 @@ def _check(config):
         raise InputError(f"`input_shape` must be (height, width, channels), channels given. Received: {shape}.")
     if any(size is not None and size % patch for size in shape[:2]):
         raise InputError(f"`patch_size` must divide the image, {shape[0]} x {shape[1]}. Received: patch_size={patch}.")
+
+
+def _of_size(size: str, width_multiplier: float = 1.0, vit_depth: int | None = None, **options: Any) -> ViT:
+    """A ViT of a published size; a multiplier takes more or fewer heads, each as wide as it was."""
+    width, depth, heads = SIZES[size]
+    chosen = max(1, round(heads * width_multiplier))
+    shape = {"width": chosen * width // heads, "depth": vit_depth or depth, "num_heads": chosen}
+    return ViT(**{"name": size, **shape, **options})
+
+
+for _size in SIZES:
+    register_encoder(_size, takes=("width_multiplier", "vit_depth", "patch_size", "stop_grad_conv1"))(
+        functools.partial(_of_size, _size)
+    )

@@ -12,6 +12,7 @@ from absl import logging
 
 from tfcontrastive import augment, data, encoders, methods, optimizers
 from tfcontrastive.config import EncoderConfig, InputError, OptimizerConfig, RunConfig, TrainConfig
+from tfcontrastive.encoders.by_name import networks
 from tfcontrastive.runs.schedule import Plan, Settings
 from tfcontrastive.system.precision import resolve
 
@@ -95,7 +96,10 @@ def with_first_gammas(config: Settings, plan: Plan | None = None, stored: Mappin
         stored: the config of the run that goes on: it stays as it is.
     """
     encoder = config.encoder
-    if encoder is None or encoder.encoder != "resnet" or encoder.zero_init_residual is not None:
+    if encoder is None or encoder.zero_init_residual is not None:
+        return config
+    network = networks().get(encoder.encoder)
+    if network is None or "zero_init_residual" not in network.takes:
         return config
     if stored is not None:
         zero = (stored["encoder"] or {}).get("zero_init_residual")
@@ -136,29 +140,10 @@ def build_network(config: EncoderConfig, *, image_size: int | None, channels: in
         InputError: an unknown name, or images that the network cannot take.
     """
     shape = (image_size, image_size, channels)
-    if config.encoder.startswith("vit_"):
-        options: dict[str, Any] = {"patch_size": config.patch_size, "stop_grad_conv1": config.stop_grad_conv1}
-        if config.vit_depth is not None:
-            options["depth"] = config.vit_depth
-        return encoders.encoder_from_name(
-            config.encoder, input_shape=shape, width_multiplier=config.width_multiplier, **options
-        )
-    if config.encoder != "resnet":
-        return encoders.encoder_from_name(config.encoder, input_shape=shape)
-    return encoders.ResNet(
-        config.resnet_depth,
-        width_multiplier=config.width_multiplier,
-        sk_ratio=config.sk_ratio,
-        se_ratio=config.se_ratio,
-        input_shape=shape,
-        stem=config.stem,
-        pool_padding=config.pool_padding,
-        first_shortcut=config.first_shortcut,
-        zero_init_residual=config.zero_init_residual is not False,
-        norm=config.norm,
-        global_bn=config.global_bn,
-        batch_norm_decay=config.batch_norm_decay,
-    )
+    network = networks().get(config.encoder)
+    given = {name: getattr(config, name) for name in network.takes} if network else {}
+    options = {name: value for name, value in given.items() if value is not None}
+    return encoders.encoder_from_name(config.encoder, input_shape=shape, **options)
 
 
 OF_TRAINING = ("global_bn", "batch_norm_decay", "zero_init_residual")

@@ -30,12 +30,13 @@ def load_object(argument: str, name: str, kind: str = "class", *, run_code: bool
     if module is None and not run_code:
         raise InputError(
             f"the run's {argument}, {name}, is code that is not run because a config.json names it. Load it first, with "
-            f"`tfcontrastive.system.own_code.own_object({argument!r}, {name!r})`, or take the run's saved_model."
+            f"`tfcontrastive.system.user_code.load_object({argument!r}, {name!r})`, or take the run's saved_model."
         )
     try:
         return getattr(module or _load(where), attribute)
     except (ImportError, OSError, AttributeError) as error:
-        where = f"file.py:{kind.title()} or package.module:{kind.title()}"
+        shown = "Class" if kind == "class" else kind
+        where = f"file.py:{shown} or package.module:{shown}"
         raise InputError(f"`{argument}` must name a {kind} as {where}. Received: {name!r}: {error}.") from error
 
 
