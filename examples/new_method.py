@@ -7,7 +7,7 @@ must vary over the batch, and no two components may say the same. Source: Bardes
 Variance-Invariance-Covariance Regularization for Self-Supervised Learning", https://arxiv.org/abs/2105.04906, section 4.1.
 
 A method is a config and a class with its heads and `views_loss`; views, replicas, resuming, the probe and the export come
-with the base class. The command line takes this very file: `tfcontrastive train --method=examples/new_method.py:OwnVICReg ...`.
+with the base class. The command line takes this very file: `tfcontrastive train --method=examples/new_method.py:OwnVICReg`.
 
 On 2 cores with AVX-512 the default takes 2 minutes, and kNN goes from 70.8% to 79.2%; `--steps=20 --limit=500` shows that
 all is in place.

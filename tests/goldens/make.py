@@ -25,6 +25,8 @@ SETTINGS = {
     "barlow_twins": {"hidden_dim": 8},
     "instdisc": {"bank_size": 64, "num_negatives": 0},
     "dcl": {},
+    "emp_ssl": {"hidden_dim": 8},
+    "rotation": {},
     "swav": {"hidden_dim": 8, "num_prototypes": 16, "queue_size": 32},
     "dino": {"hidden_dim": 8, "num_prototypes": 16},
     "simsiam": {"hidden_dim": 8, "predictor_hidden_dim": 4},
@@ -57,6 +59,8 @@ def make(method: str, scratch: pathlib.Path) -> None:
 def outputs(model) -> dict[str, np.ndarray]:
     """Features and projections of the golden images."""
     features = model.encoder(golden_images(), training=False)
+    if model.projection_head is None:
+        return {"features": features.numpy()}
     return {"features": features.numpy(), "projections": model.projection_head(features, training=False).numpy()}
 
 

@@ -192,6 +192,12 @@ def vicreg(x, fixed, invariance=25.0, variance=25.0, covariance=1.0):
     return total
 
 
+def total_coding_rate(x, fixed, epsilon_squared=0.2):
+    z = np.array(unit(x["z"]))
+    rows, width = z.shape
+    return np.linalg.slogdet(np.eye(width) + width / (rows * epsilon_squared) * z.T @ z)[1] / 2
+
+
 def nnclr(x, fixed, temperature=0.3):
     logits = rows_against(unit(fixed["neighbours"]), unit(x["p"]), temperature)
     return mean(cross_entropy(row, i) for i, row in enumerate(logits))
@@ -359,6 +365,7 @@ CASES = {
     ),
     "koleo": Case(koleo, rows("x"), ("x",), tolerance=1e-6),  # what the code adds to distances is not in the loop
     "vicreg": Case(vicreg, VIEWS, ("z1", "z2"), {"covariance": 2.0}),
+    "total_coding_rate": Case(total_coding_rate, rows("z"), ("z",), {"epsilon_squared": 0.3}),
     "nnclr": Case(nnclr, rows("neighbours", "p"), ("p",), {"temperature": 0.3}),
     "deep_infomax": Case(deep_infomax, LOCALS, ("features", "local_features")),
     "deep_infomax_info_nce": Case(deep_infomax, LOCALS, ("features", "local_features"), {"measure": "info_nce"}),

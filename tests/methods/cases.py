@@ -48,6 +48,8 @@ CASES = {
             "queue_size": 48,
         },
     ),
+    "emp_ssl": ("emp_ssl", {"hidden_dim": 16, "proj_out_dim": 8, "similarity_weight": 4.0}),
+    "rotation": ("rotation", {}),
     "dino": (
         "dino",
         {

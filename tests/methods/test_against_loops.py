@@ -35,7 +35,13 @@ def make(method, encoder=None, seed=0, **settings):
     model = kind(encoder or linear_encoder(), kind.Config(**settings), **options)
     rng = np.random.default_rng(seed)
     heads = [getattr(model, name, None) for name in ("predictor", "prototypes")]
-    pairs = [model.encoder, model.projection_head, *heads, *(t for t, _ in model.targets)]
+    pairs = [
+        model.encoder,
+        model.projection_head,
+        getattr(model, "classifier", None),
+        *heads,
+        *(t for t, _ in model.targets),
+    ]
     for part in pairs:
         for variable in getattr(part, "trainable_variables", ()):
             offset = 1.0 if variable.name == "gamma" else 0.0
@@ -228,6 +234,21 @@ def dino(slow, still, v1, v2):
     return sum(terms) / 2 + 0.1 * sum(oracles.koleo({"x": rows}, {}) for rows in halves(features))
 
 
+def emp_ssl(slow, still, v1, v2):
+    z = [unit(rows) for rows in halves(slow.online(np.concatenate([v1, v2])))]
+    center = unit(z[0] + z[1])
+    terms = [oracles.total_coding_rate({"z": one}, {}, 0.3) + 5 * np.mean(np.sum(one * center, axis=1)) for one in z]
+    return -sum(terms) / 2
+
+
+def rotation(slow, still, v1, v2):
+    images, total = np.concatenate([v1, v2]), []
+    for k in range(4):
+        logits = slow.head(slow.encode(np.rot90(images, k, axes=(1, 2))), still.model.classifier)
+        total += [oracles.cross_entropy(row, k) for row in logits]
+    return oracles.mean(total)
+
+
 LABELS = np.array([0, 2, 0, 1, 2, -1], np.int32)
 INDEX = np.array([3, 0, 8, 1, 5, 2], np.int32)
 SMALL = {"hidden_dim": 6, "proj_out_dim": 4}
@@ -264,6 +285,8 @@ CASES = {
         {**SMALL, "invariance_weight": 10.0, "variance_weight": 20.0, "covariance_weight": 3.0}, {},
     ),
     "nnclr": (nnclr, "nnclr", {**SMALL, "predictor_hidden_dim": 5, "queue_size": 12, "temperature": 0.3}, {}),
+    "emp_ssl": (emp_ssl, "emp_ssl", {**SMALL, "similarity_weight": 5.0, "epsilon_squared": 0.3}, {}),
+    "rotation": (rotation, "rotation", {}, {}),
     "swav": (
         swav, "swav", {**SMALL, "num_prototypes": 7, "temperature": 0.3, "freeze_prototypes_steps": 0}, {},
     ),

@@ -32,6 +32,7 @@ HEADS = {
     "instdisc": ("instdisc", {"bank_size": 9, "proj_out_dim": 4}, "4+b", None),
     "simsiam": ("simsiam", {**SMALL, "predictor_hidden_dim": 2}, "6 BN ReLU 6 BN ReLU 4 bn", "2 BN ReLU 4+b"),
     "vicreg": ("vicreg", SMALL, "6 BN ReLU 6 BN ReLU 4", None),
+    "emp_ssl": ("emp_ssl", SMALL, "6 BN ReLU 4+b", None),
     "swav": ("swav", {**SMALL, "num_prototypes": 3}, "6 BN ReLU 4+b", None),
     "dino": ("dino", {**SMALL, "num_prototypes": 3}, "6+b 6+b 4+b", None),  # with GELU between them
     "nnclr": ("nnclr", NNCLR, "6 BN ReLU 6 BN ReLU 4 BN", "5 BN ReLU 4+b"),
@@ -57,8 +58,8 @@ def in_words(layer):
 
 
 def test_the_tables_have_every_method():
-    of_simclr = {"simclr", "dcl"}  # whose head is in encoders/test_heads.py
-    assert {method for method, *_ in HEADS.values()} | of_simclr == set(METHODS)
+    others = {"simclr", "dcl", "rotation"}  # the head of the first two is in encoders/test_heads.py
+    assert {method for method, *_ in HEADS.values()} | others == set(METHODS)
 
 
 @pytest.mark.parametrize("case", HEADS)

@@ -7,6 +7,7 @@ training step divides by the number of replicas, once.
 
 from tfcontrastive.losses.amdim import amdim
 from tfcontrastive.losses.clip import clip
+from tfcontrastive.losses.coding_rate import total_coding_rate
 from tfcontrastive.losses.cpc import cpc
 from tfcontrastive.losses.dcl import dcl
 from tfcontrastive.losses.deep_infomax import deep_infomax
@@ -59,6 +60,7 @@ __all__ = [
     "sup_con",
     "swav",
     "symmetric_info_nce",
+    "total_coding_rate",
     "uniformity",
     "vicreg",
 ]
