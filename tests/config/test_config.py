@@ -79,6 +79,7 @@ def test_defaults_are_the_published_constants():
         ("swav", "temperature"): 0.1, ("swav", "epsilon"): 0.05, ("swav", "num_prototypes"): 3000,
         ("swav", "proj_out_dim"): 128, ("dino", "num_prototypes"): 65_536, ("dino", "student_temperature"): 0.1,
         ("dino", "target_momentum"): 0.996, ("dino", "center_momentum"): 0.9,
+        ("emp_ssl", "similarity_weight"): 200.0, ("emp_ssl", "epsilon_squared"): 0.2,
         ("simclr", "decoupled"): False, ("dcl", "sigma"): None,
     }  # fmt: skip
     assert {(method, name): getattr(defaults[method], name) for method, name in published} == published
