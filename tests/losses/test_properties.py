@@ -307,7 +307,7 @@ REFUSED = {
     "variance": (lambda: losses.vicreg(Z, Z, variance=-1), "`variance` must be >= 0"),
     "variance of one": (lambda: losses.vicreg(Z[:1], Z[:1]), "`z1` must have two rows or more"),
     "sigma": (lambda: losses.dcl(Z, Z, temperature=1, sigma=0), "`sigma` must be > 0"),
-    "one pair": (lambda: losses.dcl(Z[:1], Z[:1], temperature=1), "`z1` must have two rows or more"),
+    "one pair": (lambda: losses.dcl(Z[:1], Z[:1], temperature=1), "`z` must have two rows or more"),
     "measure": (lambda: losses.deep_infomax(Z, Z[:, None], measure="dv"), "`measure` must be"),
     "places": (lambda: losses.deep_infomax(Z, Z[:3, None]), r"must have the shape \(4, L, 3\)"),
     "one image": (lambda: losses.amdim(Z[:1], Z[:1, None]), "`features` must have two rows or more"),

@@ -9,21 +9,21 @@ from tfcontrastive.losses.amdim import amdim
 from tfcontrastive.losses.clip import clip
 from tfcontrastive.losses.coding_rate import total_coding_rate
 from tfcontrastive.losses.cpc import cpc
-from tfcontrastive.losses.dcl import dcl
+from tfcontrastive.losses.dcl import dcl, dcl_views
 from tfcontrastive.losses.deep_infomax import deep_infomax
 from tfcontrastive.losses.dino import dino
 from tfcontrastive.losses.distillation import distillation
 from tfcontrastive.losses.dpr import dpr
 from tfcontrastive.losses.geometry import alignment, embedding_std, infonce_bound, uniformity
-from tfcontrastive.losses.info_nce import info_nce, symmetric_info_nce
+from tfcontrastive.losses.info_nce import info_nce, info_nce_views, symmetric_info_nce
 from tfcontrastive.losses.instdisc import instance_log_normalizer, instance_nce, instance_softmax
 from tfcontrastive.losses.koleo import koleo
 from tfcontrastive.losses.nce import nce
 from tfcontrastive.losses.nnclr import nnclr
-from tfcontrastive.losses.nt_xent import nt_xent
+from tfcontrastive.losses.nt_xent import nt_xent, nt_xent_views
 from tfcontrastive.losses.redundancy import barlow_twins
 from tfcontrastive.losses.regression import negative_cosine
-from tfcontrastive.losses.relic import relic
+from tfcontrastive.losses.relic import relic, relic_views
 from tfcontrastive.losses.siglip import siglip
 from tfcontrastive.losses.sim_cse import sim_cse
 from tfcontrastive.losses.sinkhorn import sinkhorn
@@ -38,12 +38,14 @@ __all__ = [
     "clip",
     "cpc",
     "dcl",
+    "dcl_views",
     "deep_infomax",
     "dino",
     "distillation",
     "dpr",
     "embedding_std",
     "info_nce",
+    "info_nce_views",
     "infonce_bound",
     "instance_log_normalizer",
     "instance_nce",
@@ -53,7 +55,9 @@ __all__ = [
     "negative_cosine",
     "nnclr",
     "nt_xent",
+    "nt_xent_views",
     "relic",
+    "relic_views",
     "siglip",
     "sim_cse",
     "sinkhorn",

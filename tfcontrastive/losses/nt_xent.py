@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tfcontrastive import distribute
 from tfcontrastive.losses.common import check_positive, check_width, l2_normalize, matched_rows, row_count
 from tfcontrastive.losses.row_softmax import RowSoftmax, against, contrast_metrics, row_softmax
+from tfcontrastive.losses.view_pairs import check_views
 
 
 def nt_xent(
@@ -55,41 +58,94 @@ def nt_xent(
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709,
     equation 1; the memory: "Big Self-Supervised Models are Strong Semi-Supervised Learners", arXiv 2006.10029.
     """
-    check_positive(temperature=temperature)
-    z1, z2 = matched_rows(z1=z1, z2=z2)
-    positive, negatives = positive_and_negatives(
-        z1, z2, temperature=temperature, normalize=normalize, gather=gather, memory=memory
+    return nt_xent_views(
+        matched_rows(z1=z1, z2=z2),
+        temperature=temperature,
+        normalize=normalize,
+        gather=gather,
+        memory=memory,
+        with_metrics=with_metrics,
     )
-    loss = tf.reduce_mean(against(positive, negatives))
-    return (loss, contrast_metrics(positive, negatives)) if with_metrics else loss
 
 
-def positive_and_negatives(
-    z1: tf.Tensor, z2: tf.Tensor, *, temperature: float, normalize: bool, gather: bool, memory: tf.Tensor | None
-) -> tuple[tf.Tensor, RowSoftmax]:
-    """Each row's similarity to its other view, over T, and the softmax over its 2N - 2 negatives and the memory.
+def nt_xent_views(
+    z: Sequence[tf.Tensor],
+    *,
+    temperature: float,
+    normalize: bool = True,
+    gather: bool = True,
+    memory: tf.Tensor | None = None,
+    with_metrics: bool = False,
+) -> tf.Tensor | tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    r"""`nt_xent` of V views: the mean over the ordered pairs of views of an image.
+
+    $$ L = \frac{1}{V (V - 1) N} \sum_{a \ne b} \sum_i -\log \frac{\exp(\langle z^a_i, z^b_i \rangle / T)}
+           {\exp(\langle z^a_i, z^b_i \rangle / T) + \sum_{c, m \ne i} \exp(\langle z^a_i, z^c_m \rangle / T)} $$
+
+    so that a row has V - 1 positives, one at a time, each against the V (N - 1) rows of the other images.
 
     Args:
-        z1, z2: `[B, D]`, float32 or float64.
-        temperature, normalize, gather, memory: as `nt_xent`'s.
+        z: V >= 2 tensors `[B, D]`, any float dtype, row by row of the same images. Computed in float32.
+        temperature, normalize, gather, memory, with_metrics: as of `nt_xent`.
 
     Returns:
-        `[2B]`, the first views before the second ones, and their `RowSoftmax`.
+        As `nt_xent`; the metrics are the means over the pairs.
+
+    Raises:
+        InputError: as `nt_xent`; a view alone.
+
+    Examples:
+        >>> z = tf.one_hot([0, 1], 2)
+        >>> print(f"{nt_xent_views([z, z, z], temperature=1.0):.4f}")  # log(1 + 3 / e)
+        0.7436
+
+    Source: as the authors of SwAV (arXiv 2006.09882) extend SimCLR to multi-crop in VISSL, small views being rows as all.
     """
+    positive, negatives = positives_and_negatives(
+        z, temperature=temperature, normalize=normalize, gather=gather, memory=memory
+    )
+    loss = tf.add_n([tf.reduce_mean(against(one, negatives)) for one in positive]) / len(positive)
+    return (loss, mean_contrast_metrics(positive, negatives)) if with_metrics else loss
+
+
+def positives_and_negatives(
+    z: Sequence[tf.Tensor], *, temperature: float, normalize: bool, gather: bool, memory: tf.Tensor | None
+) -> tuple[list[tf.Tensor], RowSoftmax]:
+    """The similarities, over T, of every row of V views to its other views, and its softmax over all other images.
+
+    Args:
+        z, temperature, normalize, gather, memory: as of `nt_xent_views`.
+
+    Returns:
+        V - 1 tensors `[V * B]`, first views before second ones, and the `RowSoftmax` over V (N - 1) negatives and memory.
+
+    Raises:
+        InputError: as `nt_xent_views`.
+    """
+    check_positive(temperature=temperature)
+    check_views(len(z))
+    views = matched_rows(**{f"z[{i}]": one for i, one in enumerate(z)})
     prepare = l2_normalize if normalize else tf.identity
-    z = prepare(tf.concat([z1, z2], axis=0))
-    batch = row_count(z1)
-    queries, positives = z / temperature, tf.roll(z, batch, axis=0)
-    positive = tf.reduce_sum(queries * positives, axis=1)
+    rows = prepare(tf.concat(views, axis=0))
+    batch, count = row_count(views[0]), len(views)
+    queries = rows / temperature
+    positives = [tf.roll(rows, shift * batch, axis=0) for shift in range(1, count)]
+    positive = [tf.reduce_sum(queries * other, axis=1) for other in positives]
 
     # A gather keeps a replica's rows together, first views before second ones.
-    keys, replica = (distribute.all_gather(z), distribute.replica_id()) if gather else (z, 0)
+    keys, replica = (distribute.all_gather(rows), distribute.replica_id()) if gather else (rows, 0)
     place = tf.range(row_count(keys))
-    images = place // (2 * batch) * batch + place % batch
-    own = replica * batch + tf.range(2 * batch) % batch
-    negatives = row_softmax(queries, keys, own, images)  # neither the row itself nor its positive
+    images = place // (count * batch) * batch + place % batch
+    own = replica * batch + tf.range(count * batch) % batch
+    negatives = row_softmax(queries, keys, own, images)  # neither the row itself nor a positive
     if memory is not None:
-        memory = tf.cast(memory, z.dtype)
-        check_width("memory", memory, z)
+        memory = tf.cast(memory, rows.dtype)
+        check_width("memory", memory, rows)
         negatives = negatives.merge(row_softmax(queries, prepare(memory), key_gradient=False))
     return positive, negatives
+
+
+def mean_contrast_metrics(positive: Sequence[tf.Tensor], negatives: RowSoftmax) -> dict[str, tf.Tensor]:
+    """`contrast_metrics` of each positive against the same negatives, their mean."""
+    metrics = [contrast_metrics(one, negatives) for one in positive]
+    return {name: tf.add_n([one[name] for one in metrics]) / len(positive) for name in metrics[0]}

@@ -23,7 +23,7 @@ def target_pairs(views: int, targets: int) -> list[tuple[int, int]]:
         >>> target_pairs(3, 2)
         [(0, 1), (1, 0), (2, 0), (2, 1)]
     """
-    _check(views)
+    check_views(views)
     return [(a, b) for a in range(views) for b in range(targets) if a != b]
 
 
@@ -43,10 +43,11 @@ def pairs_once(views: int, targets: int) -> list[tuple[int, int]]:
         >>> pairs_once(4, 2)  # never (2, 3), of two small views
         [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3)]
     """
-    _check(views)
+    check_views(views)
     return [(a, b) for a in range(targets) for b in range(a + 1, views)]
 
 
-def _check(views: int) -> None:
+def check_views(views: int) -> None:
+    """Refuses a view alone."""
     if views < 2:
         raise InputError(f"views must be 2 or more of each image, to be compared. Received: {views}.")

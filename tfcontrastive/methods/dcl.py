@@ -11,8 +11,7 @@ from tfcontrastive.encoders import ProjectionHead
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.dcl import DCLConfig
 from tfcontrastive.methods.step_output import StepOutput
-from tfcontrastive.methods.view_metrics import VIEW_METRICS, mean_metrics, view_metrics
-from tfcontrastive.methods.view_pairs import large_views, pairs_once
+from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
 
 class DCL(ContrastiveModel):
@@ -24,12 +23,13 @@ class DCL(ContrastiveModel):
 
     with w = 1, or DCLW's weights of mean 1 where `sigma` is set. Negatives come from every replica, with gradient.
 
-    Source: Yeh et al., arXiv 2110.06848. Differs: the public code sums the two directions, which is twice this loss; with
-    more than two views the loss is the mean over pairs of a large view and another, which is this project's choice.
+    Source: Yeh et al., arXiv 2110.06848. Differs: the public code sums the two directions, which is twice this loss. Of V
+    views every ordered pair counts alike, as in `SimCLR`.
     """
 
     Config = DCLConfig
     metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+    least_views = 2
     takes_small_views = True
     least_images = 2
 
@@ -46,9 +46,5 @@ class DCL(ContrastiveModel):
     def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
         config, features = self.config, self.encode_views(self.encoder, views, training)
         z = tf.split(self.projection_head(features, training=training), len(views))
-        found = [
-            losses.dcl(z[a], z[b], temperature=config.temperature, sigma=config.sigma, with_metrics=True)
-            for a, b in pairs_once(len(views), large_views(views))
-        ]
-        loss, metrics = mean_metrics(found)
+        loss, metrics = losses.dcl_views(z, temperature=config.temperature, sigma=config.sigma, with_metrics=True)
         return StepOutput(loss, {**metrics, **view_metrics(z[0], z[1])}, self.large_rows(features, views))

@@ -34,6 +34,7 @@ class DINO(ContrastiveModel):
 
     Config = DINOConfig
     metric_names = ("teacher_entropy", *VIEW_METRICS)
+    least_views = 2
     takes_small_views = True
 
     def build_parts(self) -> None:

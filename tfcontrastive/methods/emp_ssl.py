@@ -30,6 +30,7 @@ class EMPSSL(ContrastiveModel):
 
     Config = EMPSSLConfig
     metric_names = ("coding_rate", "similarity", *VIEW_METRICS)
+    least_views = 2
     takes_small_views = True
     least_images = 2
 

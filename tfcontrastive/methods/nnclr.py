@@ -33,6 +33,7 @@ class NNCLR(ContrastiveModel):
 
     Config = NNCLRConfig
     metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+    least_views = 2
     takes_small_views = True
     least_images = 2
 

@@ -31,6 +31,7 @@ class SimSiam(ContrastiveModel):
 
     Config = SimSiamConfig
     metric_names = VIEW_METRICS
+    least_views = 2
     takes_small_views = True
     compares_images = False
 

@@ -35,6 +35,7 @@ class SwAV(ContrastiveModel):
 
     Config = SwAVConfig
     metric_names = ("assignment_acc", "assignment_entropy", *VIEW_METRICS)
+    least_views = 2
     takes_small_views = True
     least_images = 2
 

@@ -29,6 +29,7 @@ class VICReg(ContrastiveModel):
 
     Config = VICRegConfig
     metric_names = ("invariance", "variance", "covariance", *VIEW_METRICS)
+    least_views = 2
     takes_small_views = True
     least_images = 2
 

@@ -111,9 +111,20 @@ def with_first_gammas(config: Settings, plan: Plan | None = None, stored: Mappin
 
 
 def encoder_and_size(config: TrainConfig, policy: augment.Policy) -> tuple[EncoderConfig, int | None]:
-    """The config of a run's encoder and the size of its images; None, any size, where views have several."""
+    """The config of a run's encoder and the size of its images; None, any size, where views have several.
+
+    Raises:
+        InputError: views of a size that the policy's name or the encoder's patches do not allow.
+    """
     size = config.data.image_size
-    if len({geometry.size for geometry in policy.geometries}) == 1:
+    sides = policy.sides(size)
+    patch = config.encoder.patch_size
+    if config.encoder.encoder.startswith("vit_") and any(side % patch for side in sides):
+        sizes = " and ".join(str(side) for side in sorted(set(sides), reverse=True))
+        raise InputError(
+            f"`patch_size` must divide the height and width of every view, {sizes} pixels. Received: patch_size={patch}."
+        )
+    if len(set(sides)) == 1:
         return config.encoder, size
     stem = "small" if size <= encoders.SMALL_IMAGE else "large"  # what `auto` would be, were the size known
     return dataclasses.replace(
