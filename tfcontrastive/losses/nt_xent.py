@@ -97,7 +97,7 @@ def nt_xent_views(
     Examples:
         >>> z = tf.one_hot([0, 1], 2)
         >>> print(f"{nt_xent_views([z, z, z], temperature=1.0):.4f}")  # log(1 + 3 / e)
-        0.7436
+        0.7437
 
     Source: as the authors of SwAV (arXiv 2006.09882) extend SimCLR to multi-crop in VISSL, small views being rows as all.
     """
