@@ -163,3 +163,11 @@ def test_names_of_before_still_import_and_say_the_new_ones():
         assert config_room.BaseConfig is BaseConfig
     with pytest.warns(FutureWarning, match=r"config\.option is setting now"):
         assert config_room.option is setting
+
+
+def test_weights_of_dclw_are_refused_without_dcl():
+    with pytest.raises(
+        InputError, match=r"`decoupled_sigma` must be left out without `decoupled`.*decoupled_sigma=0.5"
+    ):
+        METHODS["simclr"].Config(decoupled_sigma=0.5)
+    assert METHODS["simclr"].Config(decoupled=True, decoupled_sigma=0.5).decoupled_sigma == 0.5
