@@ -152,3 +152,8 @@ def test_the_memory_of_a_measured_step_is_the_planned_one_within_a_quarter(netwo
     run = subprocess.run([*command, "--micro_batch_size=0"], capture_output=True, text=True, check=True, cwd=ROOT)
     found = json.loads(run.stdout.splitlines()[-1])
     assert found["planned"] == pytest.approx(found["added"], rel=0.25)
+
+
+def test_every_turn_of_a_view_goes_through_the_encoder():
+    plain = planned(settings={"proj_head_mode": "none"})
+    assert planned("rotation").flops == pytest.approx(4 * plain.flops, rel=0.02)
