@@ -28,7 +28,7 @@ Example: tfcontrastive fit photos --minutes=20 --output_dir=photos_fit"""
 def run(argv: Sequence[str]) -> int:
     """Parses the arguments and runs every stage."""
     started = time.monotonic()
-    argv = command_line.expand(argv)
+    given, argv = command_line.given(argv), command_line.expand(argv)
     wants_help = any(arg in ("--help", "-h", "-help") for arg in argv)
     name = command_line.peek([arg for arg in argv if arg not in ("--help", "-h", "-help")], "method", "simclr")
     base = TrainConfig(method=name, method_config=config_of(name))
@@ -41,8 +41,9 @@ def run(argv: Sequence[str]) -> int:
     known = flat_fields(base)
     settings: dict[str, Any] = {setting: values[setting].value for setting in known if values[setting].present}
     for flag, argument in (("model_dir", "--output_dir"), ("dataset", "WHAT")):
-        if flag in settings:
+        if flag in given:
             raise InputError(f"`--{flag}` is not a flag of this command. Did you mean {argument}?")
+        settings.pop(flag, None)  # a recipe names its own images
     if len(what) != 1:
         raise InputError(
             f"`WHAT` must be one folder or data set: tfcontrastive fit photos. Received: {len(what)} of them."
