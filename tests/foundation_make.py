@@ -11,6 +11,7 @@ import sys
 import tempfile
 
 import numpy as np
+import open_clip
 import timm
 import torch
 import transformers
@@ -19,7 +20,12 @@ from safetensors.torch import load_file, save_file
 from tests.foundation import FOLDER, images, stored, weight
 
 torch.set_grad_enabled(False)
-VERSIONS = {"timm": timm.__version__, "transformers": transformers.__version__, "torch": torch.__version__}
+VERSIONS = {
+    "timm": timm.__version__,
+    "open_clip": open_clip.__version__,
+    "transformers": transformers.__version__,
+    "torch": torch.__version__,
+}
 
 
 def by_rule(shapes, zeros=()):
@@ -160,10 +166,249 @@ def dinov2():
     return cases
 
 
-FAMILIES = {"dinov2": dinov2}
+TIMM = {"embed_dim": 192, "num_heads": 3, "depth": 2, "dynamic_img_size": True}
+
+
+def timm_case(name, architecture, sizes, *, features=None, **options):
+    """A case of timm's own files, a folder with its config.json."""
+    model = timm.create_model(architecture, **{**TIMM, **options}).eval()
+    shapes = shapes_of(model.state_dict())
+    zeros = ("head.bias",) if features is not None else ()
+    model.load_state_dict(by_rule(shapes, zeros))
+    found = {size: (features or timm_features)(model, size) for size in sizes}
+    beside = timm_beside(architecture, model)
+    made = case(name, shapes, found, file="model.safetensors", beside=beside, as_folder=True, zeros=zeros)
+    return made, model, shapes
+
+
+def token(model, inputs):
+    return model(inputs, interpolate_pos_encoding=True).last_hidden_state[:, 0]
+
+
+VIT = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 128, "image_size": 64}
+SIZES = [(64, 64), (48, 96)]
+
+
+def dino():
+    timm_made, _, shapes = timm_case("dino_timm", "vit_small_patch16_224.dino", SIZES, img_size=64, num_classes=0)
+    features = {}
+    for size in SIZES:
+        state = by_rule(shapes)
+        state["pos_embed"] = meta_positions(state, (4, 4), size, 16)
+        fitted = timm.create_model("vit_small_patch16_224", **{**TIMM, "img_size": size, "num_classes": 0}).eval()
+        fitted.load_state_dict(state)
+        features[size] = timm_features(fitted, size)
+
+    class Bare(transformers.ViTModel):
+        """As facebook's are written."""
+
+        def __init__(self, config):
+            super().__init__(config, add_pooling_layer=False)
+
+    config = transformers.ViTConfig(**VIT)
+    return [
+        timm_made,
+        case("dino_meta", shapes, features, file="dino_deitsmall16_pretrain.pth"),
+        transformers_case("dino_transformers", Bare, config, SIZES, token, file="model.safetensors"),
+    ]
+
+
+def vit():
+    told = {"preprocessor_config.json": {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}}
+    augreg, _, _ = timm_case("vit_timm", "vit_small_patch16_224.augreg_in21k", SIZES, img_size=64, num_classes=5)
+    deit, _, _ = timm_case("vit_timm_deit", "deit_small_patch16_224.fb_in1k", SIZES, img_size=64, num_classes=5)
+    config = transformers.ViTConfig(**VIT)
+
+    def of_classifier(model, inputs):
+        return token(model.vit, inputs)
+
+    kind = transformers.ViTForImageClassification
+    return [
+        augreg,
+        deit,
+        transformers_case("vit_transformers", transformers.ViTModel, config, SIZES, token, beside=told),
+        transformers_case("vit_transformers_classifier", kind, config, SIZES, of_classifier, beside=told),
+    ]
+
+
+def mae():
+    timm_made, _, shapes = timm_case("mae_timm", "vit_base_patch16_224.mae", SIZES, img_size=64, num_classes=0)
+    beside = {"mask_token": (1, 1, 32), "decoder_pos_embed": (1, 17, 32), "decoder_embed.weight": (32, 192)}
+    model = timm.create_model("vit_base_patch16_224", **{**TIMM, "img_size": 64, "num_classes": 0}).eval()
+    model.load_state_dict(by_rule(shapes))
+    features = {size: timm_features(model, size) for size in SIZES}
+    small = {"decoder_hidden_size": 32, "decoder_num_hidden_layers": 1, "decoder_num_attention_heads": 2}
+    config = transformers.ViTMAEConfig(**VIT, **small, mask_ratio=0.0)
+
+    def unmasked(model, inputs):
+        noise = torch.arange(inputs.shape[-1] * inputs.shape[-2] // 256).float().expand(len(inputs), -1)
+        return model.vit(inputs, noise=noise, interpolate_pos_encoding=True).last_hidden_state[:, 0]
+
+    return [
+        timm_made,
+        case("mae_meta", {**shapes, **beside}, features, file="mae_pretrain_vit_base.pth"),
+        transformers_case("mae_transformers", transformers.ViTMAEForPreTraining, config, SIZES, unmasked),
+    ]
+
+
+def clip():
+    sizes = [(64, 64), (96, 96)]
+    cases = []
+
+    def projected(model, size):
+        return model(pixels(size)).numpy()
+
+    small = {"img_size": 64, "num_classes": 24}
+    for name, architecture in [
+        ("openai", "vit_base_patch16_clip_quickgelu_224.openai"),
+        ("laion", "vit_base_patch16_clip_224.laion2b"),
+    ]:
+        cases.append(timm_case(f"clip_timm_{name}", architecture, sizes, features=projected, **small)[0])
+    tower = {"image_size": 64, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16}
+    text = {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1}
+    for name, quick in [("openai", True), ("laion", False)]:
+        if name == "openai":  # without settings beside it: heads are known by the width
+            tower = {**tower, "width": 192, "head_width": 64}
+        features = {}
+        for size in sizes:
+            fitted = {**tower, "image_size": size[0]}
+            model = open_clip.CLIP(
+                24, open_clip.CLIPVisionCfg(**fitted), open_clip.CLIPTextCfg(**text), quick_gelu=quick
+            )
+            state = {key: value for key, value in model.state_dict().items() if key != "attn_mask"}
+            trained = {**shapes_of(state), "visual.positional_embedding": (17, tower["width"])}
+            held = by_rule(trained)
+            open_clip.model.resize_pos_embed(held, model)
+            model.load_state_dict(held, strict=False)
+            features[size] = model.eval().encode_image(pixels(size)).numpy()
+        model_cfg = {"embed_dim": 24, "vision_cfg": tower, "text_cfg": text, "quick_gelu": quick}
+        if name == "openai":
+            trained |= {"input_resolution": (), "context_length": (), "vocab_size": ()}
+            cases.append(case("clip_openai", trained, features, file="ViT-B-16.pt"))
+        else:
+            beside = {"open_clip_config.json": {"model_cfg": model_cfg, "preprocess_cfg": {}}}
+            how = {"file": "open_clip_model.safetensors", "beside": beside, "as_folder": True}
+            cases.append(case("clip_open_clip", trained, features, **how))
+        tower = {"image_size": 64, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16}
+    texts = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 50,
+        "intermediate_size": 16,
+    }
+    both = transformers.CLIPConfig(text_config=texts, vision_config={**VIT, "patch_size": 16}, projection_dim=24)
+    alone = transformers.CLIPVisionConfig(**VIT, patch_size=16, projection_dim=24, hidden_act="gelu")
+
+    def image_features(model, inputs):
+        pooled = model.vision_model(inputs, interpolate_pos_encoding=True).pooler_output
+        return model.visual_projection(pooled)
+
+    def pooled(model, inputs):
+        return model(inputs, interpolate_pos_encoding=True).pooler_output
+
+    sizes = SIZES
+    cases += [
+        transformers_case("clip_transformers", transformers.CLIPModel, both, sizes, image_features),
+        transformers_case("clip_transformers_tower", transformers.CLIPVisionModel, alone, sizes, pooled),
+    ]
+    return cases
+
+
+def siglip():
+    sizes = SIZES
+    cases = []
+    small = {"img_size": 64, "num_classes": 0}
+    for name, architecture in [
+        ("exact", "vit_base_patch16_siglip_224.webli"),
+        ("tanh", "vit_so400m_patch16_siglip_256.v2_webli"),
+        ("mean", "vit_base_patch16_siglip_gap_224.webli"),
+    ]:
+        cases.append(timm_case(f"siglip_timm_{name}", architecture, sizes, mlp_ratio=4.0, **small)[0])
+    exact = cases[0]
+    variables = {f"visual.trunk.{key}": tuple(shape) for key, shape in ((v[0], v[1]) for v in exact["variables"])}
+    model = timm.create_model("vit_base_patch16_siglip_224", **{**TIMM, **small}).eval()
+    model.load_state_dict({key.removeprefix("visual.trunk."): value for key, value in by_rule(variables).items()})
+    features = {size: timm_features(model, size) for size in sizes}
+    tower = {
+        "image_size": 64,
+        "timm_model_name": "vit_base_patch16_siglip_224",
+        "timm_pool": "map",
+        "timm_proj": "none",
+    }
+    beside = {"open_clip_config.json": {"model_cfg": {"embed_dim": 192, "vision_cfg": tower}}}
+    variables |= {"logit_scale": (), "logit_bias": (), "text.token_embedding.weight": (50, 16)}
+    how = {"file": "open_clip_model.safetensors", "beside": beside, "as_folder": True}
+    cases.append(case("siglip_open_clip", variables, features, **how))
+    texts = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 50,
+        "intermediate_size": 16,
+    }
+    both = transformers.SiglipConfig(text_config=texts, vision_config={**VIT, "patch_size": 16})
+    alone = transformers.SiglipVisionConfig(**VIT, patch_size=16)
+
+    def of_both(model, inputs):
+        return model.vision_model(inputs, interpolate_pos_encoding=True).pooler_output
+
+    def of_tower(model, inputs):
+        return model(inputs, interpolate_pos_encoding=True).pooler_output
+
+    cases += [
+        transformers_case("siglip_transformers", transformers.SiglipModel, both, sizes, of_both),
+        transformers_case("siglip_transformers_tower", transformers.SiglipVisionModel, alone, sizes, of_tower),
+    ]
+    return cases
+
+
+def dinov3():
+    cases, small = [], {"num_classes": 0, "global_pool": "token", "img_size": 64}
+    for name, architecture, meta in [
+        ("plain", "vit_small_patch16_dinov3.lvd1689m", False),
+        ("biases", "vit_small_patch16_dinov3_qkvb.lvd1689m", True),
+        ("gated", "vit_small_plus_patch16_dinov3_qkvb.lvd1689m", True),
+    ]:
+        made, model, shapes = timm_case(f"dinov3_timm_{name}", architecture, SIZES, **small)
+        cases.append(made)
+        if not meta:
+            continue
+        variables = {"mask_token": (1, 192), "rope_embed.periods": (16,)}
+        for key, shape in shapes.items():
+            if key.endswith("v_bias"):
+                continue
+            for old, new in {
+                "reg_token": "storage_tokens",
+                "gamma_1": "ls1.gamma",
+                "gamma_2": "ls2.gamma",
+                "fc1_g": "w1",
+                "fc1_x": "w2",
+                "q_bias": "qkv.bias",
+                "mlp.fc2": "mlp.w3" if name == "gated" else "mlp.fc2",
+            }.items():
+                key = key.replace(old, new)
+            variables[key] = (576,) if key.endswith("qkv.bias") else shape
+            if key.endswith("qkv.bias"):
+                variables[f"{key}_mask"] = (576,)
+        state = timm.models.eva.checkpoint_filter_fn(by_rule(variables), model)
+        model.load_state_dict(state)
+        features = {size: timm_features(model, size) for size in SIZES}
+        cases.append(case(f"dinov3_meta_{name}", variables, features, file="dinov3_vits16_pretrain.pth"))
+    for name, more in [("plain", {}), ("gated", {"use_gated_mlp": True, "hidden_act": "silu"})]:
+        config = transformers.DINOv3ViTConfig(**VIT, patch_size=16, num_register_tokens=4, **more)
+        kind = transformers.DINOv3ViTModel
+        cases.append(
+            transformers_case(f"dinov3_transformers_{name}", kind, config, SIZES, lambda m, x: m(x).pooler_output)
+        )
+    return cases
+
+
+FAMILIES = {"dinov2": dinov2, "dino": dino, "vit": vit, "mae": mae, "clip": clip, "siglip": siglip, "dinov3": dinov3}
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for family in sys.argv[1:] or FAMILIES:
+        print(family)
         text = json.dumps({"versions": VERSIONS, "cases": FAMILIES[family]()}, separators=(",", ":"))
         (FOLDER / f"{family}.json").write_text(text + "\n")

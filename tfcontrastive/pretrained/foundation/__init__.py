@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from tfcontrastive.pretrained.foundation.beside import read_beside
+from tfcontrastive.pretrained.foundation.clip import recognise_clip
+from tfcontrastive.pretrained.foundation.dino import recognise_dino
 from tfcontrastive.pretrained.foundation.dinov2 import recognise_dinov2
+from tfcontrastive.pretrained.foundation.dinov3 import recognise_dinov3
 from tfcontrastive.pretrained.foundation.family import made
+from tfcontrastive.pretrained.foundation.siglip import recognise_siglip
 from tfcontrastive.pretrained.mapping import Recognised
 from tfcontrastive.pretrained.variables import Variables
 
-FAMILIES = (recognise_dinov2,)
+FAMILIES = (recognise_dinov2, recognise_dinov3, recognise_clip, recognise_siglip, recognise_dino)
 """Each tells its own files; the first that does is right."""
 
 

@@ -55,7 +55,7 @@ class Found:
         prefix: what stands before the encoder's.
         beside: the settings beside it.
         options: of `ViT`, over the family's.
-        projection: whether the last linear map is part of the feature.
+        projection: the whole name of the last linear map, "" where it is no part of the feature.
         classifier: prefix of a classifier's variables.
         notes: what else is to be said.
     """
@@ -80,7 +80,7 @@ def made(found: Found, variables: Variables, image_size: int | None) -> Recognis
     preprocessing, note = _preprocessing(found)
     config = EncoderConfig(encoder="vit", vit_options=json.dumps(options), preprocessing=preprocessing)
     encoder = build_network(config, image_size=image_size, channels=3)
-    links = vit_links(encoder, found.layout, variables, found.prefix)
+    links = vit_links(encoder, found.layout, variables, found.prefix, found.projection)
     head = None
     if found.classifier and not found.projection:
         head = mlp_of(variables, found.prefix + found.classifier, "supervised_head")
@@ -147,8 +147,7 @@ def _options(found: Found, variables: Variables) -> dict[str, Any]:
     if gate:
         options["activation"] = "swiglu"
     if found.projection:
-        shape = held.get(found.projection) or variables.shapes[found.projection]
-        options["projection"] = shape[1 if layout.projection_is_transposed else 0]
+        options["projection"] = variables.shapes[found.projection][1 if layout.projection_is_transposed else 0]
     return options
 
 

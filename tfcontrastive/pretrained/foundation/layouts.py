@@ -21,7 +21,7 @@ class Layout:
         gated, gated_out: the fc1 of networks with a gate, gate first, and their fc2.
         query_bias, value_bias: where keys have none and these are not `qkv`'s.
         pool: `{part of AttentionPool and what follows: name}`.
-        projection: the last linear map, and whether it is laid out as [in, out].
+        projection_is_transposed: whether the last linear map is laid out as [in, out].
     """
 
     library: str
@@ -45,7 +45,6 @@ class Layout:
     query_bias: str = ""
     value_bias: str = ""
     pool: tuple[tuple[str, str], ...] = ()
-    projection: str = ""
     projection_is_transposed: bool = False
 
 
@@ -77,7 +76,6 @@ TIMM = Layout(
         ("pool_fc1", "attn_pool.mlp.fc1.{}"),
         ("pool_fc2", "attn_pool.mlp.fc2.{}"),
     ),
-    projection="head.{}",
 )
 
 META = dataclasses.replace(TIMM, library="Meta", registers="register_tokens", gated="mlp.w12.{}", gated_out="mlp.w3.{}")
@@ -158,7 +156,6 @@ OPEN_CLIP = Layout(
     fc1="mlp.c_fc.{}",
     fc2="mlp.c_proj.{}",
     norm="ln_post.{}",
-    projection="proj",
     projection_is_transposed=True,
 )
 

@@ -25,7 +25,9 @@ class Source:
     combine: Callable[..., np.ndarray] | None = None
 
 
-def vit_links(encoder: keras.Model, layout: Layout, variables: Variables, prefix: str) -> list[Link]:
+def vit_links(
+    encoder: keras.Model, layout: Layout, variables: Variables, prefix: str, projection: str = ""
+) -> list[Link]:
     """Links of every variable of a `ViT`.
 
     Args:
@@ -33,9 +35,14 @@ def vit_links(encoder: keras.Model, layout: Layout, variables: Variables, prefix
         layout: of the file.
         variables: the file's.
         prefix: what stands before the encoder's variables in it.
+        projection: the whole name of the last linear map.
     """
     made = []
     for variable in encoder.variables:
+        if variable.path == "projection/kernel":
+            as_it_is = np.asarray if layout.projection_is_transposed else None
+            made.append(Link(f"encoder/{variable.path}", variable, projection, combine=as_it_is))
+            continue
         source = _source(variable.path, layout, variables, prefix)
         first, *also = (prefix + name for name in source.names)
         made.append(Link(f"encoder/{variable.path}", variable, first, also=tuple(also), combine=source.combine))
@@ -54,10 +61,6 @@ def _source(path: str, layout: Layout, variables: Variables, prefix: str) -> Sou
         return Source(tuple(home + name for name in source.names), source.combine)
     if layer.startswith("pool"):
         return _of_pool(layer, inner, weight, word, layout)
-    if layer == "projection":
-        if layout.projection_is_transposed:
-            return Source((layout.projection,), lambda value: value)
-        return Source((layout.projection.format(word),))
     names = {"patch_embed": layout.patches, "pre_norm": layout.pre_norm, "norm": layout.norm}
     return Source((names[layer].format(word),))
 
