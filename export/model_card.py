@@ -107,6 +107,7 @@ def readme(card: dict[str, Any]) -> str:
     table = "".join(f"| {key} | {value} |\n" for key, value in numbers.items())
     on = f" on {dataset}" if dataset else ""
     results = f"\n## Results\n\n| metric{on} | value |\n|---|---|\n{table}" if numbers else ""
+    source = _imported(card.get("imported") or {})
     files = _FILES.format(size=size, **card["preprocessing"]) if "image_bytes" in card["signatures"] else ""
     return f"""---
 library_name: tf-keras
@@ -121,7 +122,7 @@ tags:
 
 An image encoder {trained}: images in, vectors of {card["embedding_dim"]} numbers out
 ({card["parameters"]:,} parameters). All facts are in `model_card.json`.
-{results}
+{source}{results}
 ## Use
 
 ```python
@@ -143,6 +144,18 @@ In Keras 3: `keras.layers.TFSMLayer(path, call_endpoint="serving_default")`.
 
 Images are float32 in [0, 1].
 {files}{_OPTIMIZED if card.get("optimized") else ""}"""
+
+
+def _imported(facts: Mapping[str, Any]) -> str:
+    """Whose weights these are, and under which terms, where that is known."""
+    told = {
+        "weights": facts.get("family"),
+        "licence of the weights": facts.get("licence"),
+        "feature": facts.get("feature"),
+        "preprocessing": facts.get("preprocessing"),
+    }
+    rows = "".join(f"- {name}: {value}\n" for name, value in told.items() if value)
+    return f"\n## Source\n\n{rows}" if facts.get("licence") else ""
 
 
 def _model_index(name: str, dataset: str | None, numbers: dict[str, str]) -> str:

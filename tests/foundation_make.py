@@ -93,11 +93,12 @@ def transformers_case(name, kind, config, sizes, features, **how):
     Args:
         features: (model, pixels) -> features.
     """
-    shapes, written = on_disk(kind(config))
+    options = how.pop("options", {})
+    shapes, written = on_disk(kind(config, **options))
     with tempfile.TemporaryDirectory() as folder:
         save_file(by_rule(shapes), f"{folder}/model.safetensors", metadata={"format": "pt"})
         (pathlib.Path(folder) / "config.json").write_text(json.dumps(written))
-        model = kind.from_pretrained(folder, attn_implementation="eager").eval()
+        model = kind.from_pretrained(folder, attn_implementation="eager", **options).eval()
     found = {size: features(model, pixels(size)).numpy() for size in sizes}
     settings = {
         "file": "model.safetensors",
@@ -199,17 +200,13 @@ def dino():
         fitted.load_state_dict(state)
         features[size] = timm_features(fitted, size)
 
-    class Bare(transformers.ViTModel):
-        """As facebook's are written."""
-
-        def __init__(self, config):
-            super().__init__(config, add_pooling_layer=False)
-
     config = transformers.ViTConfig(**VIT)
     return [
         timm_made,
         case("dino_meta", shapes, features, file="dino_deitsmall16_pretrain.pth"),
-        transformers_case("dino_transformers", Bare, config, SIZES, token, file="model.safetensors"),
+        transformers_case(
+            "dino_transformers", transformers.ViTModel, config, SIZES, token, options={"add_pooling_layer": False}
+        ),
     ]
 
 

@@ -14,4 +14,4 @@ def test_features_are_those_of_the_original(name, tmp_path):
     found = load(write(case, tmp_path))
     for size, expected in case["features"]:
         assert_features(found.encoder(images(size)), expected)
-    assert set(found.report.facts) == {"licence", "feature", "layout", "preprocessing"}
+    assert set(found.report.facts) == {"licence", "feature", "layout", "preprocessing", "image_size"}

@@ -53,7 +53,7 @@ def resized_positions(
         >>> resized_positions(tf.ones([4, 8]), (2, 2), 3, 5, "bicubic").shape
         TensorShape([15, 8])
     """
-    if (height, width) == tuple(grid):
+    if isinstance(height, int) and isinstance(width, int) and (height, width) == tuple(grid):
         return table
     square = tf.reshape(table, [*grid, table.shape[-1]])
     rows, columns = (_weights(old, new, interpolation) for old, new in zip(grid, (height, width), strict=True))

@@ -7,7 +7,7 @@ import numpy as np
 from tfcontrastive.encoders.positions import sin_cos_positions
 from tfcontrastive.pretrained.foundation.beside import Beside
 from tfcontrastive.pretrained.foundation.family import NO_COMMERCE, Family, Found
-from tfcontrastive.pretrained.foundation.layouts import META, TIMM, TRANSFORMERS_VIT, Layout
+from tfcontrastive.pretrained.foundation.layouts import IN_MEMORY_VIT, META, TIMM, TRANSFORMERS_VIT, Layout
 from tfcontrastive.pretrained.foundation.links import positions_of
 from tfcontrastive.pretrained.variables import Variables
 
@@ -35,13 +35,13 @@ def recognise_dino(variables: Variables, beside: Beside) -> Found | None:
     if positions_of(variables, layout, prefix).side == 0 or _is_moco(variables, layout, prefix, beside):
         return None
     family, note = _family(variables, layout, prefix, beside)
-    if layout.library == "Hugging Face transformers":
+    if layout in (TRANSFORMERS_VIT, IN_MEMORY_VIT):
         interpolation = "bicubic"
         epsilon = beside.transformers.get("layer_norm_eps", 1e-12)
     else:
         is_meta = family is DINO and not beside.timm
         interpolation, epsilon = "bicubic_offset" if is_meta else "bicubic_antialias", 1e-6
-    classifier = "classifier." if layout is TRANSFORMERS_VIT else "head."
+    classifier = "classifier." if layout in (TRANSFORMERS_VIT, IN_MEMORY_VIT) else "head."
     if family is not VIT and layout is META:
         classifier = ""
     if layout is META and (beside.timm or family is VIT):
@@ -58,6 +58,8 @@ def _layout(variables: Variables) -> tuple[Layout, str] | None:
     for prefix in ("", "vit."):
         if f"{prefix}encoder.layer.0.layernorm_before.weight" in variables.shapes:
             return TRANSFORMERS_VIT, prefix
+        if f"{prefix}layers.0.layernorm_before.weight" in variables.shapes:
+            return IN_MEMORY_VIT, prefix
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfcontrastive.pretrained.foundation.beside import Beside
 from tfcontrastive.pretrained.foundation.family import Family, Found
-from tfcontrastive.pretrained.foundation.layouts import META, TIMM, TRANSFORMERS_DINOV2, Layout
+from tfcontrastive.pretrained.foundation.layouts import IN_MEMORY_DINOV2, META, TIMM, TRANSFORMERS_DINOV2, Layout
 from tfcontrastive.pretrained.variables import Variables
 
 FAMILY = Family(
@@ -12,6 +12,7 @@ FAMILY = Family(
     licence="Apache-2.0",
     preprocessing="imagenet_bicubic",
     options={"positions": "learned"},
+    image_size=224,
     unused={
         r"^teacher/(?!backbone\.)": "a head of training",
         r"^(student|optimizer)/": "state of the training",
@@ -42,5 +43,6 @@ def _layout(variables: Variables) -> tuple[Layout, str] | None:
             return META if is_meta else TIMM, prefix
     for prefix in ("", "dinov2.", "dinov2_with_registers."):
         if f"{prefix}encoder.layer.0.layer_scale1.lambda1" in variables.shapes:
-            return TRANSFORMERS_DINOV2, prefix
+            in_memory = f"{prefix}encoder.layer.0.attention.q_proj.weight" in variables.shapes
+            return IN_MEMORY_DINOV2 if in_memory else TRANSFORMERS_DINOV2, prefix
     return None

@@ -15,6 +15,7 @@ FAMILY = Family(
     licence="DINOv3 License, Meta's own terms",
     preprocessing="imagenet_whole",
     options={"positions": "rotary", "epsilon": 1e-5},
+    image_size=256,
     heads={1280: 20, 4096: 32},
     unused={
         r"(^|\.)bias_mask$": "zeros of the keys' bias, which this network does not have",

@@ -35,6 +35,7 @@ class Family:
         options: of `ViT`, what shapes do not tell: activation, epsilon, pool, ...
         heads: by width, where they are others than most families'.
         unused: `{pattern: reason}` for what else its files hold.
+        image_size: height and width of images that its features are taken of; None: those of the learned positions.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Family:
     options: Mapping[str, Any]
     heads: Mapping[int, int] = dataclasses.field(default_factory=dict)
     unused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    image_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +95,8 @@ def made(found: Found, variables: Variables, image_size: int | None) -> Recognis
         "licence": licence,
         "feature": feature,
         "layout": found.layout.library,
-        "preprocessing": str(PREPROCESSING[preprocessing]),
+        "preprocessing": f"{preprocessing}, {PREPROCESSING[preprocessing]}",
+        "image_size": str(found.family.image_size or size),
     }
     notes = [f"feature: {feature}", f"licence: {licence}", *found.notes, *note]
     if size:

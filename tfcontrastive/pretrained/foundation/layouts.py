@@ -184,3 +184,23 @@ TRANSFORMERS_CLIP = Layout(
         ("pool_fc2", "head.mlp.fc2.{}"),
     ),
 )
+
+IN_MEMORY_DINOV2 = dataclasses.replace(
+    TRANSFORMERS_DINOV2,
+    library="Hugging Face transformers 5, in memory",
+    qkv=("attention.q_proj.{}", "attention.k_proj.{}", "attention.v_proj.{}"),
+    out="attention.o_proj.{}",
+    gated=("mlp.gate_proj.{}", "mlp.up_proj.{}"),
+    gated_out="mlp.down_proj.{}",
+)
+
+IN_MEMORY_VIT = dataclasses.replace(
+    TRANSFORMERS_VIT,
+    library="Hugging Face transformers 5, in memory",
+    block="layers.{}.",
+    qkv=IN_MEMORY_DINOV2.qkv,
+    out=IN_MEMORY_DINOV2.out,
+    fc1="mlp.fc1.{}",
+    fc2="mlp.fc2.{}",
+)
+"""As `state_dict` has them; `save_pretrained` writes the names of before."""
