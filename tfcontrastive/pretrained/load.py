@@ -22,6 +22,7 @@ from tfcontrastive.data.preprocessing import Preprocessing
 from tfcontrastive.pretrained.foundation import recognise_foundation
 from tfcontrastive.pretrained.hdf5_file import read_hdf5
 from tfcontrastive.pretrained.keras_applications import BY_NAME, read_by_name, recognise_applications
+from tfcontrastive.pretrained.keras_hub_folder import is_preset, read_preset
 from tfcontrastive.pretrained.mapping import Recognised, Report, fill
 from tfcontrastive.pretrained.moco_vit import recognise_vit
 from tfcontrastive.pretrained.model_folder import is_index, read_index, weights_in
@@ -182,6 +183,8 @@ def _of_directory(path: str) -> Variables:
     for place in (path, os.path.join(path, "saved_model")):
         if storage.exists(os.path.join(place, "saved_model.pb")):
             return read_saved_model(place)
+    if is_preset(path):
+        return read_preset(path)
     weights = weights_in(path)
     if weights is not None:
         return read_variables(weights)

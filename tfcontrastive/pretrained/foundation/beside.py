@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfcontrastive.config import InputError
+from tfcontrastive.pretrained.keras_hub_folder import settings_of
 
 _FILES = {
     "config": ("config.json",),
@@ -60,7 +61,7 @@ def read_beside(path: str) -> Beside:
     found = {kind: _read(folder, names) for kind, names in _FILES.items()}
     config = found["config"]
     is_timm = "architecture" in config
-    transformers = {} if is_timm or "model_type" not in config else config
+    transformers = config if "model_type" in config and not is_timm else settings_of(folder)
     tower = transformers.get("vision_config")
     if isinstance(tower, dict):
         transformers = {"projection_dim": transformers.get("projection_dim"), **tower}

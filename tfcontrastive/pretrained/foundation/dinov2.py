@@ -17,6 +17,7 @@ FAMILY = Family(
         r"^teacher/(?!backbone\.)": "a head of training",
         r"^(student|optimizer)/": "state of the training",
         r"^/": "state of the training, beside the network's",
+        r"^embeddings\.interpolated\.": "the positions at another size, which the network makes itself",
     },
 )
 
