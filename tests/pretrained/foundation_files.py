@@ -6,6 +6,7 @@ import json
 import pathlib
 from typing import Any
 
+import h5py
 import numpy as np
 
 from tests.foundation import values
@@ -25,7 +26,11 @@ def write(case: dict[str, Any], folder: pathlib.Path, held: dict[str, np.ndarray
     for name, settings in case["beside"].items():
         (folder / name).write_text(json.dumps(settings))
     path = folder / case["file"]
-    if path.suffix == ".safetensors":
+    if path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            for name, value in held.items():
+                file[name] = value
+    elif path.suffix == ".safetensors":
         write_safetensors(str(path), held)
     else:
         write_torch(str(path), held)

@@ -272,7 +272,10 @@ for _size in SIZES:
 @register_encoder("vit", takes=("vit_options",))
 def _of_options(vit_options: str | None = None, **options: Any) -> ViT:
     """A ViT of any settings, which are JSON: those of published weights come so."""
-    told = json.loads(vit_options) if vit_options else {}
+    try:
+        told = json.loads(vit_options) if vit_options else {}
+    except ValueError:
+        told = None
     if not isinstance(told, dict):
         raise InputError(f"`vit_options` must be JSON, {{setting: value}}. Received: {vit_options!r}.")
     return ViT(**{**told, **options})
