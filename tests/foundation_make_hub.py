@@ -33,9 +33,8 @@ def hub_case(name, kind, size, **options):
             file.visititems(fill)
         backbone = keras_hub.models.Backbone.from_preset(folder)
         config = json.loads((pathlib.Path(folder) / "config.json").read_text())
-    tokens = backbone.predict(
-        {"pixel_values": images((size, size))} if isinstance(backbone.input, dict) else images((size, size))
-    )
+    inputs = images((size, size))
+    tokens = backbone.predict(dict.fromkeys(backbone.input, inputs) if isinstance(backbone.input, dict) else inputs)
     return {
         "case": name,
         "file": "model.weights.h5",

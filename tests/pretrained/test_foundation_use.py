@@ -63,10 +63,11 @@ def test_every_weight_has_a_gradient(name, tmp_path):
         assert np.any(gradient), weight.path
 
 
-def test_rebuilt_for_one_size_it_gives_the_same(tmp_path):
-    encoder = load(write(CASES["siglip_timm_exact"], tmp_path)).on_pixels()
-    pixels = np.random.default_rng(0).random((2, 48, 48, 3), dtype=np.float32)
-    np.testing.assert_allclose(rebuild(encoder, image_size=48)(pixels), encoder(pixels), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("name", ["siglip_transformers", "dinov2_transformers_plain", "siglip_timm_mean"])
+def test_rebuilt_for_one_size_it_gives_the_same(name, tmp_path):
+    encoder = load(write(CASES[name], tmp_path)).on_pixels()
+    pixels = np.random.default_rng(0).random((2, 112, 112, 3), dtype=np.float32)
+    np.testing.assert_allclose(rebuild(encoder, image_size=112)(pixels), encoder(pixels), rtol=1e-4, atol=1e-5)
 
 
 def test_a_damaged_file_is_one_line_and_exit_code_2(tmp_path, capsys):
