@@ -6,12 +6,15 @@ Names are imported on first use: a REST client needs no TensorFlow.
 import importlib
 
 _HOMES = {
+    "Nearest": "nearest_answer",
+    "SavedIndex": "saved_index",
     "CppError": "cpp_session",
     "CppSession": "cpp_session",
     "EmbeddingClient": "client",
     "EmbeddingFiles": "embedding_files",
     "EmbeddingWriter": "embedding_writer",
     "ServingError": "serving_error",
+    "add_index": "with_index",
     "check_export": "serve_check",
     "dataset_items": "items",
     "decode_images": "image_bytes",

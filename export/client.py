@@ -14,6 +14,7 @@ import numpy as np
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.export.client_batches import Batch, batches_of
 from tfcontrastive.export.grpc_transport import GrpcTransport
+from tfcontrastive.export.nearest_answer import Nearest, found
 from tfcontrastive.export.reasons import image_reason
 from tfcontrastive.export.rest_transport import RestTransport
 from tfcontrastive.export.serving_error import ServingError
@@ -58,6 +59,7 @@ class EmbeddingClient:
         ...     vectors = client.embed(["cat.jpg", "dog.png"])  # [2, D]
         ...     vectors = client.embed(np.zeros([2, 28, 28, 1], np.float32), normalize=True)
         ...     vectors, bad = client.embed_readable(["cat.jpg", "none.jpg"])  # {index: reason} of those without a vector
+        ...     ids, similarities, labels = client.nearest(["cat.jpg"], k=5)  # of a model with an index
     """
 
     def __init__(
@@ -156,6 +158,24 @@ class EmbeddingClient:
             vectors[index] = row
         return vectors, dict(sorted(bad.items()))
 
+    def nearest(self, images: np.ndarray | Sequence[str | os.PathLike | bytes], *, k: int = 10) -> Nearest:
+        """The k nearest rows of the index inside the served model, see `save_model`'s `index`.
+
+        Args:
+            images: as for `embed`.
+            k: from 1 to the rows of the index.
+
+        Returns:
+            `Nearest(ids, similarities, labels)`, each `[N, k]`, from the nearest on; a label is "" where there is none.
+
+        Raises:
+            InputError, ServingError: as `embed`; NOT_FOUND where the model has no index.
+        """
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k < 2**31:
+            raise InputError(f"`k` must be a whole number >= 1. Received: k={k!r}.")
+        parts = [self._search(batch, int(k)) for batch in self._batches(images)]
+        return Nearest(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
     def metadata(self) -> dict[str, dict[str, Any]]:
         """The server's signatures: {signature: {"inputs": {name: [dtype, shape]}, "outputs": ...}}; -1 is any size.
 
@@ -183,9 +203,9 @@ class EmbeddingClient:
         output = "embedding_l2" if normalize else "embedding"
         try:
             answer = self._retried(
-                lambda timeout: self._transport.predict(batch.signature, {batch.input: batch.items}, output, timeout)
+                lambda timeout: self._transport.predict(batch.signature, {batch.input: batch.items}, [output], timeout)
             )
-            return _checked(answer, len(batch.items), dim)
+            return _checked(answer[output], len(batch.items), dim)
         except ServingError as error:
             if error.code != "INVALID_ARGUMENT":
                 raise ServingError(error.code, f"{batch.name}: {error.message}") from error
@@ -201,6 +221,15 @@ class EmbeddingClient:
             parts.append(self._vectors(half, normalize, dim, bad))
             dim = parts[-1].shape[1] or dim
         return np.concatenate([part for part in parts if len(part)] or parts[:1])
+
+    def _search(self, batch: Batch, k: int) -> Nearest:
+        signature = {"serving_default": "nearest", "image_bytes": "nearest_bytes"}[batch.signature]
+        inputs = {batch.input: batch.items, "k": [np.int32(k)] * len(batch.items)}
+        try:
+            answer = self._retried(lambda timeout: self._transport.predict(signature, inputs, Nearest._fields, timeout))
+            return found(answer, len(batch.items), k)
+        except ServingError as error:
+            raise ServingError(error.code, f"{batch.name}: {error.message}") from error
 
     def _retried(self, call: Callable[[float], Any]) -> Any:
         if self._closed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
+import math
 import os
 import pickle
 import subprocess
@@ -65,7 +66,8 @@ class CppSession:
             raise
 
     def run(self, signature: str = "serving_default", **inputs: Any) -> dict[str, np.ndarray]:
-        """The outputs of one signature by name. Arrays of objects or of bytes become string tensors.
+        """The outputs of one signature by name. Arrays of objects or of bytes become string tensors; of string tensors
+        come arrays of bytes.
 
         Raises:
             CppError: with the code and message of the runtime.
@@ -213,10 +215,18 @@ class _Session:
     def _array(self, address: int) -> np.ndarray:
         tensor = self._pointer(address)
         shape = [self._c.TF_Dim(tensor, axis) for axis in range(self._c.TF_NumDims(tensor) or 0)]
-        dtype = _DTYPES[self._c.TF_TensorType(tensor)]
-        data = ctypes.string_at(self._c.TF_TensorData(tensor), self._c.TF_TensorByteSize(tensor))
+        kind, data = self._c.TF_TensorType(tensor), self._c.TF_TensorData(tensor)
+        if kind == _STRING:
+            slots = [ctypes.c_void_p(data + position * _TSTRING_BYTES) for position in range(math.prod(shape))]
+            strings = [self._string(slot) for slot in slots]
+            self._c.TF_DeleteTensor(tensor)
+            return np.array(strings, object).reshape(shape)
+        content = ctypes.string_at(data, self._c.TF_TensorByteSize(tensor))
         self._c.TF_DeleteTensor(tensor)
-        return np.frombuffer(data, dtype).reshape(shape)
+        return np.frombuffer(content, _DTYPES[kind]).reshape(shape)
+
+    def _string(self, slot: ctypes.c_void_p) -> bytes:
+        return ctypes.string_at(self._c.TF_StringGetDataPointer(slot), self._c.TF_StringGetSize(slot))
 
     def _check(self) -> None:
         code = self._c.TF_GetCode(self._status) or 0

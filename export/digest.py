@@ -17,6 +17,7 @@ _OWN = ("features", "serving_default")
 """The signatures whose `embedding` is the encoder's, the best first: an optimised `serving_default` runs a copy."""
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+_PASSES = ("Identity", "IdentityN")
 _VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 _NAMES = ("shared_name", "container", "debug_name", "config_proto", "executor_type", "allowed_devices")
 
@@ -153,6 +154,8 @@ class _Scope:
 
     def _visit(self, node: node_def_pb2.NodeDef) -> str | list[str]:
         inputs = [self._output(name) for name in self._inputs(node.name)]
+        if node.op in _PASSES:  # a model that is loaded and saved again has more of them
+            return inputs
         if node.op in _CALLS:
             return self._graph.call(node.attr["f"].func.name, inputs)
         value = self._graph.value(node.name) if node.op in _VARIABLES else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,24 +51,27 @@ class GrpcTransport:
         self._stub = service.PredictionServiceStub(self._channel)
         self._model, self._version = model, version
 
-    def predict(self, signature: str, inputs: dict[str, list], output: str, timeout: float) -> np.ndarray:
-        """One output of a signature."""
+    def predict(
+        self, signature: str, inputs: dict[str, list], outputs: Sequence[str], timeout: float
+    ) -> dict[str, np.ndarray]:
+        """Some outputs of a signature, by name."""
         import tensorflow as tf
 
         request = self._addressed(self._predict.PredictRequest())
         request.model_spec.signature_name = signature
-        request.output_filter.append(output)
+        request.output_filter.extend(outputs)
         for name, values in inputs.items():
             array = np.array(values, object) if isinstance(values[0], bytes) else np.stack(values)
             request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
         response = self._call(self._stub.Predict, request, timeout)
-        if output not in response.outputs:  # asking a protobuf map for it would put it there
-            raise ServingError(
-                "INTERNAL",
-                f"the answer must hold the output {output!r}. "
-                f"Received: {', '.join(sorted(response.outputs)) or 'none'}.",
-            )
-        return _array(response.outputs[output])
+        for output in outputs:
+            if output not in response.outputs:  # asking a protobuf map for it would put it there
+                raise ServingError(
+                    "INTERNAL",
+                    f"the answer must hold the output {output!r}. "
+                    f"Received: {', '.join(sorted(response.outputs)) or 'none'}.",
+                )
+        return {output: _array(response.outputs[output]) for output in outputs}
 
     def metadata(self, timeout: float) -> dict[str, dict[str, Any]]:
         """The signatures of the model."""

@@ -42,11 +42,7 @@ def model_card(
 ) -> dict[str, Any]:
     """Everything known about the model, as JSON values; `more` comes from whoever trained it."""
     config = getattr(model, "config", None)
-    signatures = {
-        name: {"inputs": _describe(signature.inputs), "outputs": _describe(signature.outputs)}
-        for name, signature in sorted(meta_graph(saved_model).signature_def.items())
-        if not name.startswith("__")
-    }
+    signatures = described_signatures(meta_graph(saved_model))
     served = signatures["serving_default"]
     return {
         "name": encoder.name,
@@ -143,7 +139,28 @@ In Keras 3: `keras.layers.TFSMLayer(path, call_endpoint="serving_default")`.
 {rows}
 
 Images are float32 in [0, 1].
-{files}{_OPTIMIZED if card.get("optimized") else ""}"""
+{files}{_searched(card)}{_OPTIMIZED if card.get("optimized") else ""}"""
+
+
+def _searched(card: dict[str, Any]) -> str:
+    """How to search in the index, if there is one."""
+    if "index" not in card:
+        return ""
+    index = card["index"]
+    return f"""
+## Search
+
+`nearest` and `nearest_bytes` give the `k` nearest of {index["rows"]:,} rows of {index["dim"]} numbers ({index["dtype"]}),
+which are part of this model, by cosine similarity: every row is compared.
+
+```python
+found = model.signatures["nearest"](images=images, k=tf.constant(5))
+found["ids"], found["similarities"], found["labels"]  # [B, k], from the nearest on
+```
+
+In Keras 3: `keras.layers.TFSMLayer(path, call_endpoint="nearest")(images, k=5)`. Over TensorFlow Serving's REST, `k` is one
+number: `{{"signature_name": "nearest_bytes", "inputs": {{"image_bytes": [{{"b64": "..."}}], "k": 5}}}}`.
+"""
 
 
 def _imported(facts: Mapping[str, Any]) -> str:
@@ -180,16 +197,33 @@ def meta_graph(saved_model: str | os.PathLike) -> meta_graph_pb2.MetaGraphDef:
         return saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0]
 
 
-def _describe(tensors: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, dict[str, Any]]:
+def described_signatures(meta: meta_graph_pb2.MetaGraphDef) -> dict[str, dict[str, Any]]:
+    """{signature: {"inputs" | "outputs": {name: {"dtype", "shape"}}}}."""
     return {
-        name: {"dtype": tf.dtypes.as_dtype(info.dtype).name, "shape": tf.TensorShape(info.tensor_shape).as_list()}
+        name: {"inputs": _describe(signature.inputs), "outputs": _describe(signature.outputs)}
+        for name, signature in sorted(meta.signature_def.items())
+        if not name.startswith("__")
+    }
+
+
+def _describe(tensors: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, dict[str, Any]]:
+    """Names, types and shapes; the shape is None where even the rank is free."""
+
+    def sides(info):
+        shape = tf.TensorShape(info.tensor_shape)
+        return shape.as_list() if shape.rank is not None else None
+
+    return {
+        name: {"dtype": tf.dtypes.as_dtype(info.dtype).name, "shape": sides(info)}
         for name, info in sorted(tensors.items())
     }
 
 
 def _list(tensors: dict[str, dict[str, Any]]) -> str:
     def text(name, spec):
-        shape = ", ".join("?" if side is None else str(side) for side in spec["shape"] or [])
+        shape = (
+            "any" if spec["shape"] is None else ", ".join("?" if side is None else str(side) for side in spec["shape"])
+        )
         return f"`{name}` {spec['dtype']} [{shape}]"
 
     return "<br>".join(text(name, spec) for name, spec in tensors.items())

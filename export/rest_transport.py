@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,15 +66,19 @@ class RestTransport:
             "cert": None if tls.chain is None else (os.fspath(tls.chain), os.fspath(tls.key)),
         }
 
-    def predict(self, signature: str, inputs: dict[str, list], output: str, timeout: float) -> np.ndarray:
-        """One output of a signature."""
+    def predict(
+        self, signature: str, inputs: dict[str, list], outputs: Sequence[str], timeout: float
+    ) -> dict[str, np.ndarray]:
+        """Some outputs of a signature, by name."""
         body = {name: [_json(value) for value in values] for name, values in inputs.items()}
         answer = self._call("POST", ":predict", timeout, json={"signature_name": signature, "inputs": body})
-        outputs = answer.get("outputs")
-        values = outputs.get(output) if isinstance(outputs, dict) else None
-        if not isinstance(values, list):
-            raise ServingError("INTERNAL", f"the answer must hold the output {output!r}. Received: {_shown(answer)}.")
-        return _numbers(values)
+        found = answer.get("outputs")
+        for output in outputs:
+            if not isinstance(found, dict) or not isinstance(found.get(output), list):
+                raise ServingError(
+                    "INTERNAL", f"the answer must hold the output {output!r}. Received: {_shown(answer)}."
+                )
+        return {output: _array(found[output]) for output in outputs}
 
     def metadata(self, timeout: float) -> dict[str, dict[str, Any]]:
         """The signatures of the model."""
@@ -237,13 +241,11 @@ def _check(base: str, address: str, encrypted: bool) -> None:
         raise InputError(f"`address` must be https:// with `tls`. Received: {address!r}.")
 
 
-def _numbers(values: list) -> np.ndarray:
+def _array(values: list) -> np.ndarray:
     try:
         return np.array(values)
     except (ValueError, OverflowError) as error:  # rows of several lengths
-        raise ServingError(
-            "INTERNAL", f"the output must be an array of numbers. Received: {_shown(values)}."
-        ) from error
+        raise ServingError("INTERNAL", f"the output must be an array. Received: {_shown(values)}.") from error
 
 
 def _json(value: bytes | np.ndarray) -> Any:

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import json
 import os
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,12 +18,15 @@ from tfcontrastive.config import InputError
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.checks import checked_images
 from tfcontrastive.export.digest import digest_of_files
+from tfcontrastive.export.embedding_files import EmbeddingFiles
 from tfcontrastive.export.fold import fold_batch_norm
 from tfcontrastive.export.graph import assigning_signatures
 from tfcontrastive.export.image_bytes import decode_images
 from tfcontrastive.export.model_card import meta_graph, model_card, read_card, readme
+from tfcontrastive.export.saved_index import SavedIndex, searches
+from tfcontrastive.export.versions import aside_in, publish
 from tfcontrastive.export.warmup import write_warmup_requests
-from tfcontrastive.pretrained.trained import ARCHITECTURE, CARD, MAX_VERSION, versions_in
+from tfcontrastive.pretrained.trained import ARCHITECTURE, CARD, versions_in
 
 SALIENT = (
     "initial_conv",
@@ -52,6 +54,7 @@ def save_model(
     optimize: bool = False,
     card: dict[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
+    index: EmbeddingFiles | str | os.PathLike | None = None,
 ) -> str:
     """Writes the encoder as a SavedModel to `base/<version>/`, whole or not at all.
 
@@ -65,7 +68,9 @@ def save_model(
       are part of the graph (only for 1, 3 and 4 channels and square images);
     - `features`: `images` -> every salient tensor, the projection head's input and output, the probe's logits;
     - `serve_training`: as `serving_default`, in training mode, for `TFSMLayer(call_training_endpoint=...)`: batch
-      normalisation uses the batch's own statistics.
+      normalisation uses the batch's own statistics;
+    - `nearest` and `nearest_bytes`, with an `index`: `images` or `image_bytes`, and `k` -> `ids`, `similarities` and
+      `labels` `[B, k]` of the k nearest rows of the index, see `SavedIndex`.
 
     No signature changes a variable: whatever one client asks for, all others get the vectors of the exported weights.
     The moving statistics follow fine-tuning through `__call__(images, training=True)`. XLA compiles all signatures but
@@ -88,13 +93,14 @@ def save_model(
             files hold both.
         card: more facts for `model_card.json` (recipe, data, metrics, ...), JSON values.
         preprocessing: of the encoder, kept with the model; `image_bytes` crops and resizes by it. None takes SimCLR's.
+        index: a set of embeddings that this very encoder made, or its directory, to be searched in the model.
 
     Returns:
         The path `base/<version>`.
 
     Raises:
         InputError: if the version exists, the encoder is not built or does not map images to vectors, the size does
-            not fit, or `optimize` is asked for and the encoder is not functional.
+            not fit, `optimize` is asked for and the encoder is not functional, or the index is another encoder's.
 
     Examples:
         >>> path = save_model(model, "new_export")
@@ -109,18 +115,13 @@ def save_model(
     size = _image_size(image_size, height, width, default=SMALL_IMAGE_SIZE if small else DEFAULT_IMAGE_SIZE)
     probe = probe if probe is not None else getattr(model_or_encoder, "probe", None)
     head = head if head is not None else getattr(model_or_encoder, "projection_head", None)
-    base = os.fspath(base)
-    storage.make_writable("base", base)
-    _version_path(base, version)
-
     rule = preprocessing or Preprocessing()
     images = tf.TensorSpec([None, height, width, channels], tf.float32, name="images")
-    servable = _Servable(encoder, head, probe, fold_batch_norm(encoder) if optimize else None, images)
+    searched = None if index is None else SavedIndex(index)
+    servable = _Servable(encoder, head, probe, fold_batch_norm(encoder) if optimize else None, images, searched)
     signatures = servable.signatures(images, size, rule)
 
-    aside = os.path.join(base, f".{uuid.uuid4().int}.{os.getpid()}.tmp")
-    storage.make_dirs(aside)
-    try:
+    with aside_in(base, version) as aside:
         tf.saved_model.save(servable, aside, signatures=signatures)
         assigning = assigning_signatures(meta_graph(aside))
         if assigning:
@@ -131,14 +132,14 @@ def save_model(
         more = {"optimized": optimize, **(card or {})}
         facts = model_card(model_or_encoder, encoder, aside, size, more, rule)
         facts["digest"] = digest_of_files(aside, facts["preprocessing"]["hash"])
+        if searched is not None:
+            searched.require_model(facts["digest"])
+            facts["index"] = searched.facts
         write_warmup_requests(aside, size, channels, tuple(signatures))
         _write_architecture(encoder, os.path.join(aside, ARCHITECTURE))
         storage.write(os.path.join(aside, CARD), json.dumps(facts, indent=2, default=str) + "\n")
         storage.write(os.path.join(aside, "README.md"), readme(facts))
-        return _publish(aside, base, version)
-    except BaseException:
-        storage.remove_tree(aside)
-        raise
+        return publish(aside, base, version)
 
 
 def save_once(model: keras.Model, base: str | os.PathLike, *, card: dict[str, Any], **options: Any) -> str:
@@ -183,6 +184,7 @@ class _Servable(tf.Module):
         probe: keras.layers.Layer | None,
         folded: keras.Model | None,
         images: tf.TensorSpec,
+        index: SavedIndex | None = None,
     ):
         super().__init__(name="encoder")
         self._parts = _Parts(encoder, head, probe, folded, _salient_model(encoder))
@@ -198,6 +200,8 @@ class _Servable(tf.Module):
         # Only variables in a plain list are restored in a C++ session.
         parts = [part for part in (head, probe, folded) if part is not None]
         self.other_variables = [v.value for part in parts for v in part.variables]
+        self._index = index  # not `index`: a module is saved with its variables, which are in the list already
+        self.other_variables += index.held if index else []
         self.resources = _resources([encoder, *parts], known=[*self.variables, *self.other_variables])
 
     @tf.function
@@ -246,6 +250,11 @@ class _Servable(tf.Module):
         if images.shape[-1] in (1, 3, 4) and images.shape[1] == images.shape[2]:
             encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
             functions["image_bytes"] = tf.function(_without_assignments(image_bytes), input_signature=[encoded])
+        if self._index is not None:
+            found = searches(self._index, functions)
+            for name, function in found.items():
+                setattr(self, name, function)
+            functions |= found
         return functions
 
     def _all_features(self, images):
@@ -329,41 +338,6 @@ def _image_size(image_size: int | None, height: int | None, width: int | None, d
             f"`image_size` must be what the encoder takes, {height} x {width}. Received: image_size={image_size}."
         )
     return size
-
-
-def _version_path(base: str, version: int | None) -> str:
-    """Where the version is to be, or the next one; refused where it is already."""
-    allowed = version is None or (
-        isinstance(version, int) and not isinstance(version, bool) and 0 <= version <= MAX_VERSION
-    )
-    if not allowed:
-        raise InputError(f"`version` must be a whole number from 0 to {MAX_VERSION}. Received: version={version!r}.")
-    if version is not None:
-        path = os.path.join(base, str(version))
-        if storage.exists(path):
-            raise InputError(
-                f"`version` must be new. Received: version={version}, but {path} exists. "
-                "Leave it out to take the next one."
-            )
-        return path
-    number = 1 + max(map(int, versions_in(base)), default=0)
-    while storage.exists(os.path.join(base, str(number))):  # a file, say
-        number += 1
-    if number > MAX_VERSION:
-        raise InputError(f"`version` must be given: no number is left after the highest in {base}, {number - 1}.")
-    return os.path.join(base, str(number))
-
-
-def _publish(aside: str, base: str, version: int | None) -> str:
-    """Gives what was written its place. Where another export took it in the meantime, the next one, if none was named."""
-    while True:
-        path = _version_path(base, version)
-        try:
-            storage.move(aside, path)
-            return path
-        except OSError:
-            if not storage.exists(path):
-                raise
 
 
 def _write_architecture(encoder: keras.Model, path: str) -> None:

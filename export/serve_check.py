@@ -107,9 +107,10 @@ class _Export:
     @cached_property
     def inputs(self) -> dict[str, dict[str, Any]]:
         """{signature: {name: input}}."""
+        content = {"image_bytes": self.files, "images": self.images, "k": np.int32(1)}
         return {
-            name: {"image_bytes": self.files} if name == "image_bytes" else {"images": self.images}
-            for name in self.loaded.signatures
+            name: {key: content[key] for key in signature.structured_input_signature[1]}
+            for name, signature in self.loaded.signatures.items()
         }
 
     @cached_property
@@ -169,7 +170,7 @@ def _signatures(export: _Export) -> str:
         raise _Failed(f"missing: {', '.join(sorted(missing))}")
     for name, outputs in export.expected.items():
         for output, value in outputs.items():
-            if not np.isfinite(value).all():
+            if value.dtype.is_floating and not np.isfinite(value).all():
                 raise _Failed(f"{name}: {output} is not finite")
     return ", ".join(sorted(export.expected))
 
@@ -299,9 +300,13 @@ _CHECKS: dict[str, Callable[[_Export], str]] = {
 
 def _difference(received: dict[str, Any], expected: dict[str, tf.Tensor]) -> tuple[str, float]:
     """The output that differs most, and by how much: of its largest entry, where that is above 1."""
-    found = {
-        name: float(np.abs(np.asarray(received[name]) - value).max() / max(1.0, np.abs(value).max()))
-        for name, value in expected.items()
-    }
+    found = {name: _distance(np.asarray(received[name]), value.numpy()) for name, value in expected.items()}
     name = max(found, key=lambda name: (np.isnan(found[name]), found[name]))
     return name, found[name]
+
+
+def _distance(received: np.ndarray, expected: np.ndarray) -> float:
+    """Of numbers, the greatest difference, relative to the largest where that is above 1; of strings, 0 or infinity."""
+    if expected.dtype.kind == "O":
+        return 0.0 if received.tolist() == expected.tolist() else np.inf
+    return float(np.abs(received - expected).max() / max(1.0, np.abs(expected).max()))

@@ -22,6 +22,11 @@ REFUSED = [
     ({"gradient_accumulation_steps": 2}, ["BYOL", "`micro_batch_size`"]),
     ({"eval_split": "tset"}, ["tset"]),
     ({"encoder": "keras.applications/VGG61"}, ["VGG16"]),
+    ({"method": "moco", "queue_size": 64, "num_views": 3}, ["MoCo takes 2 views of an image", "num_views=3"]),
+    ({"small_view_size": 4}, ["`small_view_size` must come with small_views", "small_view_size=4 alone"]),
+    ({"small_views": 2, "small_view_size": 8}, ["`small_view_size` must be below image_size, 8"]),
+    ({"small_views": 2, "small_view_size": 6}, ["`patch_size` must divide", "8 and 6 pixels", "patch_size=4"]),
+    ({"augmentation": "multicrop_2x224_6x96"}, ["`image_size` must be 224", "Received: image_size=8"]),
 ]
 
 
@@ -47,6 +52,12 @@ def test_another_runs_directory_is_refused(capsys, tmp_path, dataset):
     for more in ("--allow_config_change", "--overwrite"):
         assert main([*argv(dataset, tmp_path / "run", train_steps=2), "--dry_run", more]) == 0
     assert sorted(os.listdir(tmp_path / "run")) == before
+
+
+def test_it_shows_the_views(dataset, capsys):
+    line = argv(dataset, "never written", small_views=6, small_view_size=4)
+    assert main([*line, "--dry_run"]) == 0
+    assert "views           2 of 8 x 8 pixels and 6 of 4 x 4 pixels\n" in capsys.readouterr().out
 
 
 def test_it_allocates_no_bank(dataset, capsys):

@@ -51,6 +51,14 @@ def test_all_views_and_the_label_belong_to_one_image(source):
         assert which(batch["views"][0]) == which(batch["views"][1]) == batch["label"].numpy().tolist()
 
 
+def test_the_first_views_are_the_same_with_more_of_them(source):
+    (two,), (five,) = (batches(source, 1, num_views=count) for count in (2, 5))
+    assert_same(two["views"], five["views"][:2])
+    np.testing.assert_array_equal(two["seeds"], five["seeds"][:, :2])
+    assert len(np.unique(five["seeds"].numpy().reshape(-1, 2), axis=0)) == 5 * BATCH
+    assert len({view.numpy().tobytes() for view in five["views"]}) == 5
+
+
 def test_another_seed_gives_another_order(source):
     assert [b["label"].numpy().tolist() for b in batches(source, 2)] != [
         b["label"].numpy().tolist() for b in batches(source, 2, seed=8)

@@ -95,9 +95,9 @@ def _handler(stub):
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
 
             def predict():
-                inputs = {name: _decode(values) for name, values in request["inputs"].items()}
+                inputs = {name: _decode(name, values) for name, values in request["inputs"].items()}
                 outputs = stub.run(request.get("signature_name"), inputs)
-                return {"outputs": {name: value.tolist() for name, value in outputs.items()}}
+                return {"outputs": {name: _json(value) for name, value in outputs.items()}}
 
             self.answer(self.path.removesuffix(":predict"), predict)
 
@@ -128,7 +128,15 @@ def _handler(stub):
     return Handler
 
 
-def _decode(values):
+def _json(value):
+    if value.dtype == object:
+        return [[text.decode() for text in row] for row in value]
+    return value.tolist()
+
+
+def _decode(name, values):
+    if name == "k":
+        return np.asarray(values, np.int32)
     if isinstance(values[0], dict):
         return np.array([base64.b64decode(value["b64"]) for value in values], object)
     return np.asarray(values, np.float32)

@@ -86,6 +86,59 @@ def relic(x, fixed, temperature=0.4, alpha=0.7, stop_gradient=True, direction="f
     return mean(total)
 
 
+def views_of(x, letter):
+    """The inputs z1, z2, ... in order."""
+    return [value for name, value in sorted(x.items()) if name[0] == letter and name[1:].isdigit()]
+
+
+def nt_xent_views(x, fixed, temperature=0.3):
+    """Every ordered pair of views of an image, against all views of the other images."""
+    z = [unit(view) for view in views_of(x, "z")]
+    count, memory = len(z), unit(fixed["memory"]) if "memory" in x else []
+    total = []
+    for a in range(count):
+        for b in range(count):
+            for i in range(len(z[a])):
+                negatives = [dot(z[a][i], z[c][m]) for c in range(count) for m in range(len(z[c])) if m != i]
+                negatives += [dot(z[a][i], key) for key in memory]
+                if a != b:
+                    logits = [dot(z[a][i], z[b][i]), *negatives]
+                    total.append(cross_entropy([logit / temperature for logit in logits], 0))
+    return mean(total)
+
+
+def info_nce_views(x, fixed, temperature=0.5):
+    q, k = ([unit(view) for view in views] for views in (views_of(x, "q"), views_of(fixed, "k")))
+    total = []
+    for a in range(len(q)):
+        for b in range(len(k)):
+            if a != b:
+                total += [cross_entropy(row, i) for i, row in enumerate(rows_against(q[a], k[b], temperature))]
+    return 4 * temperature * mean(total)
+
+
+def relic_views(x, fixed, temperature=0.4, alpha=0.7):
+    def distribution(x, a, b):
+        return [softmax(row) for row in rows_against(unit(views_of(x, "z")[a]), unit(views_of(x, "t")[b]), temperature)]
+
+    contrast, divergence, targets = [], [], len(views_of(x, "t"))
+    for a in range(len(views_of(x, "z"))):
+        for b in range(targets):
+            if a != b:
+                p = distribution(x, a, b)
+                contrast += [-math.log(row[i]) for i, row in enumerate(p)]
+            if a != b and a < targets:
+                both = zip(distribution(fixed, b, a), p, strict=True)
+                divergence += [sum(u * math.log(u / v) for u, v in zip(q, p, strict=True)) for q, p in both]
+    return mean(contrast) + alpha * mean(divergence)
+
+
+def barlow_twins_views(x, targets, off_diagonal_weight=0.05):
+    z = views_of(x, "z")
+    pairs = [(a, b) for a in range(len(z)) for b in range(a) if b < targets]  # of two small views: none
+    return mean(barlow_twins({"z1": z[a], "z2": z[b]}, {}, off_diagonal_weight) for a, b in pairs)
+
+
 def negative_cosine(x, fixed):
     return -mean(dot(p, z) for p, z in zip(unit(x["p"]), unit(fixed["z"]), strict=True))
 
@@ -163,8 +216,11 @@ class Case:
     options: dict[str, object] = dataclasses.field(default_factory=dict)
     shared: Sequence[str] = ()  # the inputs that are the same on all replicas
     replicates: bool = True
+    call: Callable[..., object] | None = None  # the loss, where it does not take the inputs by name
 
     def loss(self, **inputs):
+        if self.call is not None:
+            return self.call(inputs, **self.options)
         return getattr(losses, self.oracle.__name__)(**inputs, **self.options)
 
     def value(self, inputs, fixed=None):
@@ -199,6 +255,28 @@ CASES = {
     "nt_xent_raw": Case(nt_xent, VIEWS, ("z1", "z2"), {"temperature": 2.0, "normalize": False}),
     "nt_xent_memory": Case(
         nt_xent, with_rows(VIEWS, memory=(5, 4)), ("z1", "z2"), {"temperature": 0.3}, shared=("memory",)
+    ),
+    "nt_xent_three_views": Case(
+        nt_xent_views,
+        with_rows(rows("z1", "z2", "z3"), memory=(5, 4)),
+        ("z1", "z2", "z3"),
+        {"temperature": 0.3},
+        shared=("memory",),
+        call=lambda x, **options: losses.nt_xent_views(views_of(x, "z"), memory=x["memory"], **options),
+    ),
+    "info_nce_views": Case(
+        info_nce_views,
+        rows("q1", "q2", "q3", "q4", "k1", "k2"),
+        ("q1", "q2", "q3", "q4"),
+        {"temperature": 0.5},
+        call=lambda x, **options: losses.info_nce_views(views_of(x, "q"), views_of(x, "k"), **options),
+    ),
+    "relic_views": Case(
+        relic_views,
+        rows("z1", "z2", "z3", "z4", "t1", "t2"),
+        ("z1", "z2", "z3", "z4", "t1", "t2"),
+        RELIC_OPTIONS,
+        call=lambda x, **options: losses.relic_views(views_of(x, "z"), views_of(x, "t"), **options),
     ),
     "info_nce": Case(
         info_nce, with_rows(rows("queries", "keys"), queue=(7, 4)), ("queries",), {"temperature": 0.2}, ("queue",)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.methods.cases import CASES
 from tfcontrastive.commands.main import main
-from tfcontrastive.config import DataConfig, EncoderConfig, InputError, LoopConfig, TrainConfig
+from tfcontrastive.config import AugmentConfig, DataConfig, EncoderConfig, InputError, LoopConfig, TrainConfig
 from tfcontrastive.data import ImageSpec
 from tfcontrastive.methods import METHODS
 from tfcontrastive.planning import cost
@@ -21,11 +21,12 @@ from tfcontrastive.system import hardware
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def planned(method="simclr", *, replicas=1, width=0.0625, size=32, settings=None, encoder="resnet", **loop):
+def planned(method="simclr", *, replicas=1, width=0.0625, size=32, settings=None, encoder="resnet", views=None, **loop):
     config = TrainConfig(
         method=method,
         method_config=METHODS[method].Config(**(settings or {})),
         data=DataConfig(image_size=size),
+        augmentation=AugmentConfig(**(views or {})),
         encoder=EncoderConfig(encoder=encoder, resnet_depth=18, width_multiplier=width),
         loop=LoopConfig(**{"train_batch_size": 64, **loop}),
     )
@@ -54,6 +55,17 @@ def test_attention_grows_with_the_square_of_the_tokens():
     tokens = [1 + (size // 16) ** 2 for size in (64, 256)]
     ratio = many.memory["activations"] / few.memory["activations"]
     assert ratio > 1.2 * tokens[1] / tokens[0]  # 1.29 of it: the rest of the network is linear
+
+
+def test_small_views_cost_by_their_pixels_and_no_target_sees_them():
+    crops = {"small_views": 4, "small_view_size": 64}
+    no_head = {"proj_head_mode": "none"}
+    two, more = (planned(size=128, settings=no_head, views=views) for views in ({}, crops))
+    assert more.memory["images"] == 1.5 * two.memory["images"]  # four of a quarter of the pixels
+    assert more.memory["activations"] == pytest.approx(1.5 * two.memory["activations"], rel=0.01)
+    assert more.flops == pytest.approx(1.5 * two.flops, rel=0.01)
+    two, more = (planned("byol", size=128, views=views) for views in ({}, crops))
+    assert more.flops == pytest.approx((4 * 2 + 3 * 4 / 4) / (4 * 2) * two.flops, rel=0.1)  # the rest: the heads'
 
 
 def test_bytes_between_replicas():

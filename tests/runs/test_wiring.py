@@ -13,7 +13,7 @@ from tfcontrastive.config import AugmentConfig, DataConfig, EncoderConfig, LoopC
 from tfcontrastive.methods import BYOLConfig
 from tfcontrastive.runs import agreement
 from tfcontrastive.runs import pretrain as train
-from tfcontrastive.runs.builders import build_model
+from tfcontrastive.runs.builders import build_model, encoder_and_size
 from tfcontrastive.runs.schedule import Plan
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
@@ -78,6 +78,14 @@ def test_batches_are_those_of_the_seed_the_step_and_the_policy():
     (found,) = train.batches(config, model, SOURCE, 3).take(1)
     for one, two in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(("size", "small", "stem"), [(64, 32, "large"), (32, 12, "small"), (64, None, "auto")])
+def test_the_stem_is_that_of_the_large_views(size, small, stem):
+    asked = AugmentConfig() if small is None else AugmentConfig(small_views=2, small_view_size=small)
+    config = run_config(data=DataConfig(image_size=size), augmentation=asked)
+    encoder, given = encoder_and_size(config, augment.policy_from_config(asked))
+    assert (encoder.stem, given) == (stem, size if small is None else None)
 
 
 def test_first_weights_are_a_function_of_the_seed():

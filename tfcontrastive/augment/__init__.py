@@ -1,6 +1,7 @@
 """Augmentation: batched, stateless image ops and the named policies made of them."""
 
 from tfcontrastive.augment import ops
+from tfcontrastive.augment.more_views import with_views
 from tfcontrastive.augment.policies import (
     POLICIES,
     Policy,
@@ -23,4 +24,5 @@ __all__ = [
     "random_view_geometry",
     "row_seeds",
     "uniform",
+    "with_views",
 ]

@@ -6,9 +6,11 @@ import dataclasses
 
 from tfcontrastive.augment import ops
 from tfcontrastive.augment.jitter import FORMS
+from tfcontrastive.augment.more_views import with_views
 from tfcontrastive.augment.view import View
 from tfcontrastive.augment.view_geometry import Geometry
 from tfcontrastive.config import AugmentConfig, InputError, unknown
+from tfcontrastive.config.values import parse_area
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,17 +20,36 @@ class Policy:
     Args:
         name: the name it was asked for by.
         geometry: crop and flip of the views that have none of their own; done by the input pipeline.
-        views: what follows, one per view.
+        views: what follows, one per view; the large ones first, where they are of several sizes.
+        image_size: the size of images, in pixels, that its views are told for; None: any.
     """
 
     name: str
     geometry: Geometry
     views: tuple[View, ...]
+    image_size: int | None = None
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
         """Crop and flip of each view."""
         return tuple(view.geometry or self.geometry for view in self.views)
+
+    def sides(self, image_size: int) -> tuple[int, ...]:
+        """Height and width of each view in pixels.
+
+        Raises:
+            InputError: images of another size than the policy is for, or small views that are none.
+        """
+        if self.image_size not in (None, image_size):
+            raise InputError(
+                f"`image_size` must be {self.image_size} with augmentation={self.name}. Received: image_size={image_size}."
+            )
+        for geometry in self.geometries:
+            if geometry.side is not None and geometry.side >= image_size:
+                raise InputError(
+                    f"`small_view_size` must be below image_size, {image_size}. Received: small_view_size={geometry.side}."
+                )
+        return tuple(geometry.pixels(image_size) for geometry in self.geometries)
 
 
 _WIDE = Geometry()
@@ -49,9 +70,14 @@ def _adding(view: View) -> View:
     return dataclasses.replace(view, additive_brightness=True)
 
 
+def _small(view: View, count: int, area: tuple[float, float], size: float) -> tuple[View, ...]:
+    return (dataclasses.replace(view, geometry=Geometry(*area, size=size)),) * count
+
+
 # Sources: SimCLR 2002.05709 (v1 and v2 as in google-research/simclr), MoCo 1911.05722, MoCo v2 2003.04297, MoCo v3
 # 2104.02057, BYOL 2006.07733 (table 6; brightness as in its code), ReLIC 2010.07922 (BYOL's), Barlow Twins 2103.03230,
-# SupCon 2004.11362 (its small-image code), instance discrimination 1805.01978.
+# SupCon 2004.11362 (its small-image code), instance discrimination 1805.01978, SwAV 2006.09882 (multicrop_), DINO 2104.14294
+# (the defaults of its code). embedded_2x28_4x14 is this project's, for images of 28 pixels.
 POLICIES = {
     "simclr": (_WIDE, (_SIMCLR, _SIMCLR)),
     "simclr_v1": (_WIDE, (_adding(_SIMCLR), _adding(_SIMCLR))),
@@ -65,7 +91,20 @@ POLICIES = {
     "instdisc": (_NARROW, (_MOCO_V1, _MOCO_V1)),
     "crop": (_WIDE, (View(), View())),
     "none": (Geometry(1.0, 1.0, 1.0, 1.0, flip=0.0), (View(), View())),
+    "multicrop_2x224_6x96": (
+        Geometry(min_area=0.14),
+        (_SIMCLR, _SIMCLR, *_small(_SIMCLR, 6, (0.05, 0.14), 96 / 224)),
+    ),
+    "dino_2x224_8x96": (
+        Geometry(min_area=0.4),
+        (_FIRST, _SECOND, *_small(dataclasses.replace(_FIRST, blur_probability=0.5), 8, (0.05, 0.4), 96 / 224)),
+    ),
+    "embedded_2x28_4x14": (
+        Geometry(min_area=0.5),
+        (_SIMCLR, _SIMCLR, *_small(_SIMCLR, 4, (0.15, 0.5), 14 / 28)),
+    ),
 }
+_IMAGE_SIZES = {"multicrop_2x224_6x96": 224, "dino_2x224_8x96": 224, "embedded_2x28_4x14": 28}
 
 
 def policy(
@@ -129,14 +168,14 @@ def policy(
                 view, jitter=jitter, blur_probability=chosen, color_ops=color_ops, image_size=image_size
             )
         )
-    return Policy(name, geometry, tuple(made))
+    return Policy(name, geometry, tuple(made), _IMAGE_SIZES.get(name))
 
 
 def policy_from_config(config: AugmentConfig) -> Policy:
     """The policy that a checked configuration describes.
 
     Raises:
-        InputError: as `policy`.
+        InputError: as `policy` and `with_views`.
 
     Examples:
         >>> policy_from_config(AugmentConfig(use_blur=False)).views[0].blur_probability
@@ -148,6 +187,13 @@ def policy_from_config(config: AugmentConfig) -> Policy:
         blur=None if config.use_blur else False,
         color_ops=config.color_ops,
     )
-    if config.crop_min_area is None:
-        return made
-    return dataclasses.replace(made, geometry=dataclasses.replace(made.geometry, min_area=config.crop_min_area))
+    if config.crop_min_area is not None:
+        geometry = dataclasses.replace(made.geometry, min_area=config.crop_min_area)
+        made = dataclasses.replace(made, geometry=geometry)
+    return with_views(
+        made,
+        num_views=config.num_views,
+        small_views=config.small_views,
+        small_view_size=config.small_view_size,
+        small_view_area=parse_area(config.small_view_area) if config.small_view_area else None,
+    )

@@ -17,8 +17,9 @@ class Geometry:
         min_area, max_area: smallest and largest part of the image that a crop covers, in (0, 1].
         min_ratio, max_ratio: smallest and largest width / height of a crop, > 0.
         flip: probability of mirroring left to right, in [0, 1].
-        size: height and width of the view, as a part of the run's image size, > 0; less than 1 for the local views of
+        size: height and width of the view, as a part of the run's image size, > 0; less than 1 for the small views of
             multi-crop methods.
+        side: height and width in pixels, whatever the image size, >= 1; None: as `size` says.
     """
 
     min_area: float = 0.08
@@ -27,10 +28,11 @@ class Geometry:
     max_ratio: float = 4 / 3
     flip: float = 0.5
     size: float = 1.0
+    side: int | None = None
 
     def pixels(self, image_size: int) -> int:
         """Height and width of the view in pixels."""
-        return max(1, round(self.size * image_size))
+        return self.side or max(1, round(self.size * image_size))
 
 
 def random_view_geometry(

@@ -6,7 +6,9 @@ refused here, by the same checks.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -63,6 +65,7 @@ def describe(
             f"replicas        {replicas} of {config.loop.train_batch_size // replicas} images each",
             f"parameters      encoder {encoder:,}  heads {every - encoder:,}  trainable in all {every:,}",
             f"features        {model.num_features}",
+            f"views           {_views(model.policy.sides(config.data.image_size))}",
             *(["steps           not known before the images are here"] if source.missing else _schedule(plan)),
             _memory(costs),
         ]
@@ -98,6 +101,10 @@ def _of_classifier(run: Run, overwrite: bool, allow_config_change: bool) -> str:
             _memory(made.cost),
         ]
     )
+
+
+def _views(sides: Sequence[int]) -> str:
+    return " and ".join(f"{count} of {side} x {side} pixels" for side, count in collections.Counter(sides).items())
 
 
 def _stored(config: TrainConfig, overwrite: bool) -> dict[str, Any] | None:

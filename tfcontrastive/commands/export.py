@@ -35,6 +35,12 @@ def run(argv: Sequence[str]) -> int:
     show_own_messages()
     from tfcontrastive import export
 
+    if options["saved_model"] is not None:
+        path = export.add_index(
+            options["saved_model"], options["index"], options["export_dir"], version=options["version"]
+        )
+        print(f"SavedModel with {export.read_card(path)['index']['rows']:,} vectors to search in: {path}")
+        return 0
     if options["format"] in OF_OTHERS:
         return write_for_others(options)
     loaded = export.load_run(options["model_dir"], image_size=options["image_size"], channels=options["channels"])
@@ -47,6 +53,7 @@ def run(argv: Sequence[str]) -> int:
             optimize=options["optimize"],
             card=loaded.card,
             preprocessing=loaded.preprocessing,
+            index=options["index"],
         )
         print(f"SavedModel of step {loaded.step}: {path}")
     else:
@@ -58,6 +65,12 @@ def export_flags() -> flags.FlagValues:
     """The command's own flags."""
     values = flags.FlagValues()
     flags.DEFINE_string("model_dir", None, "Directory of the run, as given to train.", values)
+    flags.DEFINE_string(
+        "saved_model", None, "With --index, in place of --model_dir: an export, or the base of its versions.", values
+    )
+    flags.DEFINE_string(
+        "index", None, "Embeddings that this encoder made (`embed`), to be searched inside the SavedModel.", values
+    )
     flags.DEFINE_string("export_dir", None, "Where to write: the base of the versions, or of the files.", values)
     flags.DEFINE_enum("format", "saved_model", FORMATS, "saved_model, tflite, onnx; simclr_tf2: a checkpoint "
                       "of google-research/simclr; torchvision: .pth and .safetensors.", values)  # fmt: skip
@@ -80,17 +93,29 @@ def export_flags() -> flags.FlagValues:
 def check(options: dict[str, Any]) -> None:
     """Refuses what is missing, and flags that would have no effect."""
     for name in ("model_dir", "export_dir"):
-        if options[name] is None:
+        if options[name] is None and not (name == "model_dir" and options["saved_model"] is not None):
             raise InputError(f"`{name}` must be given: tfcontrastive export --model_dir=RUN --export_dir=BASE.")
+    if options["saved_model"] is not None:
+        if options["model_dir"] is not None or options["index"] is None:
+            wanted = "--index, and without --model_dir"
+            raise InputError(f"`saved_model` must be given with {wanted}. Received: {_given(options)}.")
+        for name in ("optimize", "image_size", "channels"):
+            if options[name]:
+                raise InputError(f"`{name}` is for --model_dir: an export stays as it is. Received: {_given(options)}.")
     for name in ("image_size", "channels", "calibration_images"):
         if options[name] is not None and options[name] < 1:
             raise InputError(f"`{name}` must be >= 1. Received: {name}={options[name]}.")
-    only = {"version": "saved_model", "optimize": "saved_model", "quantize": "tflite"}
+    only = {"version": "saved_model", "optimize": "saved_model", "index": "saved_model", "quantize": "tflite"}
     for name, wanted in only.items():
         if options[name] not in (None, False, "none") and options["format"] != wanted:
             raise InputError(
                 f"`{name}` is for --format={wanted}. Received: {name}={options[name]} with format={options['format']}."
             )
+
+
+def _given(options: dict[str, Any]) -> str:
+    names = ("model_dir", "saved_model", "index", "optimize", "image_size", "channels")
+    return ", ".join(f"{name}={options[name]}" for name in names if options[name])
 
 
 def write_for_others(options: dict[str, Any]) -> int:

@@ -10,6 +10,7 @@ from tfcontrastive.config import (
     DataConfig,
     Defaults,
     EncoderConfig,
+    InputError,
     OptimizerConfig,
     RunConfig,
     RunSettings,
@@ -64,6 +65,13 @@ class FinetuneConfig(RunSettings):
     optimizer: OptimizerConfig = setting(_PUBLISHED, "How weights follow gradients.")
     loop: RunConfig = setting(RunConfig(train_epochs=60), "How long, where to, which devices.")
     defaults: Defaults = setting(Defaults(1024, 0.0), "What is taken where nothing is asked for.", stored=False)
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, value in self.augmentation.of_views.items():
+            raise InputError(
+                f"`{name}` must be left out here, where the network sees one view of an image. Received: {name}={value}."
+            )
 
 
 _DISTILLED = OptimizerConfig(learning_rate=0.1, learning_rate_scaling="sqrt", weight_decay=1e-4)

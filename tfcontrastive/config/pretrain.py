@@ -47,8 +47,9 @@ class DataConfig(BaseConfig):
 
 POLICY_NAMES = (
     "simclr", "simclr_v1", "moco_v1", "moco_v2", "moco_v3", "byol", "relic", "barlow_twins", "supcon", "instdisc", "crop",
-    "none",
+    "none", "multicrop_2x224_6x96", "dino_2x224_8x96", "embedded_2x28_4x14",
 )  # fmt: skip
+VIEW_SETTINGS = ("num_views", "small_views", "small_view_size", "small_view_area")
 OPTIMIZERS = ("lars", "momentum", "adam", "adamw", "lamb")
 
 
@@ -65,8 +66,31 @@ class AugmentConfig(BaseConfig):
         choices=("fused", "exact"),
     )
     crop_min_area: float | None = setting(
-        None, "Smallest part of the image that a crop covers; default: the policy's.", above=0, at_most=1
+        None, "Smallest part of the image that a large view covers; default: the policy's.", above=0, at_most=1
     )
+    num_views: int | None = setting(
+        None, "Large views of an image, of the size of the run's images; default: the policy's, 2.", at_least=2
+    )
+    small_views: int | None = setting(
+        None, "Smaller views of an image, which no other view is to predict; default: the policy's.", at_least=0
+    )
+    small_view_size: int | None = setting(
+        None, "Height and width of a small view, in pixels; default: the policy's, or 3/7 of the image's.", at_least=1
+    )
+    small_view_area: str | None = setting(
+        None, "LOW,HIGH: the part of the image that a small view covers; default: the policy's, or 0.05,0.14."
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.small_view_area is not None:
+            values.parse_area(self.small_view_area)
+
+    @property
+    def of_views(self) -> dict[str, int | str]:
+        """What is asked for of the number, sizes and areas of views: `{name: value}`."""
+        asked = {name: getattr(self, name) for name in VIEW_SETTINGS}
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)

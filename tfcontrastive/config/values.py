@@ -46,6 +46,24 @@ def parse_range(text: str, name: str = "intensity_range") -> tuple[int, int]:
     return low, high
 
 
+def parse_area(text: str, name: str = "small_view_area") -> tuple[float, float]:
+    """The smallest and the largest part of an image that a crop covers.
+
+    Examples:
+        >>> parse_area("0.05,0.14")
+        (0.05, 0.14)
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = -1.0
+    if not 0 < low <= high <= 1:
+        raise InputError(
+            f"`{name}` must be LOW,HIGH with 0 < LOW <= HIGH <= 1, such as 0.05,0.14. Received: {name}={text!r}."
+        )
+    return low, high
+
+
 def parse_share(text: str, total: int, name: str = "max_bad_files") -> float:
     """How many of `total` a share (`5%`) or a number (`20`) is.
 

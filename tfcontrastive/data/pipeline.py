@@ -51,7 +51,7 @@ def train_batches(
         batch_size: images of a global batch, B.
         image_size: height and width of a view in pixels, S.
         geometry: of all views, or of each: `augment.policy(...).geometries`.
-        num_views: views of an image, V, where they have one geometry.
+        num_views: views of an image, V, where they have one geometry. The first views are the same with more of them.
         seed: of the order, the crops and the flips, and of the seeds that are handed on.
         start_step: the step of the first batch.
 
@@ -80,7 +80,8 @@ def train_batches(
 
     def seeds_of(step):
         """(geometric, photometric) seeds, each `[B, V, 2]`."""
-        return tf.split(row_seeds(seed, step, tf.range(batch_size), 2 * num_views), 2, axis=1)
+        rows = row_seeds(seed, step, tf.range(batch_size), 2 * num_views)
+        return [tf.gather(rows, places, axis=1) for places in _seed_places(num_views)]
 
     source.look(split)
     held = source.arrays(split)
@@ -178,6 +179,13 @@ def eval_batches(
         batches = source.references(split).take(count).map(example, **_PARALLEL).batch(batch_size)
         batches = batches.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
     return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def _seed_places(num_views: int) -> tuple[list[int], list[int]]:
+    """Which of an image's seeds are for the crops and which for the colors: a view's are the same with more views."""
+    first = min(num_views, 2)
+    crops = [*range(first), *range(4, 2 * num_views, 2)]
+    return crops, [*range(first, 2 * first), *range(5, 2 * num_views, 2)]
 
 
 def shuffled_indices(first: tf.Tensor, count: int, total: int, seed: int) -> tf.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tfcontrastive import distribute
@@ -15,6 +17,7 @@ from tfcontrastive.losses.common import (
     row_count,
 )
 from tfcontrastive.losses.row_softmax import against, contrast_metrics, row_softmax
+from tfcontrastive.losses.view_pairs import target_pairs
 
 
 def info_nce(
@@ -91,19 +94,54 @@ def symmetric_info_nce(
     Source: Chen et al., "An Empirical Study of Training Self-Supervised Vision Transformers", arXiv 2104.02057,
     algorithm 1.
     """
+    q1, q2, k1, k2 = matched_rows(q1=q1, q2=q2, k1=k1, k2=k2)
+    return info_nce_views([q1, q2], [k1, k2], temperature=temperature, with_metrics=with_metrics)
+
+
+def info_nce_views(
+    queries: Sequence[tf.Tensor], keys: Sequence[tf.Tensor], *, temperature: float, with_metrics: bool = False
+) -> tf.Tensor | tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    r"""`symmetric_info_nce` of V views, of which the first K have keys: the mean over pairs of a view and another's keys.
+
+    $$ L = \frac{4T}{|P|} \sum_{(a, b) \in P} \mathrm{CE}(q_a, k_b), \quad P = \{(a, b): a \ne b \le K\} $$
+
+    Args:
+        queries: V >= 2 tensors `[B, D]`, any float dtype, the predictor's outputs. Computed in float32.
+        keys: K <= V tensors `[B, D]`, the momentum encoder's outputs for the first K views.
+        temperature: T > 0.
+        with_metrics: return the metrics too, the mean over the pairs.
+
+    Returns:
+        The loss, a scalar; with `with_metrics`, (loss, {"contrast_acc", "contrast_entropy"}).
+
+    Raises:
+        InputError: for a temperature that is not positive, views of different shapes, or a view alone.
+
+    Examples:
+        >>> z = tf.eye(2)
+        >>> print(f"{info_nce_views([z, z, z], [z, z], temperature=1.0):.4f}")  # 4 log(1 + 1 / e)
+        1.2530
+
+    Source: Chen et al., arXiv 2104.02057, for two views; the pairs are those of SwAV, arXiv 2006.09882.
+    """
     check_positive(temperature=temperature)
-    q1, q2, k1, k2 = map(l2_normalize, matched_rows(q1=q1, q2=q2, k1=k1, k2=k2))
-    batch = row_count(q1)
-    keys = tf.stop_gradient(tf.stack([k2, k1]))
-    candidates = distribute.all_gather(tf.transpose(keys, [1, 0, 2]))  # one gather for both views
+    pairs = target_pairs(len(queries), len(keys))
+    named = {f"queries[{i}]": q for i, q in enumerate(queries)} | {f"keys[{i}]": k for i, k in enumerate(keys)}
+    rows = [l2_normalize(one) for one in matched_rows(**named)]
+    seekers, targets = rows[: len(queries)], tf.stop_gradient(tf.stack(rows[len(queries) :]))
+    batch = row_count(rows[0])
+    candidates = distribute.all_gather(tf.transpose(targets, [1, 0, 2]))  # one gather for all views
     own = distribute.replica_id() * batch + tf.range(batch)
 
     losses, metrics = [], []
-    for view, queries in enumerate([q1 / temperature, q2 / temperature]):
-        positive = tf.reduce_sum(queries * keys[view], axis=1)
-        negatives = row_softmax(queries, candidates[:, view], own, key_gradient=False)
+    for b in range(len(keys)):
+        others = [a for a, target in pairs if target == b]
+        seeking = tf.concat([seekers[a] for a in others], axis=0) / temperature
+        positive = tf.reduce_sum(seeking * tf.tile(targets[b], [len(others), 1]), axis=1)
+        places = tf.tile(own, [len(others)])
+        negatives = row_softmax(seeking, candidates[:, b], places, key_gradient=False)
         losses.append(tf.reduce_mean(against(positive, negatives)))
         metrics.append(contrast_metrics(positive, negatives) if with_metrics else {})
-    loss = 2 * temperature * tf.add_n(losses)
-    mean = {name: (metrics[0][name] + metrics[1][name]) / 2 for name in metrics[0]}
+    loss = 4 * temperature / len(losses) * tf.add_n(losses)
+    mean = {name: tf.add_n([one[name] for one in metrics]) / len(metrics) for name in metrics[0]}
     return (loss, mean) if with_metrics else loss

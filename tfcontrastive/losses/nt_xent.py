@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tfcontrastive import distribute
 from tfcontrastive.losses.common import check_positive, check_width, l2_normalize, matched_rows, row_count
 from tfcontrastive.losses.row_softmax import against, contrast_metrics, row_softmax
+from tfcontrastive.losses.view_pairs import check_views
 
 
 def nt_xent(
@@ -55,24 +58,72 @@ def nt_xent(
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709,
     equation 1; the memory: "Big Self-Supervised Models are Strong Semi-Supervised Learners", arXiv 2006.10029.
     """
+    return nt_xent_views(
+        matched_rows(z1=z1, z2=z2),
+        temperature=temperature,
+        normalize=normalize,
+        gather=gather,
+        memory=memory,
+        with_metrics=with_metrics,
+    )
+
+
+def nt_xent_views(
+    z: Sequence[tf.Tensor],
+    *,
+    temperature: float,
+    normalize: bool = True,
+    gather: bool = True,
+    memory: tf.Tensor | None = None,
+    with_metrics: bool = False,
+) -> tf.Tensor | tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    r"""`nt_xent` of V views: the mean over the ordered pairs of views of an image.
+
+    $$ L = \frac{1}{V (V - 1) N} \sum_{a \ne b} \sum_i -\log \frac{\exp(\langle z^a_i, z^b_i \rangle / T)}
+           {\exp(\langle z^a_i, z^b_i \rangle / T) + \sum_{c, m \ne i} \exp(\langle z^a_i, z^c_m \rangle / T)} $$
+
+    so that a row has V - 1 positives, one at a time, each against the V (N - 1) rows of the other images.
+
+    Args:
+        z: V >= 2 tensors `[B, D]`, any float dtype, row by row of the same images. Computed in float32.
+        temperature, normalize, gather, memory, with_metrics: as of `nt_xent`.
+
+    Returns:
+        As `nt_xent`; the metrics are the means over the pairs.
+
+    Raises:
+        InputError: as `nt_xent`; a view alone.
+
+    Examples:
+        >>> z = tf.one_hot([0, 1], 2)
+        >>> print(f"{nt_xent_views([z, z, z], temperature=1.0):.4f}")  # log(1 + 3 / e)
+        0.7436
+
+    Source: as the authors of SwAV (arXiv 2006.09882) extend SimCLR to multi-crop in VISSL, small views being rows as all.
+    """
     check_positive(temperature=temperature)
-    z1, z2 = matched_rows(z1=z1, z2=z2)
+    check_views(len(z))
+    views = matched_rows(**{f"z[{i}]": one for i, one in enumerate(z)})
     prepare = l2_normalize if normalize else tf.identity
-    z = prepare(tf.concat([z1, z2], axis=0))
-    batch = row_count(z1)
-    queries, positives = z / temperature, tf.roll(z, batch, axis=0)
-    positive = tf.reduce_sum(queries * positives, axis=1)
+    rows = prepare(tf.concat(views, axis=0))
+    batch, count = row_count(views[0]), len(views)
+    queries = rows / temperature
+    positives = [tf.roll(rows, shift * batch, axis=0) for shift in range(1, count)]
+    positive = [tf.reduce_sum(queries * other, axis=1) for other in positives]
 
     # A gather keeps a replica's rows together, first views before second ones.
-    keys, replica = (distribute.all_gather(z), distribute.replica_id()) if gather else (z, 0)
+    keys, replica = (distribute.all_gather(rows), distribute.replica_id()) if gather else (rows, 0)
     place = tf.range(row_count(keys))
-    images = place // (2 * batch) * batch + place % batch
-    own = replica * batch + tf.range(2 * batch) % batch
-    negatives = row_softmax(queries, keys, own, images)  # neither the row itself nor its positive
+    images = place // (count * batch) * batch + place % batch
+    own = replica * batch + tf.range(count * batch) % batch
+    negatives = row_softmax(queries, keys, own, images)  # neither the row itself nor a positive
     if memory is not None:
-        memory = tf.cast(memory, z.dtype)
-        check_width("memory", memory, z)
+        memory = tf.cast(memory, rows.dtype)
+        check_width("memory", memory, rows)
         negatives = negatives.merge(row_softmax(queries, prepare(memory), key_gradient=False))
 
-    loss = tf.reduce_mean(against(positive, negatives))
-    return (loss, contrast_metrics(positive, negatives)) if with_metrics else loss
+    loss = tf.add_n([tf.reduce_mean(against(one, negatives)) for one in positive]) / (count - 1)
+    if not with_metrics:
+        return loss
+    metrics = [contrast_metrics(one, negatives) for one in positive]
+    return loss, {name: tf.add_n([one[name] for one in metrics]) / (count - 1) for name in metrics[0]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import tensorflow as tf
@@ -9,6 +10,7 @@ import tensorflow as tf
 from tfcontrastive import distribute
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.losses.common import check_positive, l2_normalize, matched_rows, row_count
+from tfcontrastive.losses.view_pairs import target_pairs
 
 
 def relic(
@@ -61,26 +63,79 @@ def relic(
 
     Source: Mitrovic et al., "Representation Learning via Invariant Causal Mechanisms", arXiv 2010.07922, equation 5.
     """
+    views = matched_rows(z1=z1, z2=z2, targets1=targets1, targets2=targets2)
+    return relic_views(
+        views[:2],
+        views[2:],
+        temperature=temperature,
+        alpha=alpha,
+        stop_gradient=stop_gradient,
+        direction=direction,
+        with_metrics=with_metrics,
+    )
+
+
+def relic_views(
+    z: Sequence[tf.Tensor],
+    targets: Sequence[tf.Tensor],
+    *,
+    temperature: float,
+    alpha: float,
+    stop_gradient: bool = True,
+    direction: Literal["forward", "reverse"] = "forward",
+    with_metrics: bool = False,
+) -> tf.Tensor | tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    r"""`relic` of V views, of which the first K have targets.
+
+    $$ L = \frac{1}{|P|} \sum_{(l,k) \in P} \mathrm{CE}(p^{lk}) + \frac{\alpha}{|Q|} \sum_{(l,k) \in Q}
+           \mathrm{KL}(\mathrm{sg}[p^{kl}] \,\|\, p^{lk}), \quad
+       P = \{(l, k): l \ne k \le K\}, \quad Q = \{(l, k) \in P: l \le K\} $$
+
+    both terms means over the rows. The divergence is over the pairs whose views both have targets: of a view that has
+    none there is no p^{kl}.
+
+    Args:
+        z: V >= 2 tensors `[B, D]`, any float dtype, the critic's outputs. Computed in float32.
+        targets: K tensors `[B, D]`, 2 <= K <= V, the target network's outputs for the first K views, or those of `z`.
+        temperature, alpha, stop_gradient, direction, with_metrics: as of `relic`.
+
+    Returns:
+        As `relic`, the metrics' means over the pairs.
+
+    Raises:
+        InputError: as `relic`; fewer than two targets.
+
+    Examples:
+        >>> z = tf.eye(2)
+        >>> print(f"{relic_views([z, z, z], [z, z], temperature=1.0, alpha=1.0):.4f}")  # log(1 + 1 / e), equal views
+        0.3133
+
+    Source: Mitrovic et al., arXiv 2010.07922, for two views; the pairs of small and large views are those of ReLICv2,
+    Tomasev et al., arXiv 2201.05119, but for its pairs of a large view with its own target, which two views did not have.
+    """
     check_positive(temperature=temperature)
     if not isinstance(alpha, tf.Tensor) and not alpha >= 0:
         raise InputError(f"`alpha` must be >= 0. Received: alpha={alpha!r}.")
     if direction not in _DIVERGENCES:
         raise InputError(f"`direction` {unknown(direction, _DIVERGENCES)}")
-    rows = matched_rows(z1=z1, z2=z2, targets1=targets1, targets2=targets2)
-    z1, z2, targets1, targets2 = map(l2_normalize, rows)
-    batch = row_count(z1)
-    targets = distribute.all_gather(tf.stack([targets1, targets2], axis=1))  # one gather for both views
-    logits12 = tf.matmul(z1 / temperature, targets[:, 1], transpose_b=True)
-    logits21 = tf.matmul(z2 / temperature, targets[:, 0], transpose_b=True)
+    if len(targets) < 2:
+        raise InputError(f"`targets` must be of 2 views or more. Received: {len(targets)}.")
+    pairs = target_pairs(len(z), len(targets))
+    both = [(b, a) for a, b in pairs if a < len(targets)]  # the first pairs the other way round
+    named = {f"z[{i}]": one for i, one in enumerate(z)} | {f"targets[{i}]": one for i, one in enumerate(targets)}
+    rows = [l2_normalize(one) for one in matched_rows(**named)]
+    critic, batch = rows[: len(z)], row_count(rows[0])
+    keys = distribute.all_gather(tf.stack(rows[len(z) :], axis=1))  # one gather for all views
+    logits = {(a, b): tf.matmul(critic[a] / temperature, keys[:, b], transpose_b=True) for a, b in pairs}
 
     own = distribute.replica_id() * batch + tf.range(batch)
-    labels = tf.concat([own, own], axis=0)
-    log_p = tf.nn.log_softmax(tf.concat([logits12, logits21], axis=0))
-    log_q = tf.nn.log_softmax(tf.concat([logits21, logits12], axis=0))
+    labels = tf.tile(own, [len(pairs)])
+    log_p = tf.nn.log_softmax(tf.concat([logits[pair] for pair in pairs], axis=0))
+    log_q = tf.nn.log_softmax(tf.concat([logits[pair] for pair in both], axis=0))
     if stop_gradient:
         log_q = tf.stop_gradient(log_q)
     contrast = -tf.reduce_mean(tf.gather(log_p, labels, batch_dims=1))
-    invariance = tf.reduce_mean(_DIVERGENCES[direction](log_q, log_p))
+    invariance = tf.reduce_mean(_DIVERGENCES[direction](log_q, log_p[: batch * len(both)]))
     loss = contrast + alpha * invariance
     return (loss, {**_metrics(log_p, labels), "invariance": invariance}) if with_metrics else loss
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfcontrastive import augment, distribute
+from tfcontrastive import distribute
 from tfcontrastive.config import AugmentConfig, BaseConfig, InputError
 from tfcontrastive.data import checks
 from tfcontrastive.encoders.checks import encoder_shape
 from tfcontrastive.encoders.rebuild import copy_of
-from tfcontrastive.methods.checked_model import CheckedModel
-from tfcontrastive.methods.micro_batch import encode_in_micro_batches
 from tfcontrastive.methods.queue import Queue
 from tfcontrastive.methods.step_output import StepOutput
+from tfcontrastive.methods.view_model import ViewModel
 
 _HELD_OUT = -1  # steps count down from here for views of held-out images, lest they be those of a training step
 
 
-class ContrastiveModel(CheckedModel):
+class ContrastiveModel(ViewModel):
     """An encoder that learns from random views of unlabelled images.
 
     A method writes `views_loss`, and `on_weights_updated` where it keeps an average of its weights or a queue. This class
@@ -71,12 +69,10 @@ class ContrastiveModel(CheckedModel):
     metric_names: Sequence[str] = ()
     batch_keys: Sequence[str] = ()  # what `views_loss` takes of the data beside views: "label", "index"
     compares_images = True  # False where the loss of an image depends on no other image of the batch
-    num_views: int | None = None  # how many `views_loss` takes; None: any number
     encoded_views: int | None = None  # how many of them the encoder itself sees; None: all
     projection_head: keras.layers.Layer | None = (
         None  # features -> projections; a warm start, probes and exports find it
     )
-    least_images = 1  # of the global batch; 2 where an image alone has nothing to differ from
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -97,7 +93,7 @@ class ContrastiveModel(CheckedModel):
         gradient_accumulation_steps: int = 1,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(augmentation=augmentation, seed=seed, micro_batch_size=micro_batch_size, **kwargs)
         self.config = self.Config() if config is None else config
         if not isinstance(self.config, self.Config):
             raise InputError(f"`config` must be a {self.Config.__name__}. Received: {type(config).__name__}.")
@@ -105,13 +101,6 @@ class ContrastiveModel(CheckedModel):
         self.input_spec = None
         self.encoder_shape = encoder_shape(encoder)
         self.num_features = self.encoder_shape.num_features
-        if not isinstance(augmentation, (AugmentConfig, type(None))):
-            raise InputError(f"`augmentation` must be an AugmentConfig. Received: {augmentation!r}.")
-        if not (isinstance(seed, (int, numbers.Integral)) and 0 <= seed < 2**32):
-            raise InputError(f"`seed` must be a whole number in 0..{2**32 - 1}. Received: seed={seed!r}.")
-        self.augmentation = augmentation or AugmentConfig()
-        self.policy = self.make_policy(self.augmentation)
-        self.seed = int(seed)
         # Heads compute in no less than float32: they cost little, and batch norm after a rounded layer would magnify the
         # rounding wherever images differ by less than their mean.
         dtype = "float64" if self.encoder_shape.dtype == "float64" else "float32"
@@ -121,7 +110,6 @@ class ContrastiveModel(CheckedModel):
             "dtype": dtype,
         }
         self.total_steps = total_steps
-        self.micro_batch_size = micro_batch_size
         self.gradient_accumulation_steps = gradient_accumulation_steps
         if gradient_accumulation_steps > 1 and self.compares_images:
             able = sorted(kind.__name__ for kind in ContrastiveModel.__subclasses__() if not kind.compares_images)
@@ -145,18 +133,6 @@ class ContrastiveModel(CheckedModel):
         self.built = True
 
     # What a method writes.
-
-    @classmethod
-    def make_policy(cls, augmentation: AugmentConfig) -> augment.Policy:
-        """How an image becomes views; as it stands, the named policy. A method of other crops, or more, makes its own.
-
-        Args:
-            augmentation: of the run; what a method leaves unread has no effect on its views.
-
-        Returns:
-            an `augment.Policy`: a `View` for each view, its `Geometry` with `size`, the view's side over `image_size`.
-        """
-        return augment.policy_from_config(augmentation)
 
     def build_parts(self) -> None:
         """Makes and builds the heads (and targets, queues) that the method adds to the encoder."""
@@ -271,15 +247,6 @@ class ContrastiveModel(CheckedModel):
         """Images `[B, H, W, C]`, floats in [0, 1] or integers in 0..255 -> features `[B, F]`, as probes and exports see."""
         return self.encoder(checks.as_floats(images, asserted=self._asserts), training=training)
 
-    def encode(self, network: keras.Model, images: tf.Tensor, training: bool) -> tf.Tensor:
-        """Features `[B, F]` of images by the encoder or a copy of it: how `views_loss` calls them.
-
-        With `micro_batch_size`, only so many images are in the network at a time.
-        """
-        if not self.micro_batch_size or images.shape[0] == self.micro_batch_size:
-            return network(images, training=training)
-        return encode_in_micro_batches(network, images, self.micro_batch_size, training)
-
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step on this replica's share of the batch; the same for every method."""
         views, batch = self.make_views(data)
@@ -292,7 +259,7 @@ class ContrastiveModel(CheckedModel):
         """The training step's metrics on views of held-out images, in inference mode; moves the metrics alone."""
         step = _HELD_OUT - tf.cast(self.trackers["loss"].count, tf.int32)  # the same in every evaluation
         views, batch = self.make_views(data, step)
-        extra = {name: self._required(batch, name) for name in self.batch_keys}
+        extra = {name: self.required(batch, name) for name in self.batch_keys}
         loss, metrics, features = self._objective(views, training=False, **extra)
         if self.probe is not None:
             metrics["probe_loss"], metrics["probe_accuracy"] = self.probe_loss(features, batch["label"])
@@ -317,7 +284,7 @@ class ContrastiveModel(CheckedModel):
     def _part_gradients(
         self, views: Sequence[tf.Tensor], batch: dict[str, tf.Tensor]
     ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
-        extra = {name: self._required(batch, name) for name in self.batch_keys}
+        extra = {name: self.required(batch, name) for name in self.batch_keys}
         with tf.GradientTape() as tape:
             loss, metrics, features = self._objective(views, training=True, **extra)
             total = loss
@@ -349,55 +316,6 @@ class ContrastiveModel(CheckedModel):
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(labels, 0), logits=logits)
         right = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, logits.dtype)
         return tf.reduce_sum(weight * entropy), tf.reduce_sum(weight * right)
-
-    def make_views(self, data: Any, step: tf.Tensor | None = None) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """The views `[B, H, W, C]` of one element of the data, and the rest of it: "label" `[B]` (-1: none), ...
-
-        Args:
-            data: the element.
-            step: that views of whole images are a function of; None: the training step.
-
-        Raises:
-            InputError: data of another form, or another number of views or images than the method takes.
-        """
-        element, batch = self.read(data)
-        views = list(element.views) if element.images is None else self.augment_images(element.images, step)
-        if element.seeds is not None:
-            pairs = zip(self.policy.views, views, strict=True)
-            views = [view(images, element.seeds[:, i]) for i, (view, images) in enumerate(pairs)]
-        if self.num_views not in (None, len(views)):
-            raise InputError(f"{type(self).__name__} takes {self.num_views} views of an image. Received: {len(views)}.")
-        images = views[0].shape[0]
-        if images is not None and images * distribute.replica_count() < self.least_images:
-            raise InputError(
-                f"{type(self).__name__} compares images with one another: a batch must hold {self.least_images} or more. "
-                f"Received: {images}."
-            )
-        return views, batch
-
-    def _required(self, batch: dict[str, tf.Tensor], name: str) -> tf.Tensor:
-        if name not in batch:
-            held = ", as images held in memory have (of one size: see `cache_dataset`)" if name == "index" else ""
-            raise InputError(f"{type(self).__name__} needs `{name}` in its data{held}. Received: {sorted(batch)}.")
-        return batch[name]
-
-    def augment_images(self, images: tf.Tensor, step: tf.Tensor | None = None) -> list[tf.Tensor]:
-        """Whole views of images `[B, H, W, C]`: crop, flip and colors, a function of (seed, step, row, view) alone.
-
-        Args:
-            images: integers in 0..255, or floats in [0, 1].
-            step: None: the training step.
-        """
-        images = tf.cast(checks.as_floats(images, asserted=self._asserts), tf.float32)
-        rows = tf.range(tf.shape(images)[0]) + distribute.replica_id() * tf.shape(images)[0]
-        step = tf.cast(self.optimizer.iterations if step is None else step, tf.int32)
-        seeds = augment.row_seeds(self.seed, step, rows, num_views=len(self.policy.views))
-        views = []
-        for i, (view, geometry) in enumerate(zip(self.policy.views, self.policy.geometries, strict=True)):
-            height, width = (geometry.pixels(length) for length in images.shape[1:3])
-            cropped = augment.random_view_geometry(images, seeds[:, i], geometry, (height, width))
-            views.append(view(cropped, seeds[:, i]))
-        return views
 
     def get_config(self) -> dict[str, Any]:
         return {

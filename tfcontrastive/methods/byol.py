@@ -12,6 +12,7 @@ from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.byol import BYOLConfig
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
+from tfcontrastive.methods.view_pairs import large_views, target_pairs
 
 
 class BYOL(ContrastiveModel):
@@ -22,15 +23,18 @@ class BYOL(ContrastiveModel):
 
         loss = |q_1 - z'_2|^2 + |q_2 - z'_1|^2 = 4 - 2 q_1 . z'_2 - 2 q_2 . z'_1,    averaged over images
 
+    Of V views each predicts every other large one: the mean over these pairs, at the scale of two.
+
     Nothing pushes images apart; the predictor and the moving target keep the features from collapsing.
 
-    Source: Grill et al., arXiv 2006.07733. Differs: both views share their batch statistics; the last layers of projector
-    and predictor have a bias, which the paper does not speak of and the authors' code leaves out.
+    Source: Grill et al., arXiv 2006.07733. Differs: views of one size share their batch statistics; the last layers of
+    projector and predictor have a bias, which the paper does not speak of and the authors' code leaves out.
     """
 
     Config = BYOLConfig
     metric_names = VIEW_METRICS
-    num_views = 2
+    least_views = 2
+    takes_small_views = True
     compares_images = False
 
     def build_parts(self) -> None:
@@ -41,13 +45,15 @@ class BYOL(ContrastiveModel):
         self.target_head = self.add_target(self.projection_head)
 
     def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
-        images = tf.concat(views, axis=0)
-        features = self.encode(self.encoder, images, training)
-        q1, q2 = tf.split(self.predictor(self.projection_head(features, training=training), training=training), 2)
-        targets = self.target_head(self.encode(self.target_encoder, images, training), training=training)
-        t1, t2 = tf.split(tf.stop_gradient(targets), 2)
-        loss = 4.0 + 2.0 * (losses.negative_cosine(q1, t2) + losses.negative_cosine(q2, t1))
-        return StepOutput(loss, view_metrics(q1, q2), features)
+        large = large_views(views)
+        features = self.encode_views(self.encoder, views, training)
+        z = self.projection_head(features, training=training)
+        q = tf.split(self.predictor(z, training=training), len(views))
+        seen = self.encode_views(self.target_encoder, views[:large], training)
+        t = tf.split(tf.stop_gradient(self.target_head(seen, training=training)), large)
+        pairs = target_pairs(len(views), large)
+        loss = 4.0 + 4.0 / len(pairs) * tf.add_n([losses.negative_cosine(q[a], t[b]) for a, b in pairs])
+        return StepOutput(loss, view_metrics(q[0], q[1]), self.large_rows(features, views))
 
     def target_momentum(self) -> tf.Tensor | float:
         return ramped_momentum(self)

@@ -13,6 +13,7 @@ from tfcontrastive.methods.byol import ramped_momentum
 from tfcontrastive.methods.configs.moco_v3 import MoCoV3Config
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
+from tfcontrastive.methods.view_pairs import large_views
 
 
 class MoCoV3(ContrastiveModel):
@@ -23,13 +24,16 @@ class MoCoV3(ContrastiveModel):
 
         loss = 2 T [CE(q_1 . k_2 / T, own row) + CE(q_2 . k_1 / T, own row)]
 
+    Of V views each is set against the keys of every other large one: the mean over these pairs, at the scale of two.
+
     Source: Chen, Xie and He, arXiv 2104.02057. The momentum moves once a step, after the weights. Differs:
-    both views share their batch statistics.
+    views of one size share their batch statistics.
     """
 
     Config = MoCoV3Config
     metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
-    num_views = 2
+    least_views = 2
+    takes_small_views = True
     least_images = 2
 
     def build_parts(self) -> None:
@@ -58,18 +62,17 @@ class MoCoV3(ContrastiveModel):
         self.target_head = self.add_target(self.projection_head)
 
     def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
-        images = tf.concat(views, axis=0)
-        features = self.encode(self.encoder, images, training)
-        q1, q2 = tf.split(self.predictor(self.projection_head(features, training=training), training=training), 2)
-        keys = self.target_head(self.encode(self.target_encoder, images, training), training=training)
-        k1, k2 = tf.split(tf.stop_gradient(keys), 2)
-        loss, metrics = losses.symmetric_info_nce(
-            q1, q2, k1, k2, temperature=self.config.temperature, with_metrics=True
-        )
-        return StepOutput(loss, {**metrics, **view_metrics(q1, q2)}, features)
+        large = large_views(views)
+        features = self.encode_views(self.encoder, views, training)
+        z = self.projection_head(features, training=training)
+        q = tf.split(self.predictor(z, training=training), len(views))
+        seen = self.encode_views(self.target_encoder, views[:large], training)
+        k = tf.split(tf.stop_gradient(self.target_head(seen, training=training)), large)
+        loss, metrics = losses.info_nce_views(q, k, temperature=self.config.temperature, with_metrics=True)
+        return StepOutput(loss, {**metrics, **view_metrics(q[0], q[1])}, self.large_rows(features, views))
 
     def target_momentum(self) -> tf.Tensor | float:
         return ramped_momentum(self)
 
     def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
-        return images * 2, images * replicas  # the other view's keys alone
+        return images * len(self.policy.views), images * replicas  # another view's keys alone

@@ -13,6 +13,7 @@ from tfcontrastive.methods.byol import ramped_momentum
 from tfcontrastive.methods.configs.relic import ReLICConfig
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
+from tfcontrastive.methods.view_pairs import large_views
 
 
 class ReLIC(ContrastiveModel):
@@ -23,13 +24,17 @@ class ReLIC(ContrastiveModel):
 
         loss = 1/2 [CE(p_12) + CE(p_21)] + alpha/2 [KL(p_21, p_12) + KL(p_12, p_21)],    as `losses.relic` states it
 
+    Of V views each is set against every other large one, as in ReLICv2 (2201.05119), whose pairs of a view with itself two
+    views do not have; the divergence is that of the large ones, which are seen from both sides: see `losses.relic_views`.
+
     Source: Mitrovic et al., arXiv 2010.07922; heads as in its appendix E.2. The text gives neither normalisation nor
     stop-gradient for the penalty: see `losses.relic` for this project's choice.
     """
 
     Config = ReLICConfig
     metric_names = ("contrast_acc", "contrast_entropy", "invariance", *VIEW_METRICS)
-    num_views = 2
+    least_views = 2
+    takes_small_views = True
     least_images = 2
 
     def build_parts(self) -> None:
@@ -46,23 +51,22 @@ class ReLIC(ContrastiveModel):
         self.target_head = self.add_target(self.projection_head)
 
     def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
-        images = tf.concat(views, axis=0)
-        features = self.encode(self.encoder, images, training)
+        large = large_views(views)
+        features = self.encode_views(self.encoder, views, training)
         z = self.projection_head(features, training=training)
-        targets = z
+        targets = self.large_rows(z, views)
         if self.config.use_target:
             z = self.predictor(z, training=training)
-            targets = tf.stop_gradient(
-                self.target_head(self.encode(self.target_encoder, images, training), training=training)
-            )
-        (z1, z2), (t1, t2) = tf.split(z, 2), tf.split(targets, 2)
-        loss, metrics = losses.relic(
-            z1, z2, t1, t2, temperature=self.config.temperature, alpha=self.config.alpha, with_metrics=True
+            seen = self.encode_views(self.target_encoder, views[:large], training)
+            targets = tf.stop_gradient(self.target_head(seen, training=training))
+        z, targets = tf.split(z, len(views)), tf.split(targets, large)
+        loss, metrics = losses.relic_views(
+            z, targets, temperature=self.config.temperature, alpha=self.config.alpha, with_metrics=True
         )
-        return StepOutput(loss, {**metrics, **view_metrics(z1, z2)}, features)
+        return StepOutput(loss, {**metrics, **view_metrics(z[0], z[1])}, self.large_rows(features, views))
 
     def target_momentum(self) -> tf.Tensor | float:
         return ramped_momentum(self)
 
     def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
-        return images * 2, images * replicas  # the other view's alone
+        return images * len(self.policy.views), images * replicas  # another view's alone

@@ -14,6 +14,7 @@ from tfcontrastive.methods.configs.simclr import SimCLRConfig
 from tfcontrastive.methods.queue import Queue, check_memory_size
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
+from tfcontrastive.methods.view_pairs import large_views
 
 
 class SimCLR(ContrastiveModel):
@@ -26,6 +27,9 @@ class SimCLR(ContrastiveModel):
     Negatives come from every replica, with gradient. With a memory (SimCLRv2) the sum goes on over its K rows, which a
     moving average of encoder and head made of both views of earlier batches; no gradient flows to them.
 
+    Of V views, small ones included, every ordered pair counts alike, against the V (N - 1) views of other images, as the
+    authors of SwAV write it; the memory takes the first two, or the large one.
+
     Source: Chen et al., arXiv 2002.05709 (v1) and 2006.10029 (v2). google-research/simclr sums the two directions: its
     loss and gradient are twice these. LARS scales each kernel's step anew, so that kernels see the factor only against
     their weight decay; biases and batch norm, which it does not adapt, learn twice as fast there. The memory was never
@@ -34,7 +38,8 @@ class SimCLR(ContrastiveModel):
 
     Config = SimCLRConfig
     metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
-    num_views = 2
+    least_views = 2
+    takes_small_views = True
     least_images = 2
 
     def build_parts(self) -> None:
@@ -57,23 +62,23 @@ class SimCLR(ContrastiveModel):
             )
 
     def views_loss(self, views: Sequence[tf.Tensor], training: bool) -> StepOutput:
-        config, images = self.config, tf.concat(views, axis=0)
-        features = self.encode(self.encoder, images, training)
-        z1, z2 = tf.split(self.projection_head(features, training=training), 2)
-        loss, metrics = losses.nt_xent(
-            z1,
-            z2,
+        config, remembered = self.config, views[: min(2, large_views(views))]
+        features = self.encode_views(self.encoder, views, training)
+        z = tf.split(self.projection_head(features, training=training), len(views))
+        loss, metrics = losses.nt_xent_views(
+            z,
             temperature=config.temperature,
             normalize=config.hidden_norm,
             memory=self.memory.keys() if config.memory_size else None,
             with_metrics=True,
         )
         if config.memory_size and training:
-            keys = self.target_head(self.encode(self.target_encoder, images, training), training=training)
+            seen = self.encode_views(self.target_encoder, remembered, training)
+            keys = self.target_head(seen, training=training)
             keys = tf.math.l2_normalize(keys, axis=1) if config.hidden_norm else keys
             # Image by image, so that the order in the memory does not depend on the number of replicas.
-            self.memory.enqueue(tf.reshape(tf.stack(tf.split(keys, 2), axis=1), keys.shape))
-        return StepOutput(loss, {**metrics, **view_metrics(z1, z2)}, features)
+            self.memory.enqueue(tf.reshape(tf.stack(tf.split(keys, len(remembered)), axis=1), keys.shape))
+        return StepOutput(loss, {**metrics, **view_metrics(z[0], z[1])}, self.large_rows(features, views))
 
     @classmethod
     def check(cls, config: SimCLRConfig, *, batch_size: int, replicas: int, num_examples: int | None) -> None:

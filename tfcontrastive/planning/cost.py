@@ -10,6 +10,7 @@ No launch, no input and no imbalance is in it: a well-fed step comes near it, an
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -76,15 +77,18 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
             f"`train_batch_size` must be a multiple of the number of replicas, {replicas}. "
             f"Received: train_batch_size={loop.train_batch_size}."
         )
-    images, views = loop.train_batch_size // replicas, len(model.policy.views)
-    encoded = images * (model.encoded_views or views)
-    shape = (config.data.image_size, config.data.image_size, model.encoder.input_shape[-1])
+    images, sides = loop.train_batch_size // replicas, model.policy.sides(config.data.image_size)
+    views, channels = len(sides), model.encoder.input_shape[-1]
+    encoded = sides[: model.encoded_views or views]
     width = FLOAT if resolve(loop.mixed_precision).name == "float32" else 2
 
-    layers = list(_layers(model.encoder, shape))
-    kept = sum(layer.kept for layer in layers)
-    largest = max((layer.size for layer in layers), default=0)
-    held = (loop.micro_batch_size or encoded) // loop.gradient_accumulation_steps
+    layers = {side: list(_layers(model.encoder, (side, side, channels))) for side in set(sides)}
+    held = []  # of a pass over the views of each size
+    for side, count in collections.Counter(encoded).items():
+        kept = sum(layer.kept for layer in layers[side])
+        largest = max((layer.size for layer in layers[side]), default=0)
+        rows = (loop.micro_batch_size or images * count) // loop.gradient_accumulation_steps
+        held.append(width * rows * (kept + 2 * largest))
     heads = [layer for layer in _heads(model) if getattr(layer, "kernel", None) is not None]
     wide = sum(layer.kernel.shape[-1] for layer in heads)
 
@@ -93,14 +97,17 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
     block = logits if logits <= matrix[0] else matrix[1]
     every, trainable = _count(model.variables), _count(model.trainable_variables)
     queues = model.queues
-    pixels = images * views * int(np.prod(shape)) * FLOAT
+    pixels = images * sum(side**2 for side in sides) * channels * FLOAT
 
     # Forward, and twice that backward; micro batches go forward once more; targets go forward only.
-    passes = encoded * (4 if loop.micro_batch_size else 3)
+    passes = collections.Counter(encoded * (4 if loop.micro_batch_size else 3))
     if len(_encoders(model)) > 1:
-        passes += images * views if encoded == images * views else images * views - encoded
-    per_image = sum(layer.flops for layer in layers) + 2 * _count([layer.kernel for layer in heads])
-    outputs = sum(layer.size for layer in layers)
+        passes.update([side for side in sides if side == max(sides)] if encoded == sides else sides[len(encoded) :])
+    flops = outputs = 0.0
+    for side, count in passes.items():
+        per_image = sum(layer.flops for layer in layers[side]) + 2 * _count([layer.kernel for layer in heads])
+        flops += images * count * per_image
+        outputs += images * count * sum(layer.size for layer in layers[side])
     embedding = model.embedding_dim
     alone = replicas == 1
     gathered = 2 * FLOAT * images * views * (replicas - 1) * embedding if logits else 0
@@ -112,15 +119,15 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
             "gradients": FLOAT * trainable,
             "queue": FLOAT * _count(queues),
             "images": 2 * pixels,
-            "activations": width * held * (kept + 2 * largest) + 3 * FLOAT * images * views * wide,
+            "activations": (max if loop.micro_batch_size else sum)(held) + 3 * FLOAT * images * views * wide,
             "loss": 3 * FLOAT * block,
         },
         received={
             "embeddings": 0 if alone else gathered,
             "gradients": 0 if alone else 2 * FLOAT * trainable * (replicas - 1) / replicas,
         },
-        flops=per_image * passes + 6 * logits * embedding,
-        traffic=2 * width * outputs * passes + 6 * FLOAT * trainable,
+        flops=flops + 6 * logits * embedding,
+        traffic=2 * width * outputs + 6 * FLOAT * trainable,
     )
 
 

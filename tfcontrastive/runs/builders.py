@@ -12,6 +12,7 @@ from absl import logging
 
 from tfcontrastive import augment, data, encoders, methods, optimizers
 from tfcontrastive.config import EncoderConfig, InputError, OptimizerConfig, RunConfig, TrainConfig
+from tfcontrastive.encoders.by_name import networks
 from tfcontrastive.runs.schedule import Plan, Settings
 from tfcontrastive.system.precision import resolve
 
@@ -89,7 +90,7 @@ def with_first_gammas(config: Settings, plan: Plan | None = None, stored: Mappin
     encoder = config.encoder
     if encoder is None or encoder.zero_init_residual is not None:
         return config
-    network = encoders.networks().get(encoder.encoder)
+    network = networks().get(encoder.encoder)
     if network is None or "zero_init_residual" not in network.takes:
         return config
     if stored is not None:
@@ -102,9 +103,20 @@ def with_first_gammas(config: Settings, plan: Plan | None = None, stored: Mappin
 
 
 def encoder_and_size(config: TrainConfig, policy: augment.Policy) -> tuple[EncoderConfig, int | None]:
-    """The config of a run's encoder and the size of its images; None, any size, where views have several."""
+    """The config of a run's encoder and the size of its images; None, any size, where views have several.
+
+    Raises:
+        InputError: views of a size that the policy's name or the encoder's patches do not allow.
+    """
     size = config.data.image_size
-    if len({geometry.size for geometry in policy.geometries}) == 1:
+    sides = policy.sides(size)
+    patch = config.encoder.patch_size
+    if config.encoder.encoder.startswith("vit_") and any(side % patch for side in sides):
+        sizes = " and ".join(str(side) for side in sorted(set(sides), reverse=True))
+        raise InputError(
+            f"`patch_size` must divide the height and width of every view, {sizes} pixels. Received: patch_size={patch}."
+        )
+    if len(set(sides)) == 1:
         return config.encoder, size
     stem = "small" if size <= encoders.SMALL_IMAGE else "large"  # what `auto` would be, were the size known
     return dataclasses.replace(
@@ -131,7 +143,7 @@ def build_network(config: EncoderConfig, *, image_size: int | None, channels: in
         InputError: an unknown name, or images that the network cannot take.
     """
     shape = (image_size, image_size, channels)
-    network = encoders.networks().get(config.encoder)
+    network = networks().get(config.encoder)
     given = {name: getattr(config, name) for name in network.takes} if network else {}
     options = {name: value for name, value in given.items() if value is not None}
     return encoders.encoder_from_name(config.encoder, input_shape=shape, **options)
