@@ -140,13 +140,17 @@ def _options(found: Found, variables: Variables) -> dict[str, Any]:
         options["class_token"] = False
     if layout.registers and layout.registers in held:
         options["registers"] = held[layout.registers][-2]
-    options["patch_bias"] = layout.patches.format("bias") in held
-    options["pre_norm"] = bool(layout.pre_norm) and layout.pre_norm.format("weight") in held
+    if layout.patches.format("bias") not in held:
+        options["patch_bias"] = False
+    if layout.pre_norm and layout.pre_norm.format("weight") in held:
+        options["pre_norm"] = True
     if layout.scale1 and block + layout.scale1 in held:
         options["layer_scale"] = 1e-5
     if hidden != 4 * width:
         options["mlp_width"] = hidden
-    options["qkv_bias"] = _bias(layout, held, block)
+    bias = _bias(layout, held, block)
+    if bias != "all":
+        options["qkv_bias"] = bias
     if gate:
         options["activation"] = "swiglu"
     if found.projection:
