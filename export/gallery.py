@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from tfcontrastive import storage
+from tfcontrastive import report
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.transcode import as_native
-from tfcontrastive.evaluate.thumbnails import shrunk
 from tfcontrastive.export.image_bytes import decode_image
-from tfcontrastive.system.names import escaped
-
-_SIDE = 128  # pixels of a picture on the page
-_STYLE = """
-body { font: 14px/1.4 system-ui, sans-serif; margin: 2rem; color: #1d2733; background: #fafbfc }
-section { display: flex; gap: .75rem; margin: 0 0 1.5rem; padding: 1rem; background: #fff; border-radius: 8px;
-          box-shadow: 0 1px 3px #0002; overflow-x: auto }
-figure { margin: 0; width: 128px; flex: none }
-figure:first-child { padding-right: .75rem; border-right: 2px solid #d5dbe3 }
-img { width: 128px; height: 128px; object-fit: contain; background: #eef1f4; border-radius: 4px }
-figcaption { font-size: 12px; overflow-wrap: anywhere } b { display: block }
-"""
 
 
 def write_gallery(
@@ -38,6 +22,9 @@ def write_gallery(
     picture: Callable[[str], bytes | None],
     query_picture: Callable[[str], bytes | None] | None = None,
     rendering: Rendering | None = None,
+    *,
+    subtitle: str = "",
+    provenance: report.Provenance | None = None,
 ) -> None:
     """Writes a page with one row a query: its picture, then its neighbours with their similarity.
 
@@ -51,6 +38,8 @@ def write_gallery(
         picture: the image file of an id, or None where there is none.
         query_picture: the same for queries; None takes `picture`.
         rendering: of transparent and of 16-bit images; None is white, and their high 8 bits.
+        subtitle: a sentence under the title, such as the model.
+        provenance: the command and the data, for the end of the page.
 
     Examples:
         >>> import pathlib
@@ -62,34 +51,27 @@ def write_gallery(
     """
     rows = []
     for name, row, values in zip(queries, ids, similarities, strict=True):
-        figures = [_figure(name, "query", (query_picture or picture)(name), rendering)]
-        figures += [
-            _figure(other, f"{value:.3f}", picture(other), rendering) for other, value in zip(row, values, strict=True)
+        query = report.Picture(_pixels((query_picture or picture)(name), rendering), name, kind="query")
+        found = [
+            report.Picture(_pixels(picture(other), rendering), other, f"{value:.3f}")
+            for other, value in zip(row, values, strict=True)
         ]
-        rows.append(f"<section>{''.join(figures)}</section>")
-    storage.write(
+        rows.append((query, found))
+    caption = "Each image, then those whose vectors are nearest, with the cosine of the angle between them."
+    report.write_report(
         path,
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Nearest neighbours</title>'
-        f"<style>{_STYLE}</style>\n<h1>Nearest neighbours</h1>\n" + "\n".join(rows) + "\n</html>\n",
+        title="Nearest neighbours",
+        subtitle=subtitle,
+        sections=[report.PictureRows("", rows, caption)],
+        provenance=provenance,
     )
 
 
-def _figure(name: str, label: str, data: bytes | None, rendering: Rendering | None) -> str:
-    name = escaped(name)
-    caption = f"<figcaption><b>{html.escape(label)}</b>{html.escape(name)}</figcaption>"
-    return f'<figure><img src="{_thumbnail(data, rendering)}" alt="{html.escape(name)}">{caption}</figure>'
-
-
-def _thumbnail(data: bytes | None, rendering: Rendering | None) -> str:
-    """A small picture as a data URL; nothing, for what is no picture or too large a one."""
+def _pixels(data: bytes | None, rendering: Rendering | None) -> np.ndarray | None:
+    """The image `[H, W, 3]`; None for what is none, or too large a one."""
     if data is None:
-        return "data:,"
+        return None
     try:
-        pixels = decode_image(tf.constant(as_native(data)), 3, rendering).numpy()
+        return decode_image(tf.constant(as_native(data)), 3, rendering).numpy()
     except (ValueError, tf.errors.InvalidArgumentError):
-        return "data:,"
-    image = shrunk(pixels, _SIDE)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG" if max(image.size) <= 64 else "JPEG", quality=85)
-    kind = "png" if max(image.size) <= 64 else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        return None

@@ -1,7 +1,7 @@
 """Command-line flags, derived from the config dataclasses."""
 
 from tfcontrastive.flags.define import define, from_flags, of_recipe
-from tfcontrastive.flags.parse import expand, given, help_text, parse, peek, recipe_names, recipe_path
+from tfcontrastive.flags.parse import expand, given, help_text, parse, peek, recipe_names, recipe_path, spelled
 
 __all__ = [
     "define",
@@ -14,4 +14,5 @@ __all__ = [
     "peek",
     "recipe_names",
     "recipe_path",
+    "spelled",
 ]

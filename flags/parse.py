@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
@@ -43,6 +44,11 @@ def expand(argv: Sequence[str]) -> list[str]:
     """The arguments with recipes and flag files written out; a recipe's flags come first, so that others override them."""
     recipes, rest = _recipes_apart(argv)
     return _read([*(f"--flagfile={recipe_path(name)}" for name in recipes), *rest])
+
+
+def spelled(command: str, argv: Sequence[str]) -> str:
+    """The command line as one would type it in a shell."""
+    return shlex.join(["tfcontrastive", command, *argv])
 
 
 def _recipes_apart(argv: Sequence[str]) -> tuple[list[str], list[str]]:

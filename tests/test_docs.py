@@ -12,7 +12,18 @@ from tfcontrastive.commands.main import COMMANDS, main
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-ROOMS = ("augment", "callbacks", "data", "encoders", "evaluate", "export", "losses", "optimizers", "pretrained")
+ROOMS = (
+    "augment",
+    "callbacks",
+    "data",
+    "encoders",
+    "evaluate",
+    "export",
+    "losses",
+    "optimizers",
+    "pretrained",
+    "report",
+)
 # Methods whose flags a command line may hold beside those of the default one.
 METHODS = ("simclr", "moco")
 

@@ -16,6 +16,8 @@ for name in ["tfcontrastive", *names]:
 from tfcontrastive import data, flags
 assert data.load("embedded").num_examples("train") == 10000
 assert flags.recipe_names()
+from tfcontrastive.report import Table, Column, write_report
+write_report("page.html", title="Page", sections=[Table("Results", [Column("encoder")], [("random",)])])
 print(" ".join(names))
 """
 
@@ -44,5 +46,8 @@ def test_every_module_imports_from_the_installed_wheel(tmp_path):
     assert run.returncode == 0, run.stderr
     assert {"tfcontrastive.flags", "tfcontrastive.export", "tfcontrastive.commands.main"} <= set(run.stdout.split())
     assert (home / "tfcontrastive" / "py.typed").exists()
+    for kind in ("*.css", "*.js", "templates/*.html"):
+        ours = {path.name for path in (ROOT / "tfcontrastive" / "report").glob(kind)}
+        assert {path.name for path in (home / "tfcontrastive" / "report").glob(kind)} == ours != set()
     assert not (home / "flags").exists()
     assert not (home / "export").exists()

@@ -16,7 +16,7 @@ from tfcontrastive.callbacks.summaries import read_history
 STEPS = 4  # of an epoch
 
 
-def fit(directory, first_step=0, **options):
+def fit(directory, first_step=0, before=(), **options):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.25), "mse")
     model.optimizer.iterations.assign(first_step)
@@ -25,7 +25,7 @@ def fit(directory, first_step=0, **options):
     summaries = Summaries(str(directory / "logs"), history, **options)
     epoch = first_step // STEPS
     model.fit(np.ones((STEPS, 2)), np.ones((STEPS, 1)), batch_size=1, initial_epoch=epoch, epochs=epoch + 1, verbose=0,
-              callbacks=[summaries])  # fmt: skip
+              callbacks=[*before, summaries])  # fmt: skip
     return summaries, read_history(history)
 
 
@@ -40,7 +40,25 @@ def test_scalars_come_each_so_many_steps_and_at_the_end_of_an_epoch(tmp_path):
     fit(tmp_path)
     (path,) = (tmp_path / "logs").iterdir()
     events = [event_pb2.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path))]
-    assert [event.step for event in events for value in event.summary.value if value.tag == "loss"] == [3, 4]
+    assert [event.step for event in events for value in event.summary.value if value.tag == "train/loss"] == [3, 4]
+
+
+def test_tensorboard_has_groups(tmp_path):
+    class Measured(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["knn_top1"] = np.float32(0.5)
+
+    fit(tmp_path, before=[Measured()])
+    (path,) = (tmp_path / "logs").iterdir()
+    events = [event_pb2.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path))]
+    tags = {value.tag for event in events for value in event.summary.value}
+    assert tags == {
+        "train/loss",
+        "train/images_per_second",
+        "train/seconds",
+        "optimizer/learning_rate",
+        "eval/knn_top1",
+    }
 
 
 def test_the_pace_counts_images(tmp_path, monkeypatch):

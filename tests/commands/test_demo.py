@@ -61,8 +61,9 @@ def test_tensorboard_has_scalars_pictures_and_the_projector(demo):
     for path in (demo / "logs").glob("events.*"):
         for record in tf.data.TFRecordDataset(str(path)):
             tags |= {value.tag for value in event_pb2.Event.FromString(record.numpy()).summary.value}
-    assert {"loss", "learning_rate", "images_per_second", "contrast_acc", "alignment", "uniformity", "embedding_std",
-            "effective_rank", "knn_top1", "augmented_views"} <= tags  # fmt: skip
+    train = {"loss", "images_per_second", "contrast_acc", "alignment", "uniformity", "embedding_std", "augmented_views"}
+    assert {f"train/{name}" for name in train} <= tags
+    assert {"optimizer/learning_rate", "eval/effective_rank", "eval/knn_top1"} <= tags
     assert {"projector_config.pbtxt", "metadata.tsv", "sprite.png"} <= {path.name for path in (demo / "logs").iterdir()}
 
 

@@ -79,13 +79,14 @@ def test_protocols_stand_side_by_side(run, dataset, tmp_path, capsys):
     out = tmp_path / "results"
     assert evaluate("knn", dataset, out, f"--checkpoint={run}", "--k=5") == 0
     text = capsys.readouterr().out
-    assert "k 5; temperature 0.1." in text
-    assert "knn_mean_per_class" in text
+    assert "k = 5 at most; temperature 0.1." in text
+    assert "mean accuracy over the classes" in text
     # The same weights, loaded from another place.
     assert evaluate("linear", dataset, out, f"--saved_model={run / 'saved_model'}", "--seeds=0,1") == 0
     assert "±" in capsys.readouterr().out
     assert evaluate("knn", dataset, out, f"--checkpoint={run}", "--k=5") == 0  # takes the place of the first
-    assert evaluate("knn", dataset, out, f"--checkpoint={run}", "--k=1") == 0  # stands beside it
+    # Stands beside it.
+    assert evaluate("knn", dataset, out, f"--checkpoint={run}", "--k=1", "--baselines=all") == 0
 
     results = stored(out)["results"]
     assert [(one["protocol"], one["settings"].get("k")) for one in results] == [
@@ -97,13 +98,24 @@ def test_protocols_stand_side_by_side(run, dataset, tmp_path, capsys):
     runs = [linear["runs"][seed]["linear_top1"] for seed in "01"]
     assert linear["metrics"]["linear_top1"] == pytest.approx(np.mean(runs))
     assert linear["deviations"]["linear_top1"] == pytest.approx(np.std(runs, ddof=1))
-    page = (out / "report.html").read_text()
-    assert page.count("<h2>knn on npz:") == 2
-    assert "<h2>linear (lbfgs) on npz:" in page
+    page = (out / "report.html").read_text().replace("<wbr>", "")
+    assert page.count("<h2>kNN on npz:") == 2
+    compared = [list(one["baselines"]) for one in results]
+    assert compared == [[], ["raw pixels"], ["raw pixels", "untrained network"]]
+    assert set(results[1]["baselines"]["raw pixels"]) == set(results[1]["metrics"])
+    assert results[1]["images"] == {"train": 48, "test": 20, "classes": 4, "largest_class": 0.25}
+    assert [one["predictions"] for one in results] == [None, "predictions_knn.npz", "predictions_knn_1.npz"]
+    with np.load(out / "predictions_knn.npz") as said:
+        np.testing.assert_array_equal(said["labels"], np.arange(20) % 4)
+        assert np.mean(said["classes"] == said["labels"]) == pytest.approx(results[1]["metrics"]["knn_top1"])
+    for part in ("Against chance and baselines", "By class: kNN", "Confusion: kNN", "chance is 25.0%", "above chance",
+                 "tfcontrastive evaluate --protocol=knn", "48 training and 20 test images of 4 classes"):  # fmt: skip
+        assert part in page
+    assert "<h2>Linear classifier (L-BFGS) on npz:" in page
     events = EventAccumulator(str(out / "logs" / "knn"))
     events.Reload()
-    assert {"knn_top1", "knn_top5"} <= set(events.Tags()["tensors"])
-    assert events.Tensors("knn_top1")[0].step == 2
+    assert {"eval/knn_top1", "eval/knn_top5"} <= set(events.Tags()["tensors"])
+    assert events.Tensors("eval/knn_top1")[0].step == 2
 
 
 def test_another_encoders_results_are_kept(run, dataset, tmp_path, capsys):
@@ -133,7 +145,7 @@ def test_a_network_by_name_tells_whose_its_weights_are(dataset, tmp_path, capsys
         assert evaluate("knn", dataset, out, *argv, *([f"--weights={tmp_path / weights}"] if weights else [])) == 0
         assert f"resnet18, {name}" in capsys.readouterr().out
         assert stored(out)["encoder"] == f"resnet18, {name}"
-        assert f"resnet18, {name}" in (out / "report.html").read_text()
+        assert f"resnet18, {name}" in (out / "report.html").read_text().replace("<wbr>", "")
     loaded = load_trained(encoder="resnet18", weights=str(tmp_path / "own.weights.h5"), image_size=8)
     assert stored(tmp_path / "resultsown.weights.h5")["weights"] == loaded.fingerprint()
     for ours, theirs in zip(loaded.encoder.get_weights(), network.get_weights(), strict=True):

@@ -25,10 +25,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The page's files: dcl.py, plain.py, dots.py, spread.py."""
+    """The page's files: align.py, plain.py, dots.py, spread.py."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-method.md").read_text(), re.S)
     folder = tmp_path_factory.mktemp("own")
-    for name, code in zip(("dcl.py", "plain.py", "dots.py", "spread.py"), blocks, strict=True):
+    for name, code in zip(("align.py", "plain.py", "dots.py", "spread.py"), blocks, strict=True):
         (folder / name).write_text(code)
     return folder
 
@@ -36,7 +36,7 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def method(files):
     """The page's method, as `file.py:Class`."""
-    return f"{files / 'dcl.py'}:DCL"
+    return f"{files / 'align.py'}:Align"
 
 
 def learn(method):

@@ -73,7 +73,14 @@ def test_defaults_are_the_published_constants():
         ("supcon", "temperature"): 0.1, ("supcon", "hidden_dim"): 2048, ("simclr", "temperature"): 0.1,
         ("simclr", "target_momentum"): 0.999, ("barlow_twins", "off_diagonal_weight"): 0.0051,
         ("barlow_twins", "hidden_dim"): 8192, ("instdisc", "temperature"): 0.07, ("instdisc", "num_negatives"): 4096,
-        ("instdisc", "bank_momentum"): 0.5,
+        ("instdisc", "bank_momentum"): 0.5, ("simsiam", "hidden_dim"): 2048, ("simsiam", "predictor_hidden_dim"): 512,
+        ("vicreg", "hidden_dim"): 8192, ("vicreg", "invariance_weight"): 25.0, ("vicreg", "variance_weight"): 25.0,
+        ("vicreg", "covariance_weight"): 1.0, ("nnclr", "queue_size"): 98_304, ("nnclr", "temperature"): 0.1,
+        ("swav", "temperature"): 0.1, ("swav", "epsilon"): 0.05, ("swav", "num_prototypes"): 3000,
+        ("swav", "proj_out_dim"): 128, ("dino", "num_prototypes"): 65_536, ("dino", "student_temperature"): 0.1,
+        ("dino", "target_momentum"): 0.996, ("dino", "center_momentum"): 0.9,
+        ("emp_ssl", "similarity_weight"): 200.0, ("emp_ssl", "epsilon_squared"): 0.2,
+        ("simclr", "decoupled"): False, ("dcl", "sigma"): None,
     }  # fmt: skip
     assert {(method, name): getattr(defaults[method], name) for method, name in published} == published
     assert (KNN().k, KNN().temperature, LoopConfig().knn_k, LoopConfig().knn_temperature) == (200, 0.1, 200, 0.1)
@@ -156,3 +163,11 @@ def test_names_of_before_still_import_and_say_the_new_ones():
         assert config_room.BaseConfig is BaseConfig
     with pytest.warns(FutureWarning, match=r"config\.option is setting now"):
         assert config_room.option is setting
+
+
+def test_weights_of_dclw_are_refused_without_dcl():
+    with pytest.raises(
+        InputError, match=r"`decoupled_sigma` must be left out without `decoupled`.*decoupled_sigma=0.5"
+    ):
+        METHODS["simclr"].Config(decoupled_sigma=0.5)
+    assert METHODS["simclr"].Config(decoupled=True, decoupled_sigma=0.5).decoupled_sigma == 0.5

@@ -43,7 +43,9 @@ def test_it_reports_the_last_step_with_an_interval(finetuned):
     assert {"eval_top5", "eval_mean_per_class"} <= set(metrics)
     last = json.loads((finetuned / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["eval_top1"] == pytest.approx(metrics["eval_top1"])
-    assert "Fine-tuning" in (finetuned / "report.html").read_text()
+    page = (finetuned / "report.html").read_text().replace("<wbr>", "")
+    for part in ("Fine-tuning", "By class", "Confusion", "chance", "tfcontrastive finetune --"):
+        assert part in page
 
 
 def test_the_labels_used_are_balanced_and_told(finetuned, dataset):

@@ -295,4 +295,5 @@ def test_gallery_is_self_contained(tmp_path):
     assert page.count("data:image/jpeg;base64,") == 1
     assert "&lt;q&gt;" in page
     assert "<q>" not in page
-    assert "http" not in page
+    assert "http://" not in page
+    assert "https://" not in page

@@ -19,10 +19,9 @@ def pictures(tmp_path, *files, **options):
     names = [str(position) for position in range(len(files))]
     path = tmp_path / "page.html"
     write_gallery(path, ["0"], [names], np.ones([1, len(files)]), lambda name: files[int(name)], **options)
-    shown = re.findall(r'<img src="data:([^"]*)"', path.read_text())[1:]
-    return [
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(s.partition(",")[2])))) if len(s) > 1 else None for s in shown
-    ]
+    figures = re.findall(r'<figure class="picture ?">(.*?)</figure>', path.read_text(), re.S)
+    found = [re.search(r'src="data:[^"]*,([^"]*)"', figure) for figure in figures]
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(one[1])))) if one else None for one in found]
 
 
 def test_pictures_are_decoded_as_the_network_sees_them(tmp_path):

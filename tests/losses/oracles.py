@@ -206,6 +206,135 @@ def instance_nce(x, fixed, temperature=0.3, log_normalizer=1.2):
     )
 
 
+def dcl(x, fixed, temperature=0.3, sigma=None):
+    return dcl_views(x, fixed, temperature, sigma)
+
+
+def dcl_views(x, fixed, temperature=0.3, sigma=None):
+    """Every ordered pair of views of an image, against all views of the other images alone."""
+    z, total = [unit(view) for view in views_of(x, "z")], []
+    pairs, images = [(a, b) for a in range(len(z)) for b in range(len(z)) if a != b], range(len(z[0]))
+    for a, b in pairs:
+        alike = [dot(z[a][i], z[b][i]) for i in images]
+        weights = [1.0] * len(images)
+        if sigma is not None:
+            weights = [2 - len(images) * w for w in softmax([one / sigma for one in alike])]
+        for i in images:
+            others = [dot(z[a][i], other[m]) for other in z for m in images if m != i]
+            pull = weights[i] * alike[i] / temperature
+            total.append(math.log(sum(math.exp(one / temperature) for one in others)) - pull)
+    return mean(total)
+
+
+def swav(x, fixed, temperature=0.3):
+    return mean(
+        -sum(q * math.log(p) for q, p in zip(assigned, softmax(scores / temperature), strict=True))
+        for scores, assigned in zip(x["scores"], fixed["assignments"], strict=True)
+    )
+
+
+def dino(x, fixed, student_temperature=0.3, teacher_temperature=0.2):
+    teacher = [softmax((row - fixed["center"]) / teacher_temperature) for row in fixed["teacher"]]
+    scores = {"scores": x["student"]}
+    return swav(scores, {"assignments": teacher}, temperature=student_temperature)
+
+
+def koleo(x, fixed):
+    z = np.array(unit(x["x"]))
+    return mean(-math.log(min(np.linalg.norm(z[i] - z[j]) for j in range(len(z)) if j != i)) for i in range(len(z)))
+
+
+def vicreg(x, fixed, invariance=25.0, variance=25.0, covariance=1.0):
+    width = x["z1"].shape[1]
+    total = invariance * np.mean((x["z1"] - x["z2"]) ** 2)
+    for z in (x["z1"], x["z2"]):
+        cov = np.cov(z.T)
+        total += variance / 2 * mean(max(0, 1 - math.sqrt(cov[j, j] + 1e-4)) for j in range(width))
+        total += covariance * sum(cov[i, j] ** 2 for i in range(width) for j in range(width) if i != j) / width
+    return total
+
+
+def total_coding_rate(x, fixed, epsilon_squared=0.2):
+    z = np.array(unit(x["z"]))
+    rows, width = z.shape
+    return np.linalg.slogdet(np.eye(width) + width / (rows * epsilon_squared) * z.T @ z)[1] / 2
+
+
+def nnclr(x, fixed, temperature=0.3):
+    logits = rows_against(unit(fixed["neighbours"]), unit(x["p"]), temperature)
+    return mean(cross_entropy(row, i) for i, row in enumerate(logits))
+
+
+def deep_infomax(x, fixed, measure="jsd"):
+    g, local = x["features"], x["local_features"]
+    images, places = local.shape[:2]
+    u = np.einsum("id,jld->ijl", g, local)
+    others = [[j for j in range(images) if j != i] for i in range(images)]
+    if measure == "jsd":
+        negative = mean(
+            math.log1p(math.exp(u[i, j, m])) for i in range(images) for j in others[i] for m in range(places)
+        )
+        positive = mean(math.log1p(math.exp(-u[i, i, m])) for i in range(images) for m in range(places))
+        return negative + positive - 2 * math.log(2)
+    return mean(cross_entropy([u[i, i, m], *u[i, others[i]].ravel()], 0) for i in range(images) for m in range(places))
+
+
+def amdim(x, fixed, clip=2.0, score_penalty=0.1):
+    scores = np.einsum("id,jld->ijl", x["features"], x["local_features"]) / math.sqrt(x["features"].shape[1])
+    soft, images = clip * np.tanh(scores / clip), len(scores)
+    contrast = mean(
+        cross_entropy([own, *np.delete(soft[i], i, axis=0).ravel()], 0) for i in range(images) for own in soft[i, i]
+    )
+    return contrast + score_penalty * np.mean(scores**2)
+
+
+def cpc(x, fixed, offset=1):
+    z, p = x["targets"], x["predictions"]
+    every = z.reshape(-1, z.shape[-1])
+    images, height, width = z.shape[:3]
+    return mean(
+        cross_entropy(every @ p[b, r, c], (b * height + r + offset) * width + c)
+        for b in range(images) for r in range(height - offset) for c in range(width)
+    )  # fmt: skip
+
+
+def nce(x, fixed, temperature=0.3, log_normalizer=1.2, bank_size=9):
+    v, total = unit(x["embeddings"]), []
+    for i, own in enumerate(unit(fixed["positives"])):
+        others, m = unit(fixed["negatives"][i]), len(fixed["negatives"][i])
+        p = [math.exp(dot(v[i], f) / temperature - log_normalizer) for f in (own, *others)]
+        h = [q / (q + m / bank_size) for q in p]
+        total.append(-math.log(h[0]) - sum(math.log(1 - q) for q in h[1:]))
+    return mean(total)
+
+
+def clip(x, fixed, temperature=0.3):
+    rows = rows_against(unit(x["images"]), unit(x["texts"]), temperature)
+    both = (rows, [list(column) for column in zip(*rows, strict=True)])
+    return mean(cross_entropy(row, i) for logits in both for i, row in enumerate(logits))
+
+
+def siglip(x, fixed, scale=3.0, bias=-1.0):
+    logits = np.array(rows_against(unit(x["images"]), unit(x["texts"]), 1.0)) * scale + bias
+    signs = 2 * np.eye(len(logits)) - 1
+    return mean(sum(math.log1p(math.exp(-u)) for u in row) for row in signs * logits)
+
+
+def sim_cse(x, fixed, temperature=0.3, hard_negative_weight=0.0):
+    logits = rows_against(unit(x["z1"]), unit(x["z2"]), temperature)
+    if "hard_negatives" in x:
+        hard = rows_against(unit(x["z1"]), unit(x["hard_negatives"]), temperature)
+        for i in range(len(hard)):
+            hard[i][i] += hard_negative_weight
+        logits = [row + more for row, more in zip(logits, hard, strict=True)]
+    return mean(cross_entropy(row, i) for i, row in enumerate(logits))
+
+
+def dpr(x, fixed):
+    passages = [*x["contexts"], *x.get("hard_negatives", [])]
+    return mean(cross_entropy(row, i) for i, row in enumerate(rows_against(x["queries"], passages, 1.0)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A loss, its oracle and random inputs for it."""
@@ -216,6 +345,7 @@ class Case:
     options: dict[str, object] = dataclasses.field(default_factory=dict)
     shared: Sequence[str] = ()  # the inputs that are the same on all replicas
     replicates: bool = True
+    tolerance: float = 1e-12  # of the value
     call: Callable[..., object] | None = None  # the loss, where it does not take the inputs by name
 
     def loss(self, **inputs):
@@ -248,6 +378,8 @@ def bank_inputs(**shapes):
 
 
 VIEWS = rows("z1", "z2")
+LOCALS = with_rows(rows("features"), local_features=(6, 3, 4))
+GRIDS = with_rows(lambda rng: {}, predictions=(2, 3, 2, 4), targets=(2, 3, 2, 4))
 RELIC = rows("z1", "z2", "targets1", "targets2")
 RELIC_OPTIONS = {"temperature": 0.4, "alpha": 0.7}
 CASES = {
@@ -307,6 +439,51 @@ CASES = {
         ("embeddings",),
         {"temperature": 0.3, "log_normalizer": 1.2},
         ("bank",),
+    ),
+    "dcl": Case(dcl, VIEWS, ("z1", "z2"), {"temperature": 0.3}),
+    "dclw": Case(dcl, VIEWS, ("z1", "z2"), {"temperature": 0.3, "sigma": 0.5}),
+    "dcl_three_views": Case(
+        dcl_views,
+        rows("z1", "z2", "z3"),
+        ("z1", "z2", "z3"),
+        {"temperature": 0.3, "sigma": 0.5},
+        call=lambda x, **options: losses.dcl_views(views_of(x, "z"), **options),
+    ),
+    "swav": Case(swav, rows("scores", "assignments"), ("scores",), {"temperature": 0.3}),
+    "dino": Case(
+        dino,
+        with_rows(rows("student", "teacher"), center=(4,)),
+        ("student",),
+        {"student_temperature": 0.3, "teacher_temperature": 0.2},
+        ("center",),
+    ),
+    "koleo": Case(koleo, rows("x"), ("x",), tolerance=1e-6),  # what the code adds to distances is not in the loop
+    "vicreg": Case(vicreg, VIEWS, ("z1", "z2"), {"covariance": 2.0}),
+    "total_coding_rate": Case(total_coding_rate, rows("z"), ("z",), {"epsilon_squared": 0.3}),
+    "nnclr": Case(nnclr, rows("neighbours", "p"), ("p",), {"temperature": 0.3}),
+    "deep_infomax": Case(deep_infomax, LOCALS, ("features", "local_features")),
+    "deep_infomax_info_nce": Case(deep_infomax, LOCALS, ("features", "local_features"), {"measure": "info_nce"}),
+    "amdim": Case(amdim, LOCALS, ("features", "local_features"), {"clip": 2.0, "score_penalty": 0.1}),
+    "cpc": Case(cpc, GRIDS, ("predictions", "targets"), {"offset": 1}),
+    "nce": Case(
+        nce,
+        with_rows(rows("embeddings", "positives"), negatives=(6, 3, 4)),
+        ("embeddings",),
+        {"temperature": 0.3, "log_normalizer": 1.2, "bank_size": 9},
+    ),
+    "clip": Case(clip, rows("images", "texts"), ("images", "texts"), {"temperature": 0.3}),
+    "siglip": Case(siglip, rows("images", "texts"), ("images", "texts"), {"scale": 3.0, "bias": -1.0}),
+    "sim_cse": Case(sim_cse, VIEWS, ("z1", "z2"), {"temperature": 0.3}),
+    "sim_cse_hard": Case(
+        sim_cse,
+        rows("z1", "z2", "hard_negatives"),
+        ("z1", "z2", "hard_negatives"),
+        {"temperature": 0.3, "hard_negative_weight": 0.5},
+    ),
+    "dpr": Case(
+        dpr,
+        with_rows(rows("queries", "contexts"), hard_negatives=(4, 4)),
+        ("queries", "contexts", "hard_negatives"),
     ),
 }
 

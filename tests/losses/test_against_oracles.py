@@ -28,7 +28,7 @@ def value_and_gradients(case, inputs, replicas=1):
 @EACH
 def test_value_equals_the_loop(name):
     inputs = make_inputs(name)
-    np.testing.assert_allclose(CASES[name].loss(**inputs), CASES[name].value(inputs), rtol=1e-12)
+    np.testing.assert_allclose(CASES[name].loss(**inputs), CASES[name].value(inputs), rtol=CASES[name].tolerance)
 
 
 @EACH

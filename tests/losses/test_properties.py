@@ -208,6 +208,17 @@ def test_batch_size_unknown_when_the_graph_is_built():
             losses.sup_con(tf.stack([z1, z2], axis=1), labels, temperature=0.3),
             losses.barlow_twins(z1, z2, off_diagonal_weight=0.1),
             losses.uniformity(z1),
+            losses.dcl(z1, z2, temperature=0.3, sigma=0.5),
+            losses.vicreg(z1, z2),
+            losses.koleo(z1),
+            losses.nnclr(z1, z2, temperature=0.3),
+            losses.swav(z1, losses.sinkhorn(z2, epsilon=0.5, iterations=2), temperature=0.3),
+            losses.deep_infomax(z1, z2[:, None]),
+            losses.amdim(z1, z2[:, None]),
+            losses.clip(z1, z2, temperature=0.3),
+            losses.siglip(z1, z2, scale=2.0, bias=-1.0),
+            losses.sim_cse(z1, z2, temperature=0.3, hard_negatives=-z1),
+            losses.dpr(z1, z2, hard_negatives=z1),
         )
 
     known = dynamic.python_function(tf.constant(z1), tf.constant(z2), labels)
@@ -262,6 +273,7 @@ def test_distillation_of_an_equal_student_is_the_teachers_entropy():
 
 
 Z = np.ones((4, 3), np.float32)
+GRID = np.ones((2, 2, 2, 3), np.float32)
 REFUSED = {
     "temperature=0": (
         lambda: losses.nt_xent(Z, Z, temperature=0),
@@ -285,6 +297,34 @@ REFUSED = {
     "one row": (lambda: losses.uniformity(Z[:1]), "at least 2 rows"),
     "power": (lambda: losses.alignment(Z, Z, alpha=0), "`alpha` must be > 0"),
     "candidates": (lambda: losses.infonce_bound(1.0, candidates=0), "`candidates` must be >= 1"),
+    "epsilon": (lambda: losses.sinkhorn(Z, epsilon=0, iterations=3), "`epsilon` must be > 0"),
+    "iterations": (lambda: losses.sinkhorn(Z, epsilon=1, iterations=0), "`iterations` must be >= 1"),
+    "center": (
+        lambda: losses.dino(Z, Z, Z[0, :2], student_temperature=1, teacher_temperature=1),
+        r"`center` must have the shape \(3,\). Received: center.shape=\(2,\)",
+    ),
+    "neighbour": (lambda: losses.koleo(Z[:1]), "`x` must have two rows or more"),
+    "variance": (lambda: losses.vicreg(Z, Z, variance=-1), "`variance` must be >= 0"),
+    "variance of one": (lambda: losses.vicreg(Z[:1], Z[:1]), "`z1` must have two rows or more"),
+    "sigma": (lambda: losses.dcl(Z, Z, temperature=1, sigma=0), "`sigma` must be > 0"),
+    "one pair": (lambda: losses.dcl(Z[:1], Z[:1], temperature=1), "`z` must have two rows or more"),
+    "measure": (lambda: losses.deep_infomax(Z, Z[:, None], measure="dv"), "`measure` must be"),
+    "places": (lambda: losses.deep_infomax(Z, Z[:3, None]), r"must have the shape \(4, L, 3\)"),
+    "one image": (lambda: losses.amdim(Z[:1], Z[:1, None]), "`features` must have two rows or more"),
+    "clip": (lambda: losses.amdim(Z, Z[:, None], clip=0), "`clip` must be > 0"),
+    "penalty": (lambda: losses.amdim(Z, Z[:, None], score_penalty=-1), "`score_penalty` must be >= 0"),
+    "offset": (lambda: losses.cpc(GRID, GRID, offset=2), "`offset` must be from 1 to 1, in a grid of 2 rows"),
+    "grid": (lambda: losses.cpc(GRID, GRID[:, :1], offset=1), "`predictions` must have the shape of `targets`"),
+    "noise": (
+        lambda: losses.nce(Z, Z, Z, temperature=1, log_normalizer=0.0, bank_size=9),
+        r"`negatives` must have the shape \(4, m, 3\)",
+    ),
+    "scale": (lambda: losses.siglip(Z, Z, scale=0, bias=0), "`scale` must be > 0"),
+    "hard negatives": (
+        lambda: losses.sim_cse(Z, Z, temperature=1, hard_negatives=Z[:2]),
+        "`hard_negatives` must have the shape of `z1`",
+    ),
+    "passages": (lambda: losses.dpr(Z, Z, hard_negatives=Z[:, :2]), "`hard_negatives` must have rows of length 3"),
     "indices": (lambda: losses.instance_softmax(Z, Z, np.zeros(4), temperature=1), "`indices` must hold integers"),
 }
 

@@ -32,8 +32,43 @@ CASES = {
     "supcon": ("supcon", {"hidden_dim": 16, "proj_out_dim": 8}),
     "barlow_twins": ("barlow_twins", {"hidden_dim": 16, "proj_out_dim": 8, "loss_scale": 1.0}),
     "instdisc": ("instdisc", {"bank_size": 80, "num_negatives": 0, "proj_out_dim": 8}),
+    "dcl": ("dcl", {"temperature": 0.2, "sigma": 0.5, "proj_out_dim": 8}),
+    "simsiam": ("simsiam", {"hidden_dim": 16, "proj_out_dim": 16, "predictor_hidden_dim": 8, "num_proj_layers": 2}),
+    "vicreg": ("vicreg", {"hidden_dim": 16, "proj_out_dim": 8, "num_proj_layers": 2}),
+    "nnclr": ("nnclr", {"hidden_dim": 16, "predictor_hidden_dim": 16, "proj_out_dim": 8, "queue_size": 48}),
+    "swav": (
+        "swav",
+        {
+            "temperature": 0.2,
+            "epsilon": 0.2,
+            "num_prototypes": 12,
+            "hidden_dim": 16,
+            "proj_out_dim": 8,
+            "freeze_prototypes_steps": 2,
+            "queue_size": 48,
+        },
+    ),
+    "emp_ssl": ("emp_ssl", {"hidden_dim": 16, "proj_out_dim": 8, "similarity_weight": 4.0}),
+    "rotation": ("rotation", {}),
+    "dino": (
+        "dino",
+        {
+            "num_prototypes": 12,
+            "hidden_dim": 16,
+            "proj_out_dim": 8,
+            "num_head_layers": 2,
+            "target_momentum": 0.99,
+            "teacher_temperature_steps": 4,
+            "teacher_temperature": 0.05,
+            "koleo_weight": 0.1,
+            "freeze_prototypes_steps": 2,
+        },
+    ),
     "instdisc_nce": ("instdisc", {"bank_size": 80, "num_negatives": 6, "proj_out_dim": 8}),
 }
+
+# Larger steps magnify rounding: in a transformer, and in DINO's head, whose outputs begin near 0 and are normalised.
+LEARNING_RATES = {"moco_v3_vit": 0.005, "dino": 0.0005}
 
 # The first case of each method, for what a variant of its settings cannot change.
 ONE_EACH = list({method: case for case, (method, _) in reversed(CASES.items())}.values())[::-1]
@@ -68,7 +103,7 @@ def make_model(
     """A compiled model of one case, with the same first weights for the same seed."""
     method, settings = CASES[case]
     if learning_rate is None:
-        learning_rate = 0.005 if case.endswith("vit") else 0.05  # larger steps magnify rounding in a transformer
+        learning_rate = LEARNING_RATES.get(case, 0.05)
     keras.utils.set_random_seed(seed)
     model = METHODS[method](
         encoder or (tiny_vit() if case.endswith("vit") else tiny_encoder()),

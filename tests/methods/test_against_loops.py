@@ -5,6 +5,8 @@ which view, in whose batch statistics, and where gradients stop. Gradients are c
 weight with differences of the slow loss, in which targets and memories stay as they were.
 """
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import tensorflow as tf
 
 from tests.losses import oracles
 from tfcontrastive import losses
-from tfcontrastive.encoders import BatchNorm
+from tfcontrastive.encoders import BatchNorm, DINOHead
 from tfcontrastive.methods import METHODS
 
 BATCH, SIZE, FEATURES = 6, 2, 5
@@ -32,9 +34,16 @@ def make(method, encoder=None, seed=0, **settings):
     options = {"global_bn": False} if encoder is not None else {}
     model = kind(encoder or linear_encoder(), kind.Config(**settings), **options)
     rng = np.random.default_rng(seed)
-    pairs = [model.encoder, model.projection_head, getattr(model, "predictor", None), *(t for t, _ in model.targets)]
-    for part in filter(None, pairs):
-        for variable in part.trainable_variables:
+    heads = [getattr(model, name, None) for name in ("predictor", "prototypes")]
+    pairs = [
+        model.encoder,
+        model.projection_head,
+        getattr(model, "classifier", None),
+        *heads,
+        *(t for t, _ in model.targets),
+    ]
+    for part in pairs:
+        for variable in getattr(part, "trainable_variables", ()):
             offset = 1.0 if variable.name == "gamma" else 0.0
             variable.assign(offset + 0.5 * rng.standard_normal(variable.shape))
     model.compile(optimizer=keras.optimizers.SGD(LEARNING_RATE))
@@ -73,6 +82,11 @@ class Slow:
 
     def head(self, x, head=None):
         head = head or self.model.projection_head
+        if isinstance(head, DINOHead):
+            for number, dense in enumerate(head.parts):
+                x = x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2 if number else x
+                x = x @ self.weight(dense.kernel) + self.weight(dense.bias)
+            return unit(x)
         if hasattr(head, "denses"):  # SimCLR's
             parts = [part for pair in zip(head.denses, head.norms, strict=True) for part in (*pair, "relu")][:-1]
         else:
@@ -161,6 +175,80 @@ def instdisc(slow, still, v1, v2):
     return oracles.instance_softmax(inputs, {"bank": np.asarray(still.model.bank)}, temperature=0.3)
 
 
+def dcl(slow, still, v1, v2):
+    z1, z2 = halves(slow.online(np.concatenate([v1, v2])))
+    config = still.model.config
+    sigma = config.decoupled_sigma if hasattr(config, "decoupled_sigma") else config.sigma
+    return oracles.dcl({"z1": z1, "z2": z2}, {}, temperature=config.temperature, sigma=sigma)
+
+
+def simsiam(slow, still, v1, v2):
+    images = np.concatenate([v1, v2])
+    (p1, p2), (z1, z2) = halves(slow.predicted(images)), halves(still.online(images))
+    return (oracles.negative_cosine({"p": p1}, {"z": z2}) + oracles.negative_cosine({"p": p2}, {"z": z1})) / 2
+
+
+def vicreg(slow, still, v1, v2):
+    z1, z2 = halves(slow.online(np.concatenate([v1, v2])))
+    return oracles.vicreg({"z1": z1, "z2": z2}, {}, invariance=10.0, variance=20.0, covariance=3.0)
+
+
+def nnclr(slow, still, v1, v2):
+    images, queue = np.concatenate([v1, v2]), np.asarray(still.model.queue.rows)
+    (p1, p2), (z1, z2) = halves(slow.predicted(images)), halves(still.online(images))
+    n1, n2 = (queue[np.argmax(unit(z) @ queue.T, axis=1)] for z in (z1, z2))
+    directions = ((p2, n1), (p1, n2))
+    return sum(oracles.nnclr({"p": p}, {"neighbours": n}, temperature=0.3) for p, n in directions) / 2
+
+
+def sinkhorn(scores, epsilon=0.05, iterations=3):
+    q = np.exp(scores / epsilon)
+    for _ in range(iterations):
+        q = q / q.sum(axis=0)
+        q = q / q.sum(axis=1, keepdims=True)
+    return q
+
+
+def swav(slow, still, v1, v2):
+    images, model = np.concatenate([v1, v2]), still.model
+    s1, s2 = halves(unit(slow.online(images)) @ slow.weight(model.prototypes).T)
+    q1, q2 = (sinkhorn(s) for s in halves(unit(still.online(images)) @ still.weight(model.prototypes).T))
+    swapped = ((s1, q2), (s2, q1))
+    return sum(oracles.swav({"scores": s}, {"assignments": q}, temperature=0.3) for s, q in swapped) / 2
+
+
+def dino(slow, still, v1, v2):
+    images, model = np.concatenate([v1, v2]), still.model
+    features = slow.encode(images)
+
+    def outputs(network, x, head, last):
+        v = network.weight(last.kernel)
+        return network.head(x, head) @ (v / np.linalg.norm(v, axis=0)) * network.weight(last.gain)
+
+    s1, s2 = halves(outputs(slow, features, model.projection_head, model.prototypes))
+    seen = still.encode(images, model.target_encoder)
+    t1, t2 = halves(outputs(still, seen, model.target_head, model.target_prototypes))
+    options = {"student_temperature": 0.3, "teacher_temperature": 0.2}
+    fixed = {"center": np.asarray(model.center)}
+    terms = [oracles.dino({"student": s}, {**fixed, "teacher": t}, **options) for s, t in ((s1, t2), (s2, t1))]
+    return sum(terms) / 2 + 0.1 * sum(oracles.koleo({"x": rows}, {}) for rows in halves(features))
+
+
+def emp_ssl(slow, still, v1, v2):
+    z = [unit(rows) for rows in halves(slow.online(np.concatenate([v1, v2])))]
+    center = unit(z[0] + z[1])
+    terms = [oracles.total_coding_rate({"z": one}, {}, 0.3) + 5 * np.mean(np.sum(one * center, axis=1)) for one in z]
+    return -sum(terms) / 2
+
+
+def rotation(slow, still, v1, v2):
+    images, total = np.concatenate([v1, v2]), []
+    for k in range(4):
+        logits = slow.head(slow.encode(np.rot90(images, k, axes=(1, 2))), still.model.classifier)
+        total += [oracles.cross_entropy(row, k) for row in logits]
+    return oracles.mean(total)
+
+
 LABELS = np.array([0, 2, 0, 1, 2, -1], np.int32)
 INDEX = np.array([3, 0, 8, 1, 5, 2], np.int32)
 SMALL = {"hidden_dim": 6, "proj_out_dim": 4}
@@ -186,6 +274,27 @@ CASES = {
     "byol": (byol, "byol", SMALL, {}),
     "supcon": (supcon, "supcon", {**SMALL, "temperature": 0.25}, {"label": LABELS}),
     "barlow_twins": (barlow_twins, "barlow_twins", {**SMALL, "off_diagonal_weight": 0.05, "loss_scale": 0.5}, {}),
+    "dcl": (dcl, "dcl", {"proj_out_dim": 4, "temperature": 0.3}, {}),
+    "dclw": (dcl, "dcl", {"proj_out_dim": 4, "temperature": 0.3, "sigma": 0.5}, {}),
+    "simclr_decoupled": (
+        dcl, "simclr", {"proj_out_dim": 4, "temperature": 0.3, "decoupled": True, "decoupled_sigma": 0.7}, {},
+    ),
+    "simsiam": (simsiam, "simsiam", {**SMALL, "predictor_hidden_dim": 5}, {}),
+    "vicreg": (
+        vicreg, "vicreg",
+        {**SMALL, "invariance_weight": 10.0, "variance_weight": 20.0, "covariance_weight": 3.0}, {},
+    ),
+    "nnclr": (nnclr, "nnclr", {**SMALL, "predictor_hidden_dim": 5, "queue_size": 12, "temperature": 0.3}, {}),
+    "emp_ssl": (emp_ssl, "emp_ssl", {**SMALL, "similarity_weight": 5.0, "epsilon_squared": 0.3}, {}),
+    "rotation": (rotation, "rotation", {}, {}),
+    "swav": (
+        swav, "swav", {**SMALL, "num_prototypes": 7, "temperature": 0.3, "freeze_prototypes_steps": 0}, {},
+    ),
+    "dino": (
+        dino, "dino",
+        {**SMALL, "num_prototypes": 7, "student_temperature": 0.3, "teacher_temperature": 0.2, "train_gain": True,
+         "koleo_weight": 0.1}, {},
+    ),
     "instdisc": (
         instdisc, "instdisc", {"bank_size": 9, "num_negatives": 0, "proj_out_dim": 4, "temperature": 0.3},
         {"index": INDEX},
@@ -208,13 +317,14 @@ def along(loss, model, variable, direction, step=1e-5):
 def test_loss_and_gradient_are_those_of_the_slow_loop(case):
     slow_loss, method, settings, extra = CASES[case]
     model, (v1, v2) = make(method, **settings), views()
-    queues = [np.array(variable) for variable in model.variables if variable.path.endswith(("rows", "bank"))]
+    kept = [variable for variable in model.variables if variable.path.endswith(("rows", "bank", "center"))]
+    before = [np.array(variable) for variable in kept]
     with tf.GradientTape() as tape:
         loss, _, features = model.views_loss(
             [tf.constant(v1), tf.constant(v2)], training=True, **{name: tf.constant(x) for name, x in extra.items()}
         )
-    for variable, before in zip([v for v in model.variables if v.path.endswith(("rows", "bank"))], queues, strict=True):
-        variable.assign(before)  # as they were when the loss was taken
+    for variable, value in zip(kept, before, strict=True):
+        variable.assign(value)  # as they were when the loss was taken
 
     def slow(one, still):
         return slow_loss(one, still, v1, v2)
@@ -238,16 +348,18 @@ def unit(rows):
 def keys_of(model, name, v1, v2):
     if name == "moco":
         return unit(Slow(model).target(v2))
+    if name == "nnclr":
+        return unit(halves(Slow(model).online(np.concatenate([v1, v2])))[0])
     both = Slow(model).target(np.concatenate([v1, v2]))
     both = halves(unit(both) if model.config.hidden_norm else both)
     return np.stack(both, axis=1).reshape(2 * len(v1), -1)  # image by image
 
 
-@pytest.mark.parametrize("case", ["moco_v1", "simclr_v2", "simclr_lengths"])
+@pytest.mark.parametrize("case", ["moco_v1", "simclr_v2", "simclr_lengths", "nnclr"])
 def test_the_newest_keys_take_the_place_of_the_oldest(case):
     _, method, settings, _ = CASES[case]
     model = make(method, **settings)
-    queue = model.queue if method == "moco" else model.memory
+    queue = model.memory if method == "simclr" else model.queue
     expected = [*np.array(queue.rows)]
     for step in range(3):
         v1, v2 = views(step)

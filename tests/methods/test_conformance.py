@@ -102,7 +102,8 @@ def test_bfloat16_learns_as_float32_does(case, alone):
     assert np.all(np.isfinite(losses))
     # Their mean: a single step's loss, on 16 images, is more the batch's than the run's. Ten steps: after more of them
     # runs that differ by rounding have parted for reasons of their own.
-    np.testing.assert_allclose(np.mean(losses[1]), np.mean(losses[0]), rtol=0.01)
+    near_zero = 0.01 if case == "simsiam" else 0.0  # a mean cosine
+    np.testing.assert_allclose(np.mean(losses[1]), np.mean(losses[0]), rtol=0.01, atol=near_zero)
 
 
 @pytest.mark.parametrize("case", ONE_EACH)

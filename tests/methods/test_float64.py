@@ -217,10 +217,13 @@ def test_a_step_in_float64_is_the_one_that_is_written_out(method):
 def test_every_part_of_a_float64_model_is_float64_and_replicas_agree_in_it(method, two_replicas):
     small = {
         "moco": {"queue_size": 12},
+        "nnclr": {"queue_size": 12},
+        "swav": {"queue_size": 12, "num_prototypes": 5},
+        "dino": {"num_prototypes": 5, "koleo_weight": 0.1},
         "simclr": {"memory_size": 24},
         "instdisc": {"bank_size": 12, "num_negatives": 4},
     }
-    widths = {"proj_out_dim": 4, "hidden_dim": 6, "critic_hidden_dim": 16}
+    widths = {"proj_out_dim": 4, "hidden_dim": 6, "critic_hidden_dim": 16, "predictor_hidden_dim": 5}
     known = METHODS[method].Config.__dataclass_fields__
     settings = {name: value for name, value in {**widths, **small.get(method, {})}.items() if name in known}
 

@@ -12,6 +12,7 @@ from tfcontrastive.methods import METHODS, build
 SMALL = {"hidden_dim": 6, "proj_out_dim": 4}
 RELIC = {"critic_hidden_dim": 16, "proj_out_dim": 4}
 MOCO = {"queue_size": 12, "proj_out_dim": 4}
+NNCLR = {**SMALL, "queue_size": 12, "predictor_hidden_dim": 5}
 
 # name: (method, settings, projector, predictor). A head is the units of its Dense layers (+b with a bias), BN (bn without
 # scale and offset) and ReLU.
@@ -29,6 +30,12 @@ HEADS = {
     "supcon": ("supcon", SMALL, "6+b ReLU 4+b", None),
     "barlow_twins": ("barlow_twins", SMALL, "6 BN ReLU 6 BN ReLU 4", None),
     "instdisc": ("instdisc", {"bank_size": 9, "proj_out_dim": 4}, "4+b", None),
+    "simsiam": ("simsiam", {**SMALL, "predictor_hidden_dim": 2}, "6 BN ReLU 6 BN ReLU 4 bn", "2 BN ReLU 4+b"),
+    "vicreg": ("vicreg", SMALL, "6 BN ReLU 6 BN ReLU 4", None),
+    "emp_ssl": ("emp_ssl", SMALL, "6 BN ReLU 4+b", None),
+    "swav": ("swav", {**SMALL, "num_prototypes": 3}, "6 BN ReLU 4+b", None),
+    "dino": ("dino", {**SMALL, "num_prototypes": 3}, "6+b 6+b 4+b", None),  # with GELU between them
+    "nnclr": ("nnclr", NNCLR, "6 BN ReLU 6 BN ReLU 4 BN", "5 BN ReLU 4+b"),
 }  # fmt: skip
 
 # Methods whose parts come in pairs: the trained one and the average that follows it.
@@ -51,9 +58,8 @@ def in_words(layer):
 
 
 def test_the_tables_have_every_method():
-    assert {method for method, *_ in HEADS.values()} | {"simclr"} == set(
-        METHODS
-    )  # simclr's head: encoders/test_heads.py
+    others = {"simclr", "dcl", "rotation"}  # the head of the first two is in encoders/test_heads.py
+    assert {method for method, *_ in HEADS.values()} | others == set(METHODS)
 
 
 @pytest.mark.parametrize("case", HEADS)
@@ -88,7 +94,8 @@ def test_targets_start_as_copies_and_keep_their_own_statistics(case):
 
 
 @pytest.mark.parametrize(
-    ("case", "memory"), [("moco", "queue.rows"), ("simclr_v2", "memory.rows"), ("instdisc", "bank")]
+    ("case", "memory"),
+    [("moco", "queue.rows"), ("simclr_v2", "memory.rows"), ("instdisc", "bank"), ("nnclr", "queue.rows")],
 )
 def test_memories_start_as_directions(case, memory):
     method, settings, *_ = WITH_TARGETS.get(case) or HEADS[case]

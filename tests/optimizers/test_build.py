@@ -1,5 +1,7 @@
 """Optimizers by name: what each decays, and that all can be saved, replicated and compiled."""
 
+import json
+import pathlib
 import types
 
 import keras
@@ -8,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfcontrastive import optimizers
-from tfcontrastive.config import InputError
+from tfcontrastive.config import InputError, OptimizerConfig
 from tfcontrastive.optimizers.exclusions import TOKEN, matches
 
 EACH = pytest.mark.parametrize("name", optimizers.NAMES)
@@ -159,3 +161,41 @@ def test_lars_does_not_adapt_a_class_token(make):
     np.testing.assert_allclose(
         step(make(0.1, momentum=0.0), "tokens", "class_token", (1.0, -2.0)), [0.9, 1.2], rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("name", ["adamw", "lamb"])
+def test_decoupled_decay_follows_its_cosine(name):
+    """Of a gradient of 0, decay alone moves a weight: by lr * wd(step) of itself."""
+    options = {"weight_decay": 0.04, "weight_decay_end": 0.4, "weight_decay_steps": 4}
+    optimizer, variable = optimizers.build(name, 0.1, **options), one_weight("conv", "kernel")
+    optimizer.build([variable])
+    expected = 1.0
+    for decay in (0.04, 0.0927208, 0.22, 0.3472792, 0.4, 0.4):
+        optimizer.apply([tf.zeros([2])], [variable])
+        expected *= 1 - 0.1 * decay
+        np.testing.assert_allclose(variable, expected, rtol=1e-5)
+    again = type(optimizer).from_config(optimizer.get_config())
+    assert again.get_config() == optimizer.get_config()
+    assert again.get_config()["weight_decay"] == 0.04
+
+
+def test_a_decay_that_moves_is_refused_where_it_is_coupled():
+    with pytest.raises(InputError, match="`weight_decay_end` must be left out with lars; adamw and lamb take it"):
+        optimizers.build("lars", 0.1, weight_decay=0.1, weight_decay_end=0.2, weight_decay_steps=3)
+    with pytest.raises(InputError, match=r"`weight_decay_end` must be >= 0, with `weight_decay_steps` of 1 or more"):
+        optimizers.build("adamw", 0.1, weight_decay_end=0.2)
+
+
+def test_each_weights_gradient_is_clipped_on_its_own():
+    values = json.loads((pathlib.Path(__file__).parents[1] / "fixtures" / "method_values.json").read_text())["dino"]
+    optimizer = optimizers.build("momentum", 1.0, momentum=0.0, nesterov=False, clipnorm=3.0)
+    first, second = (keras.Variable(np.zeros((2, 2), np.float32)) for _ in range(2))
+    optimizer.build([first, second])
+    optimizer.apply([tf.constant([[3.0, 4.0], [0.0, 0.0]]), tf.constant([[1.0, 0.0], [0.0, 0.0]])], [first, second])
+    np.testing.assert_allclose(-np.array(first), values["clip_per_parameter"], rtol=1e-6)
+    np.testing.assert_array_equal(-np.array(second), [[1.0, 0.0], [0.0, 0.0]])
+
+
+def test_a_gradient_is_clipped_in_one_way():
+    with pytest.raises(InputError, match="`clip_norm_per_weight` must be 0 with clip_norm"):
+        OptimizerConfig(clip_norm=1.0, clip_norm_per_weight=3.0)

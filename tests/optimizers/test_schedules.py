@@ -59,6 +59,8 @@ def test_ema_momentum_rises_to_one(step, momentum):
         (lambda: optimizers.learning_rate_schedule(0.1, steps=5, warmup_steps=-1), "`warmup_steps` must be >= 0"),
         (lambda: optimizers.ema_momentum(1.5, 0, 10), r"`base` must be in \[0, 1\]. Received: base=1.5"),
         (lambda: optimizers.ema_momentum(0.9, 0, 0), "`total_steps` must be > 0"),
+        (lambda: optimizers.linear_ramp(0.1, 0.2, 0, 0), "`steps` must be >= 1"),
+        (lambda: optimizers.cosine_ramp(0.1, 0.2, 0, 0), "`steps` must be >= 1"),
     ],
 )
 def test_values_out_of_range_are_refused(call, message):

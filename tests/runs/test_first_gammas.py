@@ -91,10 +91,10 @@ def test_the_cifar10_command_of_simclr_starts_as_its_code_does():
 
 def of_papers_code(recipe):
     """What the published code has: SimCLR's and haiku's bottlenecks, moco-v3 and barlowtwins zeros; lightly's networks on
-    CIFAR-10, moco, SupContrast and lemniscate ones. Few steps, as here on embedded images, ask for ones."""
+    CIFAR-10, moco, SupContrast, swav and lemniscate ones. Few steps, as here on embedded images, ask for ones."""
     if recipe.startswith("embedded") or recipe.endswith("lightly"):
         return False
-    return not recipe.startswith(("moco_v1", "moco_v2", "supcon", "instdisc"))
+    return not recipe.startswith(("moco_v1", "moco_v2", "supcon", "instdisc", "swav"))
 
 
 @pytest.mark.parametrize("recipe", command_line.recipe_names("pretrain"))

@@ -13,7 +13,7 @@ from tfcontrastive.config import AugmentConfig, DataConfig, EncoderConfig, LoopC
 from tfcontrastive.methods import BYOLConfig
 from tfcontrastive.runs import agreement
 from tfcontrastive.runs import pretrain as train
-from tfcontrastive.runs.builders import build_model, encoder_and_size
+from tfcontrastive.runs.builders import build_model, encoder_and_size, make_optimizer
 from tfcontrastive.runs.schedule import Plan
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
@@ -68,6 +68,13 @@ def test_the_optimizer_gets_its_settings(model):
     np.testing.assert_allclose(model.optimizer.learning_rate, 0)  # a warm-up's first step
     model.optimizer.iterations.assign(5)
     np.testing.assert_allclose(model.optimizer.learning_rate, 0.7 * 8 / 256, rtol=1e-6)
+
+
+def test_a_decay_that_moves_and_clipping_of_each_weight_reach_the_optimizer():
+    config = OptimizerConfig(optimizer="adamw", weight_decay=0.04, weight_decay_end=0.4, clip_norm_per_weight=3.0)
+    found = make_optimizer(config, run_config().loop, Plan.make(run_config(), 40)).get_config()
+    expected = {"weight_decay": 0.04, "weight_decay_end": 0.4, "weight_decay_steps": 11, "clipnorm": 3.0}
+    assert expected.items() <= found.items()
 
 
 def test_batches_are_those_of_the_seed_the_step_and_the_policy():

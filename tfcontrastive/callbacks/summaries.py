@@ -16,9 +16,13 @@ from absl import logging
 from tfcontrastive import distribute, storage
 from tfcontrastive.callbacks.checkpoints import passes
 
+_OF_THE_OPTIMIZER = ("learning_rate",)
+
 
 class Summaries(keras.callbacks.Callback):
     """Writes what the run knows about itself: each metric, the learning rate, images per second, the first views.
+
+    TensorBoard shows them in groups: `train/`, `eval/` and `optimizer/`.
 
     Args:
         directory: TensorBoard logs go here.
@@ -39,6 +43,7 @@ class Summaries(keras.callbacks.Callback):
         self._seconds_before = 0.0
         self._compiled = False
         self._step = first_step
+        self._trained: set[str] = {"images_per_second", "seconds"}  # the others are of an evaluation
         if self.chief:
             self.writer = tf.summary.create_file_writer(directory)
             kept = _drop_after(history, first_step)
@@ -53,6 +58,7 @@ class Summaries(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         before, self._step = self._step, distribute.step_of(self.model)
         step = self._step
+        self._trained |= set(logs or {})
         if not self._compiled:  # the first step's time is that of tracing
             self._compiled, self._since = True, (time.monotonic(), step)
         elif self.chief and passes(before, step, self.every_steps):
@@ -77,7 +83,7 @@ class Summaries(keras.callbacks.Callback):
         if pairs.shape[-1] not in (1, 3):
             pairs = pairs[..., :1]
         with self.writer.as_default(step=step):
-            tf.summary.image("augmented_views", pairs, max_outputs=8)
+            tf.summary.image("train/augmented_views", pairs, max_outputs=8)
         self.writer.flush()
 
     def _pace(self, step: int) -> dict[str, float]:
@@ -90,8 +96,14 @@ class Summaries(keras.callbacks.Callback):
     def _write(self, step: int, values: dict[str, float]) -> None:
         with self.writer.as_default(step=step):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                tf.summary.scalar(self._tag(name), value)
         self.writer.flush()
+
+    def _tag(self, name: str) -> str:
+        """A value's name in TensorBoard, which makes a group of what comes before the stroke."""
+        if name in _OF_THE_OPTIMIZER:
+            return f"optimizer/{name}"
+        return f"train/{name}" if name in self._trained else f"eval/{name}"
 
 
 def read_history(path: str) -> list[dict[str, float]]:

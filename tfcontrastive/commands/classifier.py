@@ -12,6 +12,7 @@ from absl import flags, logging
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
+from tfcontrastive.commands.metrics import show_metrics
 from tfcontrastive.commands.run_flags import encoder_of_start, run_flags, whose
 from tfcontrastive.config import BaseConfig, EncoderConfig, InputError, flat_fields, from_nested, nested, replace_flat
 
@@ -26,6 +27,7 @@ def run_classifier(
     describe: Callable[..., str],
     ignored: BaseConfig | None = None,
     given: set[str] | None = None,
+    command: str = "",
 ) -> int:
     """Parses the arguments into a config like `base`, and trains or evaluates it.
 
@@ -61,10 +63,10 @@ def run_classifier(
         print(describe(config, **whose(values)))
         return 0
     if values["mode"].value == "eval":
-        show(evaluate(config))
+        show_metrics(evaluate(config))
         return 0
     result = train(config, **whose(values))
-    finish(result)
+    finish(result, command)
     return 0
 
 
@@ -132,9 +134,10 @@ def help_text(title: str, base: Any, values: flags.FlagValues) -> str:
     return command_line.help_text(title, {"What and how": own, **nested, "Command": command_flags()})
 
 
-def finish(result: Any) -> None:
+def finish(result: Any, command: str = "") -> None:
     """Writes the SavedModel and the report of a finished run, and shows what came out."""
     from tfcontrastive import distribute, export
+    from tfcontrastive.commands.classifier_page import write_page
     from tfcontrastive.runs.model_dir import ModelDir
 
     if not distribute.is_chief():
@@ -154,66 +157,7 @@ def finish(result: Any) -> None:
                 "class_names": result.source.class_names,
             },
         )
-    write_page(result, directory, path)
-    show(result.metrics)
+    write_page(result, directory, path, command)
+    show_metrics(result.metrics)
     print(f"SavedModel: {path}")
     print(f"Report: {os.path.join(directory.path, 'report.html')}")
-
-
-def write_page(result: Any, directory: Any, saved_model: str) -> str:
-    """report.html: the accuracies, the curves, where things are."""
-    from tfcontrastive import report
-    from tfcontrastive.callbacks.summaries import read_history
-
-    config, metrics = result.config, result.metrics
-    history = read_history(directory.history)
-    keys = {"Loss": ("loss", "distillation_loss"), "Accuracy": ("accuracy", "teacher_agreement", "eval_top1")}
-    charts = []
-    for name, wanted in keys.items():
-        lines = []
-        for key in wanted:
-            known = [one for one in history if key in one]
-            steps, values = [one["step"] for one in known], [one[key] for one in known]
-            lines += [report.Line(key.replace("_", " "), steps, values)] if known else []
-        charts += [report.Chart(name, lines, format=".0%" if name == "Accuracy" else "g")] if lines else []
-    shown = [(label, metrics.get(key)) for label, key in FIGURES]
-    figures = [
-        report.Figure(label, f"{value:.1%}", remark(label, metrics)) for label, value in shown if value is not None
-    ]
-    facts = {
-        "SavedModel": os.path.relpath(saved_model, directory.path),
-        "TensorBoard": "logs",
-        "Numbers": "result.json",
-    }
-    started = config.checkpoint or config.saved_model or "first weights"
-    return report.write_report(
-        os.path.join(directory.path, "report.html"),
-        title={"finetune": "Fine-tuning", "distill": "Distillation"}[config.train_mode],
-        subtitle=f"{result.source.name}, from {started}. Accuracies are those after the last step.",
-        sections=[
-            *([report.Headline(figures)] if figures else []),
-            report.Curves("Curves", charts),
-            report.Notes("Where things are", [], facts),
-        ],
-    )
-
-
-FIGURES = (
-    ("Top-1", "eval_top1"),
-    ("Top-5", "eval_top5"),
-    ("Mean per class", "eval_mean_per_class"),
-    ("Teacher, top-1", "teacher_top1"),
-)
-
-
-def remark(label: str, metrics: dict[str, float]) -> str:
-    """How sure the number is, where that is known."""
-    if label != "Top-1":
-        return "held-out images"
-    return f"95% interval {metrics['eval_top1_low']:.1%} to {metrics['eval_top1_high']:.1%}"
-
-
-def show(metrics: dict[str, float]) -> None:
-    """Metrics as lines on stdout."""
-    for name, value in metrics.items():
-        print(f"{name:>24}  {value:.4f}")

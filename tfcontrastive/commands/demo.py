@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 
 from absl import flags
-from rich.table import Table
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError, TrainConfig
 from tfcontrastive.system.names import escaped, plain_console
 from tfcontrastive.system.stages import Stages
+from tfcontrastive.system.tables import show_table
 
 RECIPE = "embedded_simclr"
 STAGES = (
@@ -82,19 +82,14 @@ def demo_config(output_dir: str, seed: int = 0, **changes: object) -> TrainConfi
 
 def show(metrics: dict, output_dir: str) -> None:
     """The table of results, and where things are."""
-    table = Table(title="Frozen features, 2,000 test images")
-    for name in ("encoder", "kNN top-1", "linear top-1", "training"):
-        table.add_column(name, justify="left" if name == "encoder" else "right")
+    rows = []
     for name in ("raw_pixels", "random", "trained", "supervised"):
         row = metrics[name]
-        table.add_row(
-            name.replace("_", " "),
-            f"{row['knn_top1']:.1%}",
-            f"{row['linear_top1']:.1%}",
-            f"{row['train_seconds']:.0f} s",
-        )
+        seconds = f"{row['train_seconds']:.0f} s" if row["train_seconds"] else None
+        rows.append((name.replace("_", " "), f"{row['knn_top1']:.1%}", f"{row['linear_top1']:.1%}", seconds))
+    columns = ("encoder", "kNN top-1", "linear top-1", "training")
+    show_table("Frozen features, 2,000 test images", columns, rows, right=columns[1:])
     console = plain_console()
-    console.print(table)
     console.print(f"Everything took {metrics['seconds']:.0f} s.", highlight=False)
     for what, path in (
         ("report", "report.html"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfcontrastive.commands.classifier import run_classifier
 from tfcontrastive.config.finetune import DistillConfig
+from tfcontrastive.flags import spelled
 
 TITLE = """tfcontrastive distill: train a student on what a teacher says of images without labels.
 
@@ -16,7 +17,15 @@ Without flags of an encoder the student has the teacher's architecture (self-dis
 
 def run(argv: Sequence[str]) -> int:
     """Parses the arguments and distils."""
-    return run_classifier(argv, DistillConfig(), title=TITLE, train=train, evaluate=evaluate, describe=describe)
+    return run_classifier(
+        argv,
+        DistillConfig(),
+        title=TITLE,
+        train=train,
+        evaluate=evaluate,
+        describe=describe,
+        command=spelled("distill", argv),
+    )
 
 
 def train(config: DistillConfig, **how: Any) -> Any:

@@ -12,6 +12,7 @@ from absl import flags
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import BaseConfig, DeviceConfig, InputError, setting
+from tfcontrastive.system.tables import show_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,11 @@ class SubjectConfig(BaseConfig):
     )
     output_dir: str | None = setting(None, "Directory for metrics.json, report.html and TensorBoard logs.")
     seeds: str | None = setting(None, "Several seeds, such as 0,1,2: mean and standard deviation of the values.")
+    baselines: str = setting(
+        "auto",
+        "Measured beside a probe of features: raw pixels and the network untrained (all), none, or auto: pixels, by kNN.",
+        choices=("auto", "all", "none"),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +52,7 @@ class EvaluateConfig(BaseConfig):
 
 def run(argv: Sequence[str]) -> int:
     """Parses the arguments, measures, prints and writes."""
-    argv = command_line.expand(argv)
+    given, argv = argv, command_line.expand(argv)
     wants_help = any(word in ("--help", "-h", "-help") for word in argv)
     name = command_line.peek([word for word in argv if word not in ("--help", "-h", "-help")], "protocol", "knn")
     from tfcontrastive import protocols
@@ -61,11 +67,11 @@ def run(argv: Sequence[str]) -> int:
     command_line.define(base, values)
     command_line.parse(argv, values, foreign=foreign_flags(name), selector="protocol")
     config = command_line.from_flags(base, values)
-    measure(config, overwrite=values["overwrite"].value)
+    measure(config, overwrite=values["overwrite"].value, command=command_line.spelled("evaluate", given))
     return 0
 
 
-def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
+def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> None:
     """Loads the encoder and the images, runs the protocol, prints and writes its values."""
     subject = config.subject
     settings: Any = config.evaluator  # whose fields are its protocol's
@@ -80,9 +86,10 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
     show_own_messages()
     import keras
 
-    from tfcontrastive import data, distribute, protocols
+    from tfcontrastive import data, distribute, protocols, report
     from tfcontrastive.evaluate import evaluate_seeds, mean_and_deviation
     from tfcontrastive.pretrained.trained import load_trained
+    from tfcontrastive.protocols import measurement
     from tfcontrastive.protocols.results import Result, Results, settings_of
 
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
@@ -109,8 +116,9 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
         if seeds:
             runs = evaluate_seeds(evaluator, trained, source, seeds)
             metrics, deviations = mean_and_deviation(runs)
+            found = measurement.Measurement(metrics)
         else:
-            metrics = evaluator.run(trained, source)
+            found = measurement.measure(evaluator, trained, source, baselines=subject.baselines)
     if not distribute.is_chief():
         return
     told = settings_of(evaluator)
@@ -120,12 +128,15 @@ def measure(config: EvaluateConfig, *, overwrite: bool) -> None:
         config.protocol.rpartition(":")[2],
         subject.dataset if needs_dataset else None,
         told,
-        metrics,
+        found.metrics,
         deviations,
         {str(seed): values for seed, values in runs.items()},
         round(time.monotonic() - start, 2),
+        found.baselines,
+        found.images,
     )
-    results.add(trained, result)
+    provenance = report.Provenance(command, getattr(evaluator, "seed", None), subject.dataset or "")
+    results.add(trained, result, found.details, provenance)
     show(result, trained.name)
     print(f"{results.metrics}  {results.report}")
 
@@ -185,14 +196,11 @@ def summary(kind: type) -> str:
 
 
 def show(result, encoder: str) -> None:
-    """A result as lines on stdout: on what, with which settings, the values."""
-    from tfcontrastive.report.result_text import heading, settings_sentence, shown
+    """A result on stdout: of what, on what, with which settings, the values."""
+    from tfcontrastive.report.result_text import heading, settings_sentence, value_rows
 
     one = dataclasses.asdict(result)
     print(f"{heading(one)}: {encoder}")
     print(settings_sentence(one))
-    for name, value in result.metrics.items():
-        if "/" in name:  # one of many: in metrics.json and in the report
-            continue
-        deviation = f" ± {shown(name, result.deviations[name])}" if name in result.deviations else ""
-        print(f"{name:>40}  {shown(name, value)}{deviation}")
+    columns, rows = value_rows(one, groups=False)  # one of many is in metrics.json and on the page
+    show_table("", columns, rows, right=columns[1:])

@@ -8,6 +8,7 @@ from typing import Any
 from tfcontrastive.commands.classifier import run_classifier
 from tfcontrastive.config import RunConfig, TrainConfig
 from tfcontrastive.config.finetune import FinetuneConfig
+from tfcontrastive.flags import spelled
 
 TITLE = """tfcontrastive finetune: train a classifier from an encoder and labels.
 
@@ -17,7 +18,15 @@ Without --checkpoint and --saved_model it trains from scratch: the supervised ba
 
 def run(argv: Sequence[str]) -> int:
     """Parses the arguments and fine-tunes."""
-    return run_classifier(argv, FinetuneConfig(), title=TITLE, train=train, evaluate=evaluate, describe=describe)
+    return run_classifier(
+        argv,
+        FinetuneConfig(),
+        title=TITLE,
+        train=train,
+        evaluate=evaluate,
+        describe=describe,
+        command=spelled("finetune", argv),
+    )
 
 
 def run_as_train(argv: Sequence[str], pretraining: TrainConfig, given: set[str]) -> int:
@@ -26,7 +35,15 @@ def run_as_train(argv: Sequence[str], pretraining: TrainConfig, given: set[str])
         ft_proj_selector=0, optimizer=pretraining.optimizer, loop=RunConfig(), defaults=pretraining.defaults
     )
     return run_classifier(
-        argv, base, title=TITLE, train=train, evaluate=evaluate, describe=describe, ignored=pretraining, given=given
+        argv,
+        base,
+        title=TITLE,
+        train=train,
+        evaluate=evaluate,
+        describe=describe,
+        ignored=pretraining,
+        given=given,
+        command=spelled("train", argv),
     )
 
 

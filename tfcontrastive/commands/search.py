@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from rich.table import Table
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.embed import MODEL_FILE
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
-from tfcontrastive.system.names import escaped, plain_console, unescaped
+from tfcontrastive.system.names import escaped, unescaped
+from tfcontrastive.system.tables import show_table
 
 TITLE = """tfcontrastive search: nearest neighbours among the vectors of `tfcontrastive embed`.
 
@@ -44,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
 
     files = EmbeddingFiles(options["index"])
     if images:
-        show_neighbours(files, images, options)
+        show_neighbours(files, images, options, command_line.spelled("search", argv))
     if options["duplicates"] is not None:
         show_duplicates(files, options)
     return 0
@@ -66,9 +66,9 @@ def search_flags() -> flags.FlagValues:
     return values
 
 
-def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any]) -> None:
+def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any], command: str = "") -> None:
     """The table, and the page if it is asked for."""
-    from tfcontrastive import export
+    from tfcontrastive import export, report
     from tfcontrastive.data import Preprocessing
 
     saved_model = find_model(files, options["saved_model"])
@@ -79,21 +79,31 @@ def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any]) 
         raise InputError(f"`index` must hold other images than IMAGE. Received: {files.path}, with that alone.")
     k = min(options["k"], others)
     ids, similarities = export.nearest(files, queries, k=k, backend=options["backend"], exclude=own)
-    table = Table(title=f"Nearest of {len(files):,} images, by cosine similarity")
-    table.add_column("image", overflow="fold")
-    table.add_column("similarity", justify="right")
-    table.add_column("neighbour", overflow="fold")
+    rows: list[tuple[str, str, str]] = []
+    ends = []
     for image, row, values in zip(images, ids, similarities, strict=True):
         for rank, (name, value) in enumerate(zip(row, values, strict=True)):
-            shown = escaped(image) if rank == 0 else ""
-            table.add_row(shown, f"{value:.4f}", escaped(name), end_section=rank == len(row) - 1)
-    plain_console().print(table)
+            rows.append((image if rank == 0 else "", f"{value:.4f}", name))
+        ends.append(len(rows) - 1)
+    title = f"Nearest of {len(files):,} images, by cosine similarity"
+    show_table(title, ("image", "similarity", "neighbour"), rows, right=("similarity",), ends=ends)
     if options["html"] is not None:
         wanted = {name for row in ids for name in row}
         picture = pictures(files.facts.get("source") or "", options["data_dir"], wanted)
         rule = export.read_card(saved_model).get("preprocessing", {}).get("rule", {})
         rendering = Preprocessing(**rule).rendering()
-        export.write_gallery(options["html"], images, ids, similarities, picture, read_bytes, rendering)
+        source = files.facts.get("source") or ""
+        export.write_gallery(
+            options["html"],
+            images,
+            ids,
+            similarities,
+            picture,
+            read_bytes,
+            rendering,
+            subtitle=f"{k} of {len(files):,} images each, by the vectors of {saved_model}.",
+            provenance=report.Provenance(command, data=source, facts={"Model": saved_model, "k": k}),
+        )
         print(f"pictures: {escaped(options['html'])}")
 
 

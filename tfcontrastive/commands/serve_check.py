@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from absl import flags
-from rich.table import Table
 from rich.text import Text
 
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
-from tfcontrastive.system.names import escaped, plain_console
+from tfcontrastive.system.tables import show_table
 
 TITLE = """tfcontrastive serve-check BASE: loads an export in every way that is at hand and compares the vectors.
 
@@ -36,11 +35,6 @@ def run(argv: Sequence[str]) -> int:
     from tfcontrastive import export
 
     checks = export.check_export(paths[0], server=values["server"].value, server_model=values["server_model"].value)
-    table = Table(title=escaped(export.latest_version(paths[0])))
-    table.add_column("check")
-    table.add_column("result")
-    table.add_column("detail", overflow="fold")
-    for check in checks:
-        table.add_row(check.name, WORDS[check.passed], check.detail)
-    plain_console().print(table)
+    rows = [(check.name, WORDS[check.passed], check.detail) for check in checks]
+    show_table(export.latest_version(paths[0]), ("check", "result", "detail"), rows)
     return 2 if any(check.passed is False for check in checks) else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from absl import flags
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.commands.main import import_tensorflow
+from tfcontrastive.commands.metrics import show_metrics
 from tfcontrastive.commands.run_flags import encoder_of_start, run_flags, whose
 from tfcontrastive.config import BaseConfig, InputError, TrainConfig
 
@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     from tfcontrastive.runs.pretrain import pretraining, train
 
     if values["mode"].value == "eval":
-        show(pretraining(config).evaluate())
+        show_metrics(pretraining(config).evaluate())
         return 0
     result = train(config, start=start, **whose(values))
     config = result.config
@@ -64,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
             preprocessing=Preprocessing.of_run(config.encoder, config.data),
             card=card_of(result.config, directory, result.plan.steps),
         )
-        show(result.metrics)
+        show_metrics(result.metrics)
         print(f"SavedModel: {path}")
     return 0
 
@@ -141,10 +141,3 @@ def help_text(name: str, base: TrainConfig, values: flags.FlagValues) -> str:
         f"Recipes: {', '.join(command_line.recipe_names('pretrain'))}"
     )
     return command_line.help_text(title, groups)
-
-
-def show(metrics: dict[str, float]) -> None:
-    """Metrics as lines on stdout."""
-    for name, value in metrics.items():
-        print(f"{name:>24}  {value:.4f}")
-    sys.stdout.flush()

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, ClassVar, NamedTuple, Self
 
 from tfcontrastive.config import values
-from tfcontrastive.config.base import BaseConfig, setting
+from tfcontrastive.config.base import BaseConfig, InputError, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,14 +172,28 @@ class OptimizerConfig(BaseConfig):
         at_least=0,
     )
     weight_decay: float = setting(1e-6, "Weight decay.", at_least=0)
+    weight_decay_end: float | None = setting(
+        None, "Weight decay at the end of the run, reached along a cosine (adamw, lamb); default: the same.", at_least=0
+    )
     clip_norm: float = setting(
         0.0, "Largest norm of the whole gradient, over all weights and replicas; 0: not clipped.", at_least=0
+    )
+    clip_norm_per_weight: float = setting(
+        0.0, "Largest norm of the gradient of each weight, on its own, as DINO clips; 0: not clipped.", at_least=0
     )
     momentum: float = setting(0.9, "Momentum of LARS and SGD.", at_least=0, below=1)
     nesterov: bool = setting(True, "Nesterov's form of SGD's momentum (MoCo and lightly: false).")
     decay_all_weights: bool = setting(
         False, "Weight decay on all weights, biases and normalisation too, as MoCo and lightly have it."
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.clip_norm and self.clip_norm_per_weight:
+            raise InputError(
+                "`clip_norm_per_weight` must be 0 with clip_norm, which clips all weights' gradients together. Received: "
+                f"clip_norm_per_weight={self.clip_norm_per_weight}, clip_norm={self.clip_norm}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

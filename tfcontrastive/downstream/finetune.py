@@ -49,6 +49,15 @@ class Finetuned:
     source: data.Source
     seconds: float
     preprocessing: data.Preprocessing
+    prepared: PreparedClassifier | None = None
+
+    def predictions(self) -> evaluate.Predictions | None:
+        """What it says of each held-out image, in the split's order; None where none has a label."""
+        made = self.prepared
+        if made is None or made.split is None or made.source.num_classes is None:
+            return None
+        logits, labels = made.scores(made.split)
+        return evaluate.Predictions.of_logits(labels, logits)
 
     def __repr__(self) -> str:
         return in_words(self, self.config.kind, distribute.step_of(self.model))
@@ -120,7 +129,7 @@ def finetuned(run: Run, **how: Any) -> Finetuned:
     """What comes out of a run of fine-tuning or distillation; the arguments are those of `Run.train`."""
     done = run.train(**how)
     made = done.prepared
-    return Finetuned(made.config, made.model, done.metrics, made.source, done.seconds, made.preprocessing)
+    return Finetuned(made.config, made.model, done.metrics, made.source, done.seconds, made.preprocessing, made)
 
 
 def encoder_of(trunk: keras.Model) -> keras.Model:

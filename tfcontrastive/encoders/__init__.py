@@ -2,9 +2,21 @@
 
 from tfcontrastive.encoders.batch_norm import BatchNorm
 from tfcontrastive.encoders.by_name import encoder_from_name
+from tfcontrastive.encoders.dino_head import DINOHead
 from tfcontrastive.encoders.heads import ProjectionHead
 from tfcontrastive.encoders.mlp import MLP
 from tfcontrastive.encoders.resnet import SMALL_IMAGE, ResNet
 from tfcontrastive.encoders.vit import ViT
+from tfcontrastive.encoders.weight_norm import WeightNormDense
 
-__all__ = ["MLP", "SMALL_IMAGE", "BatchNorm", "ProjectionHead", "ResNet", "ViT", "encoder_from_name"]
+__all__ = [
+    "MLP",
+    "SMALL_IMAGE",
+    "BatchNorm",
+    "DINOHead",
+    "ProjectionHead",
+    "ResNet",
+    "ViT",
+    "WeightNormDense",
+    "encoder_from_name",
+]

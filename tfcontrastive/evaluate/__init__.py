@@ -1,5 +1,6 @@
 """What an encoder is worth: probes on its frozen features, and the shape of its embedding."""
 
+from tfcontrastive.evaluate.baselines import RawPixels, settle_statistics
 from tfcontrastive.evaluate.class_map import mapped_classes, read_class_map
 from tfcontrastive.evaluate.content_style import ContentStyle
 from tfcontrastive.evaluate.corruptions import CORRUPTIONS, corrupt
@@ -8,6 +9,7 @@ from tfcontrastive.evaluate.evaluator import Evaluator, FeatureEvaluator, evalua
 from tfcontrastive.evaluate.features import FeatureExtractor, extract_features
 from tfcontrastive.evaluate.geometry import FeatureGeometry
 from tfcontrastive.evaluate.geometry_metrics import class_separation, effective_rank
+from tfcontrastive.evaluate.images_of import images_of
 from tfcontrastive.evaluate.invariances import Invariances
 from tfcontrastive.evaluate.knn import KNN, fair_k, knn, knn_scores
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
@@ -23,6 +25,7 @@ from tfcontrastive.evaluate.metrics import (
 )
 from tfcontrastive.evaluate.neighbours import nearest_neighbours
 from tfcontrastive.evaluate.ood import OutOfDistribution
+from tfcontrastive.evaluate.predictions import Predictions
 from tfcontrastive.evaluate.projector import write_projector
 from tfcontrastive.evaluate.robustness import Robustness
 from tfcontrastive.evaluate.seeds import evaluate_seeds, mean_and_deviation
@@ -34,6 +37,8 @@ __all__ = [
     "CORRUPTIONS",
     "FeatureGeometry",
     "OutOfDistribution",
+    "Predictions",
+    "RawPixels",
     "Robustness",
     "class_separation",
     "corrupt",
@@ -58,6 +63,7 @@ __all__ = [
     "extract_features",
     "fair_k",
     "fit_linear",
+    "images_of",
     "knn",
     "knn_scores",
     "labelled_features",
@@ -69,6 +75,7 @@ __all__ = [
     "mean_and_deviation",
     "mean_per_class_accuracy",
     "nearest_neighbours",
+    "settle_statistics",
     "sprite_sheet",
     "top_k_accuracy",
     "top_k_hits",

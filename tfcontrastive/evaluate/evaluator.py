@@ -14,6 +14,7 @@ from tfcontrastive.config import InputError
 from tfcontrastive.config.protocols.base import FeatureSettings
 from tfcontrastive.evaluate.features import extract_features, input_shape
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
+from tfcontrastive.evaluate.predictions import Predictions
 
 PARTS = ("top1", "top5", "class", "map", "low", "high", "accuracy", "error", "ce", "mce")
 """Names of values that are parts of one, by their last word."""
@@ -66,12 +67,16 @@ class FeatureEvaluator(FeatureSettings):
 
     @property
     def needs_features_only(self) -> bool:
-        """Whether `measure` is all there is to it, so that evaluators may share features."""
-        return True
+        """Whether `measure` is all there is to it, so that evaluators may share features. Not so with a `run` of its own."""
+        return type(self).run is FeatureEvaluator.run
 
     def measure(self, features: LabelledFeatures) -> dict[str, float]:
         """What a subclass makes of the features: `{name: value}`."""
         raise NotImplementedError
+
+    def measured(self, features: LabelledFeatures) -> tuple[dict[str, float], Predictions | None]:
+        """The values of `measure`, and what was said of each test image, by an evaluator that classifies them."""
+        return self.measure(features), None
 
 
 def labelled_features(

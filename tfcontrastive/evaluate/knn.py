@@ -15,6 +15,7 @@ from tfcontrastive.evaluate.evaluator import FeatureEvaluator
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.metrics import accuracies
 from tfcontrastive.evaluate.neighbours import nearest_neighbours
+from tfcontrastive.evaluate.predictions import Predictions
 
 _ROWS_AT_A_TIME = 4096
 
@@ -156,7 +157,12 @@ class KNN(KNNSettings, FeatureEvaluator):
     """
 
     def measure(self, features: LabelledFeatures) -> dict[str, float]:
-        _, train_labels, *_ = features.arrays()
-        k = fair_k(self.k, train_labels)
-        values = knn(*features.arrays(), num_classes=features.num_classes, k=k, temperature=self.temperature)
-        return {**values, "knn_k": float(k)}
+        return self.measured(features)[0]
+
+    def measured(self, features: LabelledFeatures) -> tuple[dict[str, float], Predictions]:
+        memory, memory_labels, queries, labels = checked_splits(*features.arrays(), features.num_classes)
+        k = fair_k(self.k, memory_labels)
+        votes = knn_scores(
+            memory, memory_labels, queries, num_classes=features.num_classes, k=k, temperature=self.temperature
+        )
+        return {**accuracies("knn", votes, labels), "knn_k": float(k)}, Predictions.of_votes(labels, votes)

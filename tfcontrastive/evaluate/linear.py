@@ -10,10 +10,13 @@ import tensorflow as tf
 
 from tfcontrastive import data
 from tfcontrastive.config.protocols.linear import LinearSettings
+from tfcontrastive.evaluate.checks import checked_splits
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
-from tfcontrastive.evaluate.linear_lbfgs import linear
+from tfcontrastive.evaluate.linear_lbfgs import linear_scores
 from tfcontrastive.evaluate.linear_sgd import RECIPES, SGDRecipe, linear_sgd, linear_sgd_on_images
+from tfcontrastive.evaluate.metrics import accuracies
+from tfcontrastive.evaluate.predictions import Predictions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +47,24 @@ class Linear(LinearSettings, FeatureEvaluator):
         )
 
     def measure(self, features: LabelledFeatures) -> dict[str, float]:
+        return self.measured(features)[0]
+
+    def measured(self, features: LabelledFeatures) -> tuple[dict[str, float], Predictions | None]:
         if self.linear_optimizer != "lbfgs":
-            return linear_sgd(*features.arrays(), num_classes=features.num_classes, recipe=self.recipe, seed=self.seed)
-        return linear(
-            *features.arrays(),
+            count = features.num_classes
+            return linear_sgd(*features.arrays(), num_classes=count, recipe=self.recipe, seed=self.seed), None
+        train_features, train_labels, tested, labels = checked_splits(*features.arrays(), features.num_classes)
+        logits, penalty = linear_scores(
+            train_features,
+            train_labels,
+            tested,
             num_classes=features.num_classes,
             validation_fraction=self.validation_fraction,
             max_iter=self.max_iter,
             seed=self.seed,
         )
+        values = accuracies("linear", logits, labels) | {"linear_penalty": penalty}
+        return values, Predictions.of_logits(labels, logits)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -56,6 +56,11 @@ def check_positive(**values: float) -> None:
             raise InputError(f"`{name}` must be > 0. Received: {name}={value!r}.")
 
 
+def scalar(value: float | tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """A number, or a tensor such as a learned temperature, in the precision of the loss."""
+    return tf.cast(value, like.dtype) if tf.is_tensor(value) else tf.convert_to_tensor(value, like.dtype)
+
+
 def l2_normalize(x: tf.Tensor) -> tf.Tensor:
     """Rows on the unit sphere, `x / max(|x|, 1e-12)`; the gradient at zero is finite."""
     return tf.math.l2_normalize(x, axis=-1, epsilon=1e-24)  # the epsilon bounds the squared norm

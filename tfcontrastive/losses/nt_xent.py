@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfcontrastive import distribute
 from tfcontrastive.losses.common import check_positive, check_width, l2_normalize, matched_rows, row_count
-from tfcontrastive.losses.row_softmax import against, contrast_metrics, row_softmax
+from tfcontrastive.losses.row_softmax import RowSoftmax, against, contrast_metrics, row_softmax
 from tfcontrastive.losses.view_pairs import check_views
 
 
@@ -97,9 +97,30 @@ def nt_xent_views(
     Examples:
         >>> z = tf.one_hot([0, 1], 2)
         >>> print(f"{nt_xent_views([z, z, z], temperature=1.0):.4f}")  # log(1 + 3 / e)
-        0.7436
+        0.7437
 
     Source: as the authors of SwAV (arXiv 2006.09882) extend SimCLR to multi-crop in VISSL, small views being rows as all.
+    """
+    positive, negatives = positives_and_negatives(
+        z, temperature=temperature, normalize=normalize, gather=gather, memory=memory
+    )
+    loss = tf.add_n([tf.reduce_mean(against(one, negatives)) for one in positive]) / len(positive)
+    return (loss, mean_contrast_metrics(positive, negatives)) if with_metrics else loss
+
+
+def positives_and_negatives(
+    z: Sequence[tf.Tensor], *, temperature: float, normalize: bool, gather: bool, memory: tf.Tensor | None
+) -> tuple[list[tf.Tensor], RowSoftmax]:
+    """The similarities, over T, of every row of V views to its other views, and its softmax over all other images.
+
+    Args:
+        z, temperature, normalize, gather, memory: as of `nt_xent_views`.
+
+    Returns:
+        V - 1 tensors `[V * B]`, first views before second ones, and the `RowSoftmax` over V (N - 1) negatives and memory.
+
+    Raises:
+        InputError: as `nt_xent_views`.
     """
     check_positive(temperature=temperature)
     check_views(len(z))
@@ -121,9 +142,10 @@ def nt_xent_views(
         memory = tf.cast(memory, rows.dtype)
         check_width("memory", memory, rows)
         negatives = negatives.merge(row_softmax(queries, prepare(memory), key_gradient=False))
+    return positive, negatives
 
-    loss = tf.add_n([tf.reduce_mean(against(one, negatives)) for one in positive]) / (count - 1)
-    if not with_metrics:
-        return loss
+
+def mean_contrast_metrics(positive: Sequence[tf.Tensor], negatives: RowSoftmax) -> dict[str, tf.Tensor]:
+    """`contrast_metrics` of each positive against the same negatives, their mean."""
     metrics = [contrast_metrics(one, negatives) for one in positive]
-    return loss, {name: tf.add_n([one[name] for one in metrics]) / (count - 1) for name in metrics[0]}
+    return {name: tf.add_n([one[name] for one in metrics]) / len(positive) for name in metrics[0]}

@@ -69,7 +69,7 @@ class ContrastiveModel(ViewModel):
     metric_names: Sequence[str] = ()
     batch_keys: Sequence[str] = ()  # what `views_loss` takes of the data beside views: "label", "index"
     compares_images = True  # False where the loss of an image depends on no other image of the batch
-    encoded_views: int | None = None  # how many of them the encoder itself sees; None: all
+    encoded_views: int | None = None  # how many the encoder itself sees, turned ones too; None: all
     projection_head: keras.layers.Layer | None = (
         None  # features -> projections; a warm start, probes and exports find it
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -25,7 +26,8 @@ class SimCLR(ContrastiveModel):
         loss_i = -log( exp(z_i . z_j / T) / sum_{k != i} exp(z_i . z_k / T) ),    loss = mean of the 2N loss_i
 
     Negatives come from every replica, with gradient. With a memory (SimCLRv2) the sum goes on over its K rows, which a
-    moving average of encoder and head made of both views of earlier batches; no gradient flows to them.
+    moving average of encoder and head made of both views of earlier batches; no gradient flows to them. With `decoupled`
+    the sum leaves out the positive too, as `DCL` does.
 
     Of V views, small ones included, every ordered pair counts alike, against the V (N - 1) views of other images, as the
     authors of SwAV write it; the memory takes the first two, or the large one.
@@ -65,7 +67,9 @@ class SimCLR(ContrastiveModel):
         config, remembered = self.config, views[: min(2, large_views(views))]
         features = self.encode_views(self.encoder, views, training)
         z = tf.split(self.projection_head(features, training=training), len(views))
-        loss, metrics = losses.nt_xent_views(
+        decoupled = functools.partial(losses.dcl_views, sigma=config.decoupled_sigma)
+        contrast = decoupled if config.decoupled else losses.nt_xent_views
+        loss, metrics = contrast(
             z,
             temperature=config.temperature,
             normalize=config.hidden_norm,

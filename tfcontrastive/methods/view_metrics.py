@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tfcontrastive import distribute, losses
@@ -27,6 +29,13 @@ def view_metrics(z1: tf.Tensor, z2: tf.Tensor) -> dict[str, tf.Tensor]:
         "uniformity": _uniformity(every),
         "embedding_std": losses.embedding_std(every),
     }
+
+
+def mean_metrics(found: Sequence[tuple[tf.Tensor, dict[str, tf.Tensor]]]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The mean over pairs of views of (loss, metrics)."""
+    every, metrics = zip(*found, strict=True)
+    means = {name: tf.add_n([one[name] for one in metrics]) / len(found) for name in metrics[0]}
+    return tf.add_n(list(every)) / len(found), means
 
 
 def _uniformity(z: tf.Tensor) -> tf.Tensor:

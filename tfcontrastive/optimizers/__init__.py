@@ -4,8 +4,10 @@ from tfcontrastive.optimizers.build import NAMES, build
 from tfcontrastive.optimizers.lars import LARS, lars_update
 from tfcontrastive.optimizers.loss_scale import LossScale
 from tfcontrastive.optimizers.schedules import (
+    cosine_ramp,
     ema_momentum,
     learning_rate_schedule,
+    linear_ramp,
     scaled_learning_rate,
     train_steps,
     warmup_steps,
@@ -21,9 +23,11 @@ __all__ = [
     "LossScale",
     "Momentum",
     "build",
+    "cosine_ramp",
     "ema_momentum",
     "lars_update",
     "learning_rate_schedule",
+    "linear_ramp",
     "scaled_learning_rate",
     "train_steps",
     "warmup_steps",

@@ -22,6 +22,7 @@ _OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "lamb": (Lamb, {}, (NORM, BIAS, TOKEN)),
 }
 NAMES = tuple(_OPTIMIZERS)
+DECOUPLED = ("adamw", "lamb")
 
 
 def build(
@@ -55,7 +56,8 @@ def build(
         momentum: of lars and momentum; the others take none and ignore it.
         exclude_from_weight_decay: regular expressions, searched in each `variable.path`, instead of the ones above;
             `()` decays every weight, as MoCo does.
-        **kwargs: passed on, such as `global_clipnorm`, or `nesterov=False`.
+        **kwargs: passed on, such as `global_clipnorm`, or `nesterov=False`; with adamw and lamb `weight_decay_end`, where
+            the decay goes along a cosine of `weight_decay_steps`.
 
     Raises:
         InputError: for an unknown name or values out of range.
@@ -68,6 +70,8 @@ def build(
         raise InputError(f"`optimizer` {unknown(name, NAMES)}")
     if not weight_decay >= 0:
         raise InputError(f"`weight_decay` must be >= 0. Received: weight_decay={weight_decay!r}.")
+    if kwargs.get("weight_decay_end") is not None and name not in DECOUPLED:
+        raise InputError(f"`weight_decay_end` must be left out with {name}; {' and '.join(DECOUPLED)} take it.")
     kind, options, undecayed = _OPTIMIZERS[name]
     options = {"exclude_from_weight_decay": undecayed, **options, **kwargs}
     if exclude_from_weight_decay is not None:

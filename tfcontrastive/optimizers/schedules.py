@@ -121,3 +121,57 @@ def ema_momentum(base: float, step: tf.Tensor | int, total_steps: int) -> tf.Ten
         raise InputError(f"`total_steps` must be > 0. Received: total_steps={total_steps!r}.")
     done = tf.minimum(tf.cast(step, tf.float32) / total_steps, 1)
     return 1 - (1 - base) * 0.5 * (1 + tf.cos(math.pi * done))
+
+
+def linear_ramp(start: float, end: float, step: tf.Tensor | int, steps: int) -> tf.Tensor:
+    """A value that goes from `start` at step 0 to `end` at step `steps - 1`, and stays there.
+
+    Args:
+        start, end: of the ramp.
+        step: the number of steps made.
+        steps: >= 1; of one step, the value is `end` from the beginning.
+
+    Returns:
+        A float32 scalar.
+
+    Raises:
+        InputError: for fewer than 1 step.
+
+    Examples:
+        >>> [f"{linear_ramp(0.04, 0.07, step, 30):.4f}" for step in (0, 15, 29, 30)]
+        ['0.0400', '0.0555', '0.0700', '0.0700']
+
+    Source: the teacher's temperature of DINO, arXiv 2104.14294, whose code counts epochs.
+    """
+    if not steps >= 1:
+        raise InputError(f"`steps` must be >= 1. Received: steps={steps!r}.")
+    done = tf.minimum(tf.cast(step, tf.float32) / (steps - 1), 1) if steps > 1 else tf.constant(1.0)
+    return start + (end - start) * done
+
+
+def cosine_ramp(start: float, end: float, step: tf.Tensor | int, steps: int) -> tf.Tensor:
+    r"""A value that goes from `start` to `end` along half a cosine, and stays there after `steps`.
+
+    $$ v(k) = v_K + (v_0 - v_K) \, \tfrac{1}{2} (1 + \cos(\pi k / K)) $$
+
+    Args:
+        start, end: v_0 and v_K.
+        step: k, the number of steps made.
+        steps: K >= 1.
+
+    Returns:
+        A float32 scalar.
+
+    Raises:
+        InputError: for fewer than 1 step.
+
+    Examples:
+        >>> [f"{cosine_ramp(0.04, 0.4, step, 1000):.7f}" for step in (0, 500, 999)]
+        ['0.0400000', '0.2200000', '0.3999991']
+
+    Source: the weight decay of DINO, arXiv 2104.14294.
+    """
+    if not steps >= 1:
+        raise InputError(f"`steps` must be >= 1. Received: steps={steps!r}.")
+    done = tf.minimum(tf.cast(step, tf.float32) / steps, 1)
+    return end + (start - end) * 0.5 * (1 + tf.cos(math.pi * done))

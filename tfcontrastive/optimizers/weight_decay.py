@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 from tfcontrastive.optimizers.exclusions import BIAS, NORM, TOKEN, matches
+from tfcontrastive.optimizers.schedules import cosine_ramp
 
 
 class _CoupledDecay:
@@ -46,11 +47,28 @@ class _CoupledDecay:
 
 
 class _ExclusionByPath:
-    """Keras' decoupled decay, with exclusions found in `variable.path` instead of `variable.name`."""
+    """Keras' decoupled decay, with exclusions found in `variable.path` instead of `variable.name`.
 
-    def __init__(self, *args: Any, exclude_from_weight_decay: Sequence[str] = (NORM, BIAS, TOKEN), **kwargs: Any):
+    With `weight_decay_end` it goes there along a cosine of `weight_decay_steps`, as in DINO.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        exclude_from_weight_decay: Sequence[str] = (NORM, BIAS, TOKEN),
+        weight_decay_end: float | None = None,
+        weight_decay_steps: int = 0,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
+        if weight_decay_end is not None and not (weight_decay_end >= 0 and weight_decay_steps >= 1):
+            raise InputError(
+                "`weight_decay_end` must be >= 0, with `weight_decay_steps` of 1 or more. "
+                f"Received: weight_decay_end={weight_decay_end!r}, weight_decay_steps={weight_decay_steps!r}."
+            )
         self._undecayed = tuple(exclude_from_weight_decay)
+        self._ramp = None if weight_decay_end is None else (self.weight_decay or 0.0, float(weight_decay_end))
+        self.weight_decay_steps = weight_decay_steps
 
     def build(self, variables):
         if self.built:
@@ -58,8 +76,20 @@ class _ExclusionByPath:
         self.exclude_from_weight_decay(var_list=[v for v in variables if matches(self._undecayed, v)])
         super().build(variables)
 
+    def _apply_weight_decay(self, variables):
+        if self._ramp is None:
+            super()._apply_weight_decay(variables)
+            return
+        first, last = self._ramp
+        self.weight_decay = cosine_ramp(first, last, self.iterations.value, self.weight_decay_steps)
+        super()._apply_weight_decay(variables)
+        self.weight_decay = first
+
     def get_config(self):
-        return {**super().get_config(), "exclude_from_weight_decay": list(self._undecayed)}
+        own: dict[str, Any] = {"exclude_from_weight_decay": list(self._undecayed)}
+        if self._ramp is not None:
+            own |= {"weight_decay_end": self._ramp[1], "weight_decay_steps": self.weight_decay_steps}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")

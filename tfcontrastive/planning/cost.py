@@ -79,7 +79,7 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
         )
     images, sides = loop.train_batch_size // replicas, model.policy.sides(config.data.image_size)
     views, channels = len(sides), model.encoder.input_shape[-1]
-    encoded = sides[: model.encoded_views or views]
+    encoded = (sides * model.encoded_views)[: model.encoded_views] if model.encoded_views else sides
     width = FLOAT if resolve(loop.mixed_precision).name == "float32" else 2
 
     layers = {side: list(_layers(model.encoder, (side, side, channels))) for side in set(sides)}

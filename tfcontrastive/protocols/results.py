@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 from typing import Any
@@ -28,6 +29,10 @@ class Result:
         deviations: the values' standard deviations over the seeds; {} of a single run.
         runs: each seed's values; {} of a single run.
         seconds: that it took.
+        baselines: what the same protocol gives of `raw pixels` and of the `untrained network`: the values by name.
+        images: how many there are for training and for the test, how many classes, and which part of the test images the
+            largest of them has: `train`, `test`, `classes`, `largest_class`; {} where that is not known.
+        predictions: the file beside metrics.json with what was said of each test image; None where there is none.
     """
 
     protocol: str
@@ -37,6 +42,9 @@ class Result:
     deviations: dict[str, float] = dataclasses.field(default_factory=dict)
     runs: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    baselines: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    images: dict[str, float] = dataclasses.field(default_factory=dict)
+    predictions: str | None = None
 
     def measures_the_same(self, other: Result) -> bool:
         """Whether one of the two can take the other's place."""
@@ -111,19 +119,47 @@ class Results:
         if distribute.is_chief():
             storage.move_aside("output_dir", self.path)
 
-    def add(self, trained: Trained, result: Result) -> None:
-        """Writes a result beside the others: numbers, TensorBoard scalars and the report's page."""
+    def add(
+        self,
+        trained: Trained,
+        result: Result,
+        details: report.Details | None = None,
+        provenance: report.Provenance | None = None,
+    ) -> None:
+        """Writes a result beside the others: numbers, TensorBoard scalars and the report's page.
+
+        Args:
+            trained: the encoder.
+            result: what was measured of it.
+            details: what was said of each test image, kept in a file of its own.
+            provenance: of the page.
+        """
         old = self.read() if storage.exists(self.metrics) else []
-        results = [one for one in old if not one.measures_the_same(result)] + [result]
+        results = [one for one in old if not one.measures_the_same(result)]
         storage.make_writable("output_dir", self.path)
-        self._write(trained, results)
+        if details is not None:
+            taken = {one.predictions for one in results}
+            names = (
+                f"predictions_{result.protocol}{f'_{number}' if number else ''}.npz" for number in itertools.count()
+            )
+            result = dataclasses.replace(result, predictions=next(name for name in names if name not in taken))
+            storage.write(os.path.join(self.path, result.predictions), details.to_bytes())
+        results.append(result)
+        self._write(trained, results, provenance)
         writer = tf.summary.create_file_writer(os.path.join(self.logs, result.protocol))
         with writer.as_default(step=trained.step):
             for name, value in result.metrics.items():
-                tf.summary.scalar(name, value)
+                tf.summary.scalar(f"eval/{name}", value)
         writer.close()
 
-    def _write(self, trained: Trained, results: list[Result]) -> None:
+    def details(self, result: Result) -> report.Details | None:
+        """What was said of each test image; None where that was not kept, or its file is gone."""
+        path = os.path.join(self.path, result.predictions or "")
+        if result.predictions is None or not storage.exists(path):
+            return None
+        return report.Details.from_bytes(storage.read_bytes(path))
+
+    def _write(self, trained: Trained, results: list[Result], provenance: report.Provenance | None) -> None:
         write_json(
             self.metrics,
             {
@@ -137,7 +173,10 @@ class Results:
             self.report,
             title="What the encoder is worth",
             subtitle=trained.name,
-            sections=report.evaluation_sections([dataclasses.asdict(one) for one in results]),
+            sections=report.evaluation_sections(
+                [dataclasses.asdict(one) for one in results], [self.details(one) for one in results]
+            ),
+            provenance=provenance,
         )
 
     def _stored(self) -> dict[str, Any]:

@@ -6,19 +6,23 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tfcontrastive.config import InputError
-from tfcontrastive.report.markup import colour, paragraph, text
+from tfcontrastive.report.palette import colour, mark
+from tfcontrastive.report.template import render
+from tfcontrastive.report.ticks import tick_label, ticks
 
-_WIDTH, _HEIGHT = 460, 270
-_RIGHT, _TOP, _BOTTOM = 14, 12, 42
-_LETTER = 8  # pixels
+_WIDTH, _HEIGHT = 460, 280
+_RIGHT, _TOP, _BOTTOM = 16, 26, 44
+_LETTER = 9.5  # pixels, of the larger text on a phone
 _MANY = 100  # points from which a noisy line is drawn faint, with its running mean over it
 _NOISE = 0.005  # mean distance from the running mean, in parts of the range, from which a line is noisy
 _POINTS_AT_MOST = 500
 _HOVER_AT_MOST = 80
+_MARKED_AT_MOST = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +46,12 @@ class Chart:
     Args:
         title: what it shows.
         lines: the curves.
-        x_label: the horizontal axis.
+        x_label, y_label: what the axes show, with the unit where there is one.
         format: a Python format specification for y, such as ".0%".
         log_x: a logarithmic horizontal axis, marked at the points themselves; for positive x.
         x_format: a Python format specification for the marks of a logarithmic axis.
+        include: values that the vertical axis must reach, such as 0 where a small change must not look like a collapse.
+        levels: names and values of dashed lines all across, such as chance.
     """
 
     title: str
@@ -54,58 +60,46 @@ class Chart:
     format: str = "g"
     log_x: bool = False
     x_format: str = "g"
+    y_label: str = ""
+    include: Sequence[float] = ()
+    levels: Sequence[tuple[str, float]] = ()
 
     def svg(self) -> str:
         """The diagram, with a legend where there are several curves."""
         points = [np.array([line.x, line.y], np.float64) for line in self.lines]
         points = [line[:, np.isfinite(line[0])] for line in points]
-        known = np.concatenate([line[:, np.isfinite(line[1])] for line in points], axis=1)
+        known = np.concatenate([np.empty([2, 0]), *(line[:, np.isfinite(line[1])] for line in points)], axis=1)
         if not known.shape[1]:
-            return f'<figure class="chart"><figcaption>{text(self.title)}</figcaption><p>No values.</p></figure>'
-        x_ticks = sorted(set(known[0])) if self.log_x else _ticks(known[0], 6)
-        y_ticks = _ticks(known[1], 5)
-        names = [_tick_label(tick, y_ticks, self.format) for tick in y_ticks]
+            return render("chart.html", chart=self, drawn=None)
+        x, y = known[0], np.concatenate([known[1], self.include, [value for _, value in self.levels]])
+        x_ticks, y_ticks = sorted(set(x)) if self.log_x else ticks(x, 5, inside=True), ticks(y, 5)
+        names = [tick_label(tick, y_ticks, self.format) for tick in y_ticks]
         place = _Place(
-            x_range=(known[0].min(), max(known[0].max(), known[0].min() + 1e-9)),
-            y_range=(min(y_ticks[0], known[1].min()), max(y_ticks[-1], known[1].max())),
+            x_range=(x.min(), max(x.max(), x.min() + 1e-9)),
+            y_range=(y_ticks[0], y_ticks[-1]),
             left=14 + _LETTER * max(4, *map(len, names)),
             log_x=self.log_x,
         )
-        body = [self._axes(place, x_ticks, dict(zip(names, y_ticks, strict=True)))]
+        curves = []
         for index, (line, values) in enumerate(zip(self.lines, points, strict=True)):
-            body.append(_curve(line, values, place, colour(index, len(self.lines)), self.format))
-        shown = ", ".join(line.name for line in self.lines)
-        return (
-            f'<figure class="chart"><figcaption>{text(self.title)}</figcaption>'
-            f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{text(f"{self.title}: {shown}")}">'
-            f"{''.join(body)}</svg>{self._legend()}</figure>"
-        )
+            curves.append(_curve(index, line, values, place, self.format))
+        levels = [(name, place.y(value), format(value, _precise(self.format))) for name, value in self.levels]
+        drawn = {
+            "width": _WIDTH,
+            "height": _HEIGHT,
+            "left": place.left,
+            "right": _WIDTH - _RIGHT,
+            "bottom": _HEIGHT - _BOTTOM,
+            "across": [(place.y(tick), name) for tick, name in zip(y_ticks, names, strict=True)],
+            "along": [(place.x(tick), self._x_label(tick, x_ticks)) for tick in x_ticks if tick <= place.x_range[1]],
+            "curves": curves,
+            "levels": levels,
+            "says": ", ".join([*(line.name for line in self.lines), *(name for name, _ in self.levels)]),
+        }
+        return render("chart.html", chart=self, drawn=drawn, swatch=mark)
 
-    def _axes(self, place: _Place, x_ticks: list[float], y_ticks: dict[str, float]) -> str:
-        bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
-        parts = []
-        for label, tick in y_ticks.items():
-            y = place.y(tick)
-            parts.append(f'<path class="grid" d="M{place.left} {y:.1f}H{right}"/>')
-            parts.append(f'<text x="{place.left - 8}" y="{y + 4.5:.1f}" text-anchor="end">{text(label)}</text>')
-        for tick in x_ticks:
-            if not place.x_range[0] <= tick <= place.x_range[1]:
-                continue
-            label = format(tick, self.x_format) if self.log_x else _tick_label(tick, x_ticks, "g")
-            parts.append(f'<text x="{place.x(tick):.1f}" y="{bottom + 18}" text-anchor="middle">{text(label)}</text>')
-        middle = (place.left + right) / 2
-        parts.append(f'<text x="{middle}" y="{_HEIGHT - 5}" text-anchor="middle">{text(self.x_label)}</text>')
-        return "".join(parts)
-
-    def _legend(self) -> str:
-        if len(self.lines) < 2:
-            return ""
-        items = "".join(
-            f'<li><i class="{"dash" if line.dashed else "dot"}" style="--own:{colour(index, len(self.lines))}"></i>'
-            f"{text(line.name)}</li>"
-            for index, line in enumerate(self.lines)
-        )
-        return f'<ul class="legend">{items}</ul>'
+    def _x_label(self, tick: float, x_ticks: list[float]) -> str:
+        return format(tick, self.x_format) if self.log_x else tick_label(tick, x_ticks, "g")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +117,7 @@ class Curves:
     caption: str = ""
 
     def html(self) -> str:
-        return f'{paragraph(self.caption)}<div class="charts">{"".join(chart.svg() for chart in self.charts)}</div>'
+        return render("curves.html", caption=self.caption, charts=[chart.svg() for chart in self.charts])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,70 +133,50 @@ class _Place:
         low, high = self.x_range
         if self.log_x:
             low, high, value = math.log(low), math.log(high), math.log(value)
-        return self.left + (value - low) / (high - low) * (_WIDTH - self.left - _RIGHT)
+        return self.left + (value - low) / max(high - low, 1e-12) * (_WIDTH - self.left - _RIGHT)
 
     def y(self, value):
         low, high = self.y_range
         return _HEIGHT - _BOTTOM - (value - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
 
-def _ticks(values: np.ndarray, count: int) -> list[float]:
-    """About `count` round numbers over the range of some values; at least two."""
-    low, high = float(values.min()), float(values.max())
-    if high == low:
-        low, high = low - abs(low) * 0.05 - 1e-3, high + abs(high) * 0.05 + 1e-3
-    raw = (high - low) / count
-    unit = 10 ** math.floor(math.log10(raw))
-    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= raw * 0.999)
-    if np.all(values == np.round(values)):
-        step = max(step, 1)  # there is no half epoch
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [number * step for number in range(first, max(last, first + 1) + 1)]
+def _curve(index: int, line: Line, values: np.ndarray, place: _Place, format_: str) -> dict[str, Any]:
+    """What is drawn of a line: paths of its values, and points that tell theirs or, of many, mark the line."""
+    found = {"index": index, "name": line.name, "dashed": line.dashed, "stroke": colour(index), "faint": ""}
+    many = values.shape[1] >= _MANY
+    mean = _running_mean(values) if many else values
+    if many and not _is_smooth(values, mean):
+        found["faint"] = _path(_thinned(values), place)
+        found["path"] = _path(_thinned(mean), place)
+    else:
+        mean = values
+        found["path"] = _path(_thinned(values) if many else values, place)
+    seen = mean[:, np.isfinite(mean[1])]
+    few = seen if seen.shape[1] <= _HOVER_AT_MOST else seen[:, :0]
+    found["points"] = [
+        (f"{place.x(x):.1f}", f"{place.y(y):.1f}", f"{line.name}: {y:{_precise(format_)}} at {x:g}") for x, y in few.T
+    ]
+    found["marks"] = [(f"{place.x(x):.1f}", f"{place.y(y):.1f}") for x, y in seen[:, _spread(seen[0], index)].T]
+    return found
 
 
-def _tick_label(tick: float, ticks: list[float], format_: str) -> str:
-    step = ticks[1] - ticks[0]
-    if format_.endswith("%"):
-        return f"{tick:.{max(0, -math.floor(math.log10(step) + 1e-9) - 2)}%}"
-    if abs(ticks[-1]) >= 10_000:
-        return f"{tick / 1000:g}k" if tick else "0"
-    if max(abs(ticks[0]), abs(ticks[-1])) < 1e-3:
-        return f"{tick:.2g}"
-    return f"{tick:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+def _spread(x: np.ndarray, index: int) -> list[int]:
+    """Which points carry a mark: all of few, else about six, at other places on every line."""
+    if len(x) <= _MARKED_AT_MOST:
+        return list(range(len(x)))
+    low, high = x.min(), x.max()
+    wanted = low + (high - low) * (np.arange(_MARKED_AT_MOST - 2) + 0.3 + 0.13 * (index % 5)) / (_MARKED_AT_MOST - 2)
+    return sorted({int(np.abs(x - one).argmin()) for one in wanted})
 
 
-def _curve(line: Line, values: np.ndarray, place: _Place, stroke: str, format_: str) -> str:
-    dash = ' stroke-dasharray="6 5"' if line.dashed else ""
-    if values.shape[1] < _MANY:
-        return _path(values, place, f'class="curve" stroke="{stroke}"{dash}') + _dots(
-            line, values, place, stroke, format_
-        )
-    mean = _running_mean(values)
-    if _is_smooth(values, mean):
-        return _path(_thinned(values), place, f'class="curve" stroke="{stroke}"{dash}')
-    faint = _path(_thinned(values), place, f'class="faint" stroke="{stroke}"')
-    return faint + _path(_thinned(mean), place, f'class="curve" stroke="{stroke}"{dash}')
+def _precise(format_: str) -> str:
+    return ".2%" if format_.endswith("%") else ".4g"
 
 
-def _path(values: np.ndarray, place: _Place, attributes: str) -> str:
+def _path(values: np.ndarray, place: _Place) -> str:
     runs = itertools.groupby(values.T, key=lambda point: bool(np.isfinite(point[1])))
-    steps = "".join(
-        "M" + "L".join(f"{place.x(x):.1f} {place.y(y):.1f}" for x, y in run) for finite, run in runs if finite
-    )
-    return f'<path {attributes} d="{steps}"/>'
-
-
-def _dots(line: Line, values: np.ndarray, place: _Place, stroke: str, format_: str) -> str:
-    """Points that tell their value when pointed at; a lone one is drawn."""
-    values = values[:, np.isfinite(values[1])]
-    if values.shape[1] > _HOVER_AT_MOST or (line.dashed and values.shape[1] > 1):
-        return ""
-    kind = "lone" if values.shape[1] == 1 else "point"
-    shown = ".2%" if format_.endswith("%") else ".4g"
     return "".join(
-        f'<circle class="{kind}" cx="{place.x(x):.1f}" cy="{place.y(y):.1f}" r="5" fill="{stroke}">'
-        f"<title>{text(f'{line.name}: {y:{shown}} at {x:g}')}</title></circle>"
-        for x, y in values.T
+        "M" + "L".join(f"{place.x(x):.1f} {place.y(y):.1f}" for x, y in run) for finite, run in runs if finite
     )
 
 

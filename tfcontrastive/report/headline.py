@@ -1,11 +1,11 @@
-"""The few numbers that matter, large."""
+"""The few numbers that matter, large, and what they say."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from tfcontrastive.report.markup import text
+from tfcontrastive.report.template import render
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,15 +19,36 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Headline:
-    """A row of large numbers, without a heading of its own unless `title` gives one."""
+    """A sentence that says the result, and a row of large numbers.
+
+    Args:
+        figures: the numbers.
+        title: a heading; none where it is empty.
+        verdict: the sentence: the result against chance and what else is at hand.
+    """
 
     figures: Sequence[Figure]
     title: str = ""
+    verdict: str = ""
 
     def html(self) -> str:
-        cards = "".join(
-            f'<div class="card"><span class="label">{text(figure.label)}</span>'
-            f'<span class="value">{text(figure.value)}</span><span class="remark">{text(figure.remark)}</span></div>'
-            for figure in self.figures
-        )
-        return f'<div class="headline">{cards}</div>'
+        return render("headline.html", one=self)
+
+
+def against(value: float, others: Mapping[str, float]) -> str:
+    """How far a part of one lies from others, in points of percent.
+
+    Args:
+        value: in [0, 1].
+        others: name -> value in [0, 1].
+
+    Examples:
+        >>> against(0.812, {"raw pixels": 0.77, "chance": 0.1})
+        '4.2 points above raw pixels, 71.2 points above chance'
+    """
+
+    def distance(other: float) -> str:
+        points = round(100 * (value - other), 1)
+        return "as good as" if points == 0 else f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
+
+    return ", ".join(f"{distance(other)} {name}" for name, other in others.items())

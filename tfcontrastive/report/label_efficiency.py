@@ -25,7 +25,14 @@ def label_efficiency(result: Mapping[str, Any]) -> Sequence[Section]:
         if some:
             percent, top1 = zip(*sorted(some), strict=True)
             lines.append(Line(_NAMES[what], percent, top1, dashed=what == "supervised"))
-    chart = Chart("Top-1 accuracy", lines, x_label="labels used, % of all (logarithmic)", format=".0%", log_x=True)
+    chart = Chart(
+        "Top-1 accuracy",
+        lines,
+        x_label="labels used, % of all (logarithmic)",
+        y_label="part of the test images",
+        format=".0%",
+        log_x=True,
+    )
     caption = "The distance from one curve across to the other is what pre-training saves in labels."
     return [Curves("Label efficiency", [chart], caption=caption), *values_table(result)]
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfcontrastive.config import InputError
-from tfcontrastive.report.markup import class_name, image_tags, paragraph, text
+from tfcontrastive.report.gallery import PictureRows
+from tfcontrastive.report.pictures import Picture, class_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +22,10 @@ class Neighbours:
         neighbours: `[Q, k, H, W, C]`, the nearest first.
         query_labels: `[Q]` integers; None where there are no labels.
         neighbour_labels: `[Q, k]` integers.
-        similarities: `[Q, k]`, shown when pointed at.
+        similarities: `[Q, k]`, cosines.
         class_names: names of the classes; the numbers when not given.
         caption: a sentence under the heading.
+        query_names, neighbour_names: `[Q]` and `[Q][k]` names of files, shown where there are no labels.
 
     Examples:
         >>> images, labels = np.zeros([6, 28, 28, 1]), np.arange(6) % 2
@@ -39,9 +41,11 @@ class Neighbours:
     similarities: np.ndarray | None = None
     class_names: Sequence[str] | None = None
     caption: str = ""
+    query_names: Sequence[str] | None = None
+    neighbour_names: Sequence[Sequence[str]] | None = None
 
     def __post_init__(self):
-        shape = np.shape(self.neighbours)[:2]
+        shape = len(self.neighbours), len(self.neighbours[0]) if len(self.neighbours) else 0
         for name, want in {
             "queries": shape[:1],
             "query_labels": shape[:1],
@@ -49,33 +53,29 @@ class Neighbours:
             "similarities": shape,
         }.items():
             value = getattr(self, name)
-            if value is not None and np.shape(value)[: len(want)] != want:
+            if value is not None and (len(value), *np.shape(value)[1:])[: len(want)] != want:
                 raise InputError(f"`{name}` must begin with {want}, as `neighbours`. Received: {np.shape(value)}.")
 
     def html(self) -> str:
-        return paragraph(self.caption) + "".join(self._row(query) for query in range(len(self.queries)))
+        rows = [(self._query(query), self._found(query)) for query in range(len(self.queries))]
+        return PictureRows(self.title, rows, self.caption).html()
 
-    def _row(self, query: int) -> str:
-        own = None if self.query_labels is None else int(self.query_labels[query])
-        name = "query" if own is None else class_name(own, self.class_names)
-        tag = image_tags(self.queries[query : query + 1], [name], side=72)[0]
-        first = f'<figure class="query">{tag}<figcaption title="{text(name)}">{text(name)}</figcaption></figure>'
-        captions = [self._caption(query, rank) for rank in range(len(self.neighbours[query]))]
-        tags = image_tags(self.neighbours[query], captions, side=72)
-        found = "".join(self._found(query, rank, own, tag) for rank, tag in enumerate(tags))
-        return f'<div class="neighbours" style="--k:{min(10, len(tags))}">{first}<div class="found">{found}</div></div>'
+    def _query(self, query: int) -> Picture:
+        name = "query" if self.query_names is None else self.query_names[query]
+        if self.query_labels is not None:
+            name = class_name(int(self.query_labels[query]), self.class_names)
+        return Picture(self.queries[query], name, kind="query", alt=f"query: {name}")
 
-    def _caption(self, query: int, rank: int) -> str:
-        if self.neighbour_labels is None:
-            return ""
-        return class_name(int(self.neighbour_labels[query][rank]), self.class_names)
-
-    def _found(self, query: int, rank: int, own: int | None, tag: str) -> str:
-        name, kind, mark = self._caption(query, rank), "", ""
-        if name and own is not None:
-            same = int(self.neighbour_labels[query][rank]) == own
-            # A mark besides the colour, for those who cannot tell green from red.
-            kind, mark = ("same", "✓ ") if same else ("other", "✗ ")
-        similarity = "" if self.similarities is None else f" similarity {self.similarities[query][rank]:.3f}"
-        hover = text(f"{name}{',' if name and similarity else ''}{similarity}".strip())
-        return f'<figure class="{kind}" title="{hover}">{tag}<figcaption>{mark}{text(name)}</figcaption></figure>'
+    def _found(self, query: int) -> list[Picture]:
+        pictures = []
+        for rank, image in enumerate(self.neighbours[query]):
+            name = "" if self.neighbour_names is None else self.neighbour_names[query][rank]
+            kind = ""
+            if self.neighbour_labels is not None:
+                label = int(self.neighbour_labels[query][rank])
+                name = class_name(label, self.class_names)
+                if self.query_labels is not None:
+                    kind = "same" if label == int(self.query_labels[query]) else "other"
+            detail = "" if self.similarities is None else f"{self.similarities[query][rank]:.3f}"
+            pictures.append(Picture(image, name, detail, kind, alt=f"neighbour {rank + 1}: {name}"))
+        return pictures

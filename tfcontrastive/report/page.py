@@ -1,15 +1,17 @@
-"""The page itself: title, contents, sections."""
+"""The page itself: title, contents, sections, and where all of it comes from."""
 
 from __future__ import annotations
 
-import datetime
+import html
 import os
 from collections.abc import Sequence
 from typing import Protocol
 
+from markupsafe import Markup
+
 from tfcontrastive import storage
-from tfcontrastive.report.markup import paragraph, text
-from tfcontrastive.report.style import SCRIPT, STYLE
+from tfcontrastive.report.provenance import Provenance
+from tfcontrastive.report.template import asset, render
 
 
 class Section(Protocol):
@@ -27,19 +29,25 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 
 
 def write_report(
-    path: str | os.PathLike[str], *, title: str, sections: Sequence[Section], subtitle: str = "", footer: str = ""
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    sections: Sequence[Section],
+    subtitle: str = "",
+    provenance: Provenance | None = None,
 ) -> str:
-    """Writes a page that shows a run: one HTML file that loads nothing else, fit for any width, light and dark.
+    """Writes a page that shows a run: one HTML file that loads nothing else, fit for any width, light, dark and print.
 
     The file appears whole or not at all.
 
     Args:
         path: where to write; the folder is made when missing.
         title: of the page.
-        sections: what to show, in this order: `Headline`, `Table`, `Curves`, `ViewPairs`, `Neighbours`, `EmbeddingMap`,
-            `Notes`, or anything else with `title` and `html()`.
+        sections: what to show, in this order: `Headline`, `Comparison`, `Table`, `Curves`, `ViewPairs`, `Neighbours`,
+            `EmbeddingMap`, `Gallery`, `PerClass`, `ConfusionMatrix`, `Notes`, or anything else with `title` and `html()`.
+            One without a title belongs to the one before it.
         subtitle: a sentence under the title.
-        footer: a sentence at the end; the date when empty.
+        provenance: the command, the seed and the data, for the end of the page; version and date are always there.
 
     Returns:
         The path.
@@ -56,36 +64,35 @@ def write_report(
     """
     path = os.fspath(path)
     # Before anything is written: a section may refuse its input.
-    page = _page(title, subtitle, sections, footer or f"Written {datetime.datetime.now():%Y-%m-%d %H:%M}")
+    page = page_of(title, sections, subtitle, provenance or Provenance())
     storage.make_dirs(os.path.dirname(path) or ".")
     storage.write(path, page)
     return path
 
 
-def _page(title: str, subtitle: str, sections: Sequence[Section], footer: str) -> str:
-    parts = [(f"s{number}", section.title, section.html()) for number, section in enumerate(sections)]
-    links = "".join(f'<a href="#{name}">{text(heading)}</a>' for name, heading, _ in parts if heading)
-    body = "\n".join(
-        f'<section id="{name}">{f"<h2>{text(heading)}</h2>" if heading else ""}\n{content}\n</section>'
-        for name, heading, content in parts
+def page_of(title: str, sections: Sequence[Section], subtitle: str = "", provenance: Provenance | None = None) -> str:
+    """The page as text; the arguments are those of `write_report`. Without `provenance` there is no line about it."""
+    parts = [(f"s{number}", one.title, Markup(one.html())) for number, one in enumerate(sections)]
+    page = render(
+        "page.html",
+        policy=_POLICY,
+        title=title,
+        subtitle=subtitle,
+        parts=parts,
+        contents=[part for part in parts if part[1]] if len(parts) > 2 else [],
+        provenance=provenance,
+        style=asset("page.css"),
+        scripts=[asset("page.js"), asset("map.js")],
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{text(title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<header><h1>{text(title)}</h1>{paragraph(subtitle)}<nav>{links if len(parts) > 2 else ""}</nav></header>
-<main>
-{body}
-</main>
-<footer>{text(footer)}</footer>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+    return str(page)
+
+
+def in_a_notebook(title: str, sections: Sequence[Section], *, height: int = 700) -> str:
+    """A page within another, such as a notebook's `_repr_html_`: a frame, whose styles and scripts stay its own.
+
+    Args:
+        title, sections: of `write_report`.
+        height: of the frame, in pixels.
+    """
+    page = html.escape(page_of(title, sections), quote=True)
+    return f'<iframe srcdoc="{page}" style="width:100%;height:{height}px;border:0"></iframe>'

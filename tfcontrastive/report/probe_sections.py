@@ -57,7 +57,14 @@ def robustness(result: Mapping[str, Any]) -> list[Section]:
         Line(kind, steps, [clean, *(np.mean([error(name, s) for name in group]) for s in SEVERITIES)])
         for kind, group in KINDS.items()
     ]
-    chart = Chart("Error by severity, 0: clean", lines, x_label="severity", format=".0%")
+    chart = Chart(
+        "Error by severity, 0: clean",
+        lines,
+        x_label="severity",
+        y_label="part of the images",
+        format=".0%",
+        include=(0,),
+    )
     return [Table(heading(result), columns, rows, caption + settings_sentence(result)), Curves("", [chart])]
 
 
@@ -108,7 +115,7 @@ def geometry(result: Mapping[str, Any]) -> list[Section]:
         (spoken(name, "geometry"), metrics[name], metrics.get(name.replace("geometry_", "geometry_projection_", 1)))
         for name in own
     ]
-    columns = [Column(""), Column("features h", ".4g"), Column("projections g(h)", ".4g")]
+    columns = [Column("measure"), Column("features h", ".4g"), Column("projections g(h)", ".4g")]
     if all(row[2] is None for row in rows):
         columns, rows = columns[:2], [row[:2] for row in rows]
     return [Table(heading(result), columns, rows, settings_sentence(result))]

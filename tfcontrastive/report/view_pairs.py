@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfcontrastive.config import InputError
-from tfcontrastive.report.markup import image_tags, paragraph
+from tfcontrastive.report.pictures import image_tag
+from tfcontrastive.report.template import render
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +32,8 @@ class ViewPairs:
             raise InputError(f"`views` must be arrays of the same number of images. Received: {lengths}.")
 
     def html(self) -> str:
-        columns = [
-            image_tags(view, [f"image {row + 1}, view {number}" for row in range(len(view))])
-            for number, view in enumerate(self.views, start=1)
+        groups = [
+            [image_tag(image, f"image {row}, view {number}") for number, image in enumerate(group, start=1)]
+            for row, group in enumerate(zip(*self.views, strict=True), start=1)
         ]
-        groups = "".join(f'<div class="views">{"".join(group)}</div>' for group in zip(*columns, strict=True))
-        return f'{paragraph(self.caption)}<div class="pairs">{groups}</div>'
+        return render("views.html", caption=self.caption, groups=groups)

@@ -71,12 +71,20 @@ def make_optimizer(config: OptimizerConfig, loop: RunConfig, plan: Plan) -> kera
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         global_clipnorm=config.clip_norm or None,
+        clipnorm=config.clip_norm_per_weight or None,
         exclude_from_weight_decay=() if config.decay_all_weights else None,
         **({"nesterov": config.nesterov} if config.optimizer == "momentum" else {}),
+        **_decay_ramp(config, plan),
     )
     if loop.mixed_precision == "float16":
         optimizer = optimizers.LossScale(optimizer)
     return optimizer
+
+
+def _decay_ramp(config: OptimizerConfig, plan: Plan) -> dict[str, Any]:
+    if config.weight_decay_end is None:
+        return {}
+    return {"weight_decay_end": config.weight_decay_end, "weight_decay_steps": plan.steps}
 
 
 def with_first_gammas(config: Settings, plan: Plan | None = None, stored: Mapping[str, Any] | None = None) -> Settings:

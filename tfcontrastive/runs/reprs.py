@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tfcontrastive.report.markup import text
+from tfcontrastive.report.template import text
 
 
 def in_words(result: Any, kind: str, steps: int) -> str:

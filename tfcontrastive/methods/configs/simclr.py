@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfcontrastive.config import BaseConfig, setting
+from tfcontrastive.config import BaseConfig, InputError, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,6 +12,10 @@ class SimCLRConfig(BaseConfig):
     """SimCLR's own settings. The defaults are those of google-research/simclr's flags; v1's head has two layers."""
 
     temperature: float = setting(0.1, "Temperature of the contrastive loss.", above=0)
+    decoupled: bool = setting(False, "DCL: leave the positive out of the denominator, see --method=dcl.")
+    decoupled_sigma: float | None = setting(
+        None, "DCLW, with decoupled: how fast a pair's weight falls with its similarity; default: no weights.", above=0
+    )
     hidden_norm: bool = setting(True, "Compare directions: L2-normalise the projections.")
     proj_head_mode: str = setting(
         "nonlinear", "The projection head: none, linear, or a multi-layer one.", choices=("none", "linear", "nonlinear")
@@ -25,3 +29,11 @@ class SimCLRConfig(BaseConfig):
         0, "SimCLRv2's memory: past projections as further negatives, a multiple of two batches; 0: none.", at_least=0
     )
     target_momentum: float = setting(0.999, "EMA momentum of the network that fills the memory.", at_least=0, at_most=1)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.decoupled_sigma is not None and not self.decoupled:
+            raise InputError(
+                "`decoupled_sigma` must be left out without `decoupled`, which alone has weights. "
+                f"Received: decoupled_sigma={self.decoupled_sigma}."
+            )
