@@ -45,8 +45,8 @@ def images(size) -> np.ndarray:
 def values(case: dict[str, Any]) -> dict[str, np.ndarray]:
     """All variables of a case."""
     made = {}
-    for name, shape, *how in case["variables"]:
-        made[name] = np.zeros(shape, np.float32) if how == ["zeros"] else weight(name, shape)
+    for name, shape, *how in case["variables"]:  # zeros; or the values of another name, of which it is a copy
+        made[name] = np.zeros(shape, np.float32) if how == ["zeros"] else weight(*how or [name], shape)
     return made
 
 

@@ -40,9 +40,16 @@ def hub_case(name, kind, size, **options):
         "file": "model.weights.h5",
         "as_folder": True,
         "beside": {"config.json": config},
-        "variables": [[place, shape] for place, shape in shapes.items()],
+        "variables": [[place, shape, *_copied(place, shapes)] for place, shape in shapes.items()],
         "features": [[[size, size], stored(np.asarray(tokens)[:, 0])]],
     }
+
+
+def _copied(place, shapes):
+    """The table that the network uses at its own size is the second of two, which are alike in a preset."""
+    home, _, number = place.rpartition("/")
+    other = f"{home}/{int(number) + 1}"
+    return [other] if len(shapes[place]) == 3 and shapes[place][1] > 4 and shapes.get(other) == shapes[place] else []
 
 
 if __name__ == "__main__":
