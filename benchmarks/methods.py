@@ -63,8 +63,9 @@ def run(name: str, seed: int, more: tuple[str, ...] = ()) -> dict:
     """Trains one recipe with one seed and measures it."""
     import keras
 
-    from tfcontrastive.commands.run_demo import fresh_encoder, measure, settle_statistics
-    from tfcontrastive.runs.pretrain import train
+    from tfcontrastive.fitting.measure import Measure, settle_statistics
+    from tfcontrastive.fitting.stages import fresh_encoder
+    from tfcontrastive.runs.pretrain import batches, train
 
     keras.backend.clear_session()
     recipe = fingerprint(name, more)
@@ -73,10 +74,11 @@ def run(name: str, seed: int, more: tuple[str, ...] = ()) -> dict:
         processor = time.process_time()
         result = train(config, title=f"{name} seed {seed}")
         processor = time.process_time() - processor
-        trained = measure("trained", result.model.encoder, config, result.source, result.seconds)
+        measure = Measure(result.config, result.source, "test")
+        trained = measure("trained", result.model.encoder, result.seconds)
         random = fresh_encoder(result.config, result.source)
-        settle_statistics(random, result)
-        untrained = measure("random", random, config, result.source, 0.0)
+        settle_statistics(random, batches(result.config, result.model, result.source, 0).take(20))
+        untrained = measure("random", random)
     return {
         "method": name,
         "seed": seed,

@@ -35,6 +35,8 @@ _NAMES = {
     "Teacher": "downstream.teacher",
     "embed": "export.embed:embed_files",
     "search": "export.search:nearest",
+    "FitResult": "fitting.result",
+    "fit": "fitting.stages",
     "train": "runs.pretrain",
     "finetune": "downstream.finetune",
     "distill": "downstream.distill",

@@ -25,10 +25,13 @@ HELP = [
 MISTAKES = [
     *([command, "--no_such_flag=1"] for command in COMMANDS),
     *([command, f"--{flag}=ten"] for command, flag in {
-        "demo": "seed", "train": "train_epochs", "evaluate": "k", "finetune": "learning_rate", "distill": "temperature",
+        "demo": "seed", "fit": "minutes", "train": "train_epochs", "evaluate": "k", "finetune": "learning_rate",
+        "distill": "temperature",
         "import": "version", "plan": "replicas", "export": "image_size", "embed": "batch_size", "search": "k",
     }.items()),
     ["train", "--temperature=-1"],
+    ["fit", "embedded", "--temperature=-1"],
+    ["fit", "no/such/folder/"],
     ["train", "--augmentation=simclr3"],
     ["train", "--optimizer=lamp"],
     ["train", "--method=simcrl"],

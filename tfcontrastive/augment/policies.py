@@ -180,6 +180,8 @@ def policy_from_config(config: AugmentConfig) -> Policy:
     Examples:
         >>> policy_from_config(AugmentConfig(use_blur=False)).views[0].blur_probability
         0.0
+        >>> policy_from_config(AugmentConfig(keep_orientation=True)).geometry.flip
+        0.0
     """
     made = policy(
         config.augmentation,
@@ -190,6 +192,7 @@ def policy_from_config(config: AugmentConfig) -> Policy:
     if config.crop_min_area is not None:
         geometry = dataclasses.replace(made.geometry, min_area=config.crop_min_area)
         made = dataclasses.replace(made, geometry=geometry)
+    made = _kept(made, orientation=bool(config.keep_orientation), color=bool(config.keep_color))
     return with_views(
         made,
         num_views=config.num_views,
@@ -197,3 +200,25 @@ def policy_from_config(config: AugmentConfig) -> Policy:
         small_view_size=config.small_view_size,
         small_view_area=parse_area(config.small_view_area) if config.small_view_area else None,
     )
+
+
+def _kept(made: Policy, *, orientation: bool, color: bool) -> Policy:
+    """The policy without mirroring, without what changes hue and saturation."""
+    geometry, views = made.geometry, list(made.views)
+    if orientation:
+        geometry = dataclasses.replace(geometry, flip=0.0)
+        views = [
+            dataclasses.replace(view, geometry=view.geometry and dataclasses.replace(view.geometry, flip=0.0))
+            for view in views
+        ]
+    if color:
+        views = [
+            dataclasses.replace(
+                view,
+                jitter=view.jitter and view.jitter._replace(saturation=0.0, hue=0.0),
+                gray_probability=0.0,
+                solarize_probability=0.0,
+            )
+            for view in views
+        ]
+    return dataclasses.replace(made, geometry=geometry, views=tuple(views))

@@ -80,7 +80,14 @@ class Monitor(keras.callbacks.Callback):
                 values["effective_rank"],
                 held_out.shape[1],
             )
-        if self.num_classes is not None and self.queries is not None:
+        known, asked = memory_labels >= 0, labels >= 0  # labels of -1 are none
+        if self.num_classes is not None and self.queries is not None and known.any() and asked.any():
+            memory, memory_labels, held_out, labels = (
+                memory[known],
+                memory_labels[known],
+                held_out[asked],
+                labels[asked],
+            )
             if self._fair_k is None:
                 self._fair_k = evaluate.fair_k(self.k, memory_labels)
             scores = evaluate.knn_scores(

@@ -1,55 +1,38 @@
-"""`tfcontrastive demo`: train on the embedded images, measure, report."""
+"""`tfcontrastive demo`: `fit` of the embedded images, beside the same network trained with all labels."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 
 from absl import flags
 
 from tfcontrastive import flags as command_line
+from tfcontrastive.commands.fit import run_stages, show
 from tfcontrastive.commands.logs import show_own_messages
-from tfcontrastive.config import InputError, TrainConfig
-from tfcontrastive.system.names import escaped, plain_console
-from tfcontrastive.system.stages import Stages
-from tfcontrastive.system.tables import show_table
+from tfcontrastive.config import InputError, TrainConfig, flat_fields
+from tfcontrastive.fitting.request import Request
 
 RECIPE = "embedded_simclr"
-STAGES = (
-    "pre-training without labels",
-    "measuring raw pixels, the untrained encoder and the trained one",
-    "supervised training, for comparison",
-    "measuring the supervised encoder",
-    "SavedModel and report",
-)
 
 
 def run(argv: Sequence[str]) -> int:
     """Parses the arguments and runs the demo."""
+    started = time.monotonic()
     values = demo_flags()
-    if any(word in ("--help", "-h", "-help") for word in argv):
-        print(
-            command_line.help_text(
-                f"tfcontrastive demo: train with --recipe={RECIPE}, measure, report.", {"Flags": values}
-            )
-        )
+    if any(arg in ("--help", "-h", "-help") for arg in argv):
+        title = f"tfcontrastive demo: fit the embedded images with --recipe={RECIPE}, beside training with all labels."
+        print(command_line.help_text(title, {"Flags": values}))
         return 0
     command_line.parse(command_line.expand(argv), values)
     if values["output_dir"].value is None:
         raise InputError("`output_dir` must be given: tfcontrastive demo --output_dir=demo_run.")
     given = {name: values[name].value for name in ("train_epochs", "train_split") if values[name].value is not None}
     minutes = None if "train_epochs" in given else values["minutes"].value
-    if minutes is not None and not minutes > 0:
-        raise InputError(f"`minutes` must be > 0. Received: minutes={minutes}.")
     config = demo_config(values["output_dir"].value, values["seed"].value, **given)
-    start = time.monotonic()
-    with Stages(STAGES) as stages:
-        show_own_messages()
-        from tfcontrastive.commands.run_demo import run_demo
-
-        metrics = run_demo(config, minutes=minutes, overwrite=values["overwrite"].value, stages=stages, start=start)
-    show(metrics, config.loop.model_dir)
+    request = demo_request(config, minutes)
+    show_own_messages()
+    show(run_stages(request, overwrite=values["overwrite"].value, started=started))
     return 0
 
 
@@ -80,25 +63,8 @@ def demo_config(output_dir: str, seed: int = 0, **changes: object) -> TrainConfi
     )
 
 
-def show(metrics: dict, output_dir: str) -> None:
-    """The table of results, and where things are."""
-    rows = []
-    for name in ("raw_pixels", "random", "trained", "supervised"):
-        row = metrics[name]
-        seconds = f"{row['train_seconds']:.0f} s" if row["train_seconds"] else None
-        rows.append((name.replace("_", " "), f"{row['knn_top1']:.1%}", f"{row['linear_top1']:.1%}", seconds))
-    columns = ("encoder", "kNN top-1", "linear top-1", "training")
-    show_table("Frozen features, 2,000 test images", columns, rows, right=columns[1:])
-    console = plain_console()
-    console.print(f"Everything took {metrics['seconds']:.0f} s.", highlight=False)
-    for what, path in (
-        ("report", "report.html"),
-        ("numbers", "comparison.json"),
-        ("SavedModel", os.path.join("saved_model", "1")),
-    ):
-        console.print(f"{what:>11}  {escaped(os.path.join(output_dir, path))}", highlight=False, soft_wrap=True)
-    console.print(
-        f"TensorBoard  tensorboard --logdir {escaped(os.path.join(output_dir, 'logs'))}",
-        highlight=False,
-        soft_wrap=True,
-    )
+def demo_request(config: TrainConfig, minutes: float | None) -> Request:
+    """The request of a demo: everything but the length is asked for."""
+    length = {"train_steps", *(() if minutes is None else ("train_epochs",)), "mixed_precision", "warmup_epochs"}
+    asked = frozenset(flat_fields(config)) - length - {"checkpoint_steps"}
+    return Request(config, asked, minutes, comparison="supervised")

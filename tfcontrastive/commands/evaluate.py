@@ -31,6 +31,10 @@ class SubjectConfig(BaseConfig):
         None,
         "A tensorflow-datasets name, folder:PATH, tfrecord:GLOB, npz:FILE, embedded (ships inside), or file.py:function.",
     )
+    labels: str | None = setting(None, "CSV file of file,label for the images of a folder.")
+    held_out: str | None = setting(
+        None, "List of images that are the split held_out, which is measured on; `tfcontrastive fit` writes one."
+    )
     output_dir: str | None = setting(None, "Directory for metrics.json, report.html and TensorBoard logs.")
     seeds: str | None = setting(None, "Several seeds, such as 0,1,2: mean and standard deviation of the values.")
     baselines: str = setting(
@@ -97,7 +101,12 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
     strategy = distribute.strategy_of(config.devices)
     source = None
     if subject.dataset is not None:
-        source = data.load(subject.dataset, data_dir=getattr(evaluator, "data_dir", None))
+        source = data.load(
+            subject.dataset,
+            data_dir=getattr(evaluator, "data_dir", None),
+            labels=subject.labels,
+            held_out=subject.held_out,
+        )
     keras.utils.set_random_seed(0)  # the weights of an untrained network are the same each time
     with strategy.scope():
         trained = load_trained(

@@ -185,6 +185,8 @@ def samples(loaded: Any, options: dict[str, Any]) -> tuple[np.ndarray | None, st
         background_color=config.data.background_color,
         intensity_range=config.data.intensity_range,
         max_bad_files=config.data.max_bad_files,
+        labels=None if spec else config.data.labels,
+        held_out=None if spec else config.data.held_out,
     )
     source.check(None if spec else ModelDir(options["model_dir"]).bad_files)
     split, most = source.splits[0] if spec else config.data.train_split, options["calibration_images"]

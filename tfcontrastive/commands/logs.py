@@ -30,7 +30,11 @@ def show_own_messages() -> None:
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
     logging.set_stderrthreshold("info")
-    python_logging.getLogger("tensorflow").setLevel(python_logging.WARNING)
+    tensorflow = python_logging.getLogger("tensorflow")
+    tensorflow.setLevel(python_logging.WARNING)
+    tensorflow.handlers.clear()  # made while stderr was held back; absl's handler shows the same
+    # Several encoders are measured one after the other, each traced once: nothing that its user could change.
+    tensorflow.addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
     handler = logging.get_absl_handler()
     handler.addFilter(lambda record: record.levelno >= python_logging.WARNING or record.pathname.startswith(homes))
     handler.setFormatter(python_logging.Formatter("%(message)s"))

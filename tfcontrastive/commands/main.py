@@ -14,6 +14,7 @@ from tfcontrastive.config import ClusterError, InputError, unknown
 from tfcontrastive.system import onednn, signals
 
 COMMANDS = {
+    "fit": "your own images, one command: an encoder in so many minutes, measured and ready to use",
     "demo": "SimCLR on real images that ship inside, with proof and pictures, in a few minutes on a CPU",
     "train": "learn an encoder from unlabelled images",
     "evaluate": "what an encoder is worth: kNN, linear probe, robustness and others",
@@ -121,7 +122,7 @@ def import_tensorflow() -> None:
 
 def _trains(argv: Sequence[str]) -> bool:
     """Whether a command saves checkpoints: a signal to save, before or after its training, is then none to end."""
-    return argv[0] in ("demo", "train", "finetune", "distill")
+    return argv[0] in ("fit", "demo", "train", "finetune", "distill")
 
 
 def _stop(number: int) -> None:

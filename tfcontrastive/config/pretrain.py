@@ -35,6 +35,12 @@ class DataConfig(BaseConfig):
     max_bad_files: str = setting(
         "1%", "Unreadable files that are left out of a folder: a share or a number; more are refused.", may_change=True
     )
+    labels: str | None = setting(
+        None, "CSV file of file,label for the images of a folder; default: its sub-folders are the classes."
+    )
+    held_out: str | None = setting(
+        None, "List of images that are kept out of train, as the split held_out; `tfcontrastive fit` writes one."
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -67,6 +73,12 @@ class AugmentConfig(BaseConfig):
     )
     crop_min_area: float | None = setting(
         None, "Smallest part of the image that a large view covers; default: the policy's.", above=0, at_most=1
+    )
+    keep_orientation: bool | None = setting(
+        None, "Never mirror an image: for letters, signs, left and right; default: as the policy says."
+    )
+    keep_color: bool | None = setting(
+        None, "Leave hue and saturation alone, where colour tells classes apart; default: as the policy says."
     )
     num_views: int | None = setting(
         None, "Large views of an image, of the size of the run's images; default: the policy's, 2.", at_least=2

@@ -2,11 +2,12 @@
 
 from tfcontrastive.data.arrays import ArraySource
 from tfcontrastive.data.folder import FolderSource
+from tfcontrastive.data.held_out import HeldOut
 from tfcontrastive.data.image_spec import ImageSpec
 from tfcontrastive.data.pipeline import eval_batches, train_batches
 from tfcontrastive.data.preprocessing import PREPROCESSING, Preprocessing
 from tfcontrastive.data.source import Source
-from tfcontrastive.data.sources import load
+from tfcontrastive.data.sources import load, with_held_out
 from tfcontrastive.data.subset import Subset, balanced_rows, labels_of
 from tfcontrastive.data.tfds import TfdsSource
 from tfcontrastive.data.tfrecord import TfRecordSource
@@ -15,6 +16,7 @@ __all__ = [
     "PREPROCESSING",
     "ArraySource",
     "FolderSource",
+    "HeldOut",
     "ImageSpec",
     "Preprocessing",
     "Source",
@@ -26,4 +28,5 @@ __all__ = [
     "labels_of",
     "load",
     "train_batches",
+    "with_held_out",
 ]

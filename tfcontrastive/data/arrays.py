@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import zipfile
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from absl import logging
 
 from tfcontrastive.config import InputError
 from tfcontrastive.data.checks import as_bytes, class_numbers
+from tfcontrastive.data.held_out import HELD_OUT, HeldOut
 from tfcontrastive.data.opening import Opening, register_source
 from tfcontrastive.data.slices import members, parse_split
 from tfcontrastive.data.source import MOST_CLASSES, Source
@@ -62,6 +64,9 @@ class ArraySource(Source):
         self.class_names = class_names
         highest = max((labels.max(initial=-1) for labels in self._labels.values() if labels is not None), default=-1)
         self.num_classes = len(class_names) if class_names else int(highest) + 1 if highest >= 0 else None
+        self.partly_labelled = any(
+            labels is not None and labels.max(initial=-1) >= 0 and labels.min() < 0 for labels in self._labels.values()
+        )
 
     @classmethod
     def from_npz(cls, path: str) -> ArraySource:
@@ -85,6 +90,20 @@ class ArraySource(Source):
             raise InputError(f"{path} must hold `images` or `x_train`. Received: {', '.join(content) or 'no arrays'}.")
         names = content.get("class_names")
         return cls(splits, class_names=tuple(map(str, names)) if names is not None else None, name=f"npz:{path}")
+
+    def with_held_out(self, held_out: HeldOut) -> ArraySource:
+        """The same images, some of `train` in a split of their own. Raises InputError: the list is of other images."""
+        if "train" not in self.splits:
+            raise InputError(f"`held_out` needs images in train. Received: {self.name} with {', '.join(self.splits)}.")
+        kept, out = held_out.rows(len(self._images["train"]), self.name)
+        other = copy.copy(self)
+        other._images, other._labels = dict(self._images), dict(self._labels)
+        for split, rows in ((HELD_OUT, out), ("train", kept)):
+            labels = self._labels["train"]
+            other._images[split] = self._images["train"][rows]
+            other._labels[split] = None if labels is None else labels[rows]
+        other.splits = tuple(other._images)
+        return other
 
     def num_examples(self, split: str) -> int:
         _, start, stop = parse_split(split, self._sizes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 
 import tensorflow as tf
@@ -11,11 +12,13 @@ from tfcontrastive.config import InputError
 from tfcontrastive.config.values import parse_share
 from tfcontrastive.data.checked_files import CheckedFiles, as_tensor
 from tfcontrastive.data.encoded import EncodedSource
+from tfcontrastive.data.held_out import HeldOut
+from tfcontrastive.data.label_file import read_labels
 from tfcontrastive.data.opening import Opening, register_source
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import members, parse_split
-from tfcontrastive.data.tree import read_tree
+from tfcontrastive.data.tree import Tree, read_tree
 
 
 class FolderSource(EncodedSource):
@@ -40,6 +43,8 @@ class FolderSource(EncodedSource):
         cache: whether to hold the decoded images in memory; None decides by their size.
         rendering: of transparent and of 16-bit images; None: on white, and refused if 16 bits would come out dark.
         max_bad_files: share (`1%`) or number (`20`) of the files that may be unreadable.
+        labels: a CSV file of `file,label`, which are the classes then, not the folders; see `label_file.read_labels`.
+        held_out: a list of images that are not in `train` but in the split `held_out`, see `HeldOut`.
 
     Attributes:
         left_out: {kind or reason: number of files}.
@@ -61,25 +66,44 @@ class FolderSource(EncodedSource):
         cache: bool | None = None,
         rendering: Rendering | None = None,
         max_bad_files: str = "1%",
+        labels: str | os.PathLike | None = None,
+        held_out: str | os.PathLike | None = None,
     ):
         super().__init__(cache, rendering)
         if channels not in (1, 3, 4):
             raise InputError(f"`channels` of a folder must be 1, 3 or 4. Received: channels={channels}.")
         parse_share(max_bad_files, 1)
         path = local_path(path)
+        self._told = False  # what is transparent, once
         self.name, self.channels, self._max_bad = f"folder:{path}", channels, max_bad_files
         self._listings: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
-        self._tree = read_tree(path)
-        self._roots, self._files = self._tree.roots, self._tree.files
-        self.left_out = dict(self._tree.left_out)
-        if not any(self._files.values()):
+        tree = read_tree(path)
+        self.left_out = dict(tree.left_out)
+        if not any(tree.files.values()):
             found = ", ".join(f"{count} {kind}" for kind, count in self.left_out.items()) or "nothing"
             raise InputError(f"`folder:` must hold images. Received: {path!r} with {found}.")
-        self.splits = tuple(self._files)
-        self.class_names = self._tree.class_names
-        self.num_classes = len(self.class_names) if self.class_names else None
-        if self.class_names:
-            self.unlabelled_splits = tuple(split for split in self.splits if split not in self._tree.labelled)
+        if labels is not None:
+            tree = tree.labelled_by(path, read_labels(labels))
+        if held_out is not None:
+            tree = tree.with_held_out(path, HeldOut.read(held_out))
+        self._take(tree)
+
+    def with_held_out(self, held_out: HeldOut) -> FolderSource:
+        """The same images, some of `train` in a split of their own. Raises InputError: the list is of other images."""
+        other = copy.copy(self)
+        other._listings, other._held, other._rendered = {}, {}, {}
+        other._take(self._tree.with_held_out(self.name.partition(":")[2], held_out))
+        return other
+
+    def _take(self, tree: Tree) -> None:
+        self._tree, self._roots, self._files = tree, tree.roots, tree.files
+        self.splits, self.class_names = tuple(tree.files), tree.class_names
+        self.num_classes = len(tree.class_names) if tree.class_names else None
+        if tree.class_names:
+            self.unlabelled_splits = tuple(split for split in self.splits if split not in tree.labelled)
+            self.partly_labelled = tree.given is not None and any(
+                tree.label(split, file) < 0 for split in tree.labelled for file in tree.files[split]
+            )
 
     def num_examples(self, split: str) -> int:
         _, start, stop = parse_split(split, self._sizes())
@@ -139,11 +163,12 @@ class FolderSource(EncodedSource):
             self._leave_out(reasons)
         self.require_readable_depth([(entry.low, entry.high) for entry in found.values()])
         transparent = sum(entry.transparent for entry in found.values())
-        if transparent and self.channels != 4:
+        if transparent and self.channels != 4 and not self._told:
             color = self.rendering.background_color
             logging.info(
                 "%s: %d of %d images are transparent: they lie on %s.", self.name, transparent, len(found), color
             )
+        self._told = True
         return list(reasons)
 
     def _leave_out(self, bad) -> None:
@@ -183,4 +208,5 @@ def _open(path: str, opening: Opening) -> FolderSource:
         cache=opening.cache,
         rendering=opening.rendering,
         max_bad_files=opening.max_bad_files,
+        labels=opening.labels,
     )

@@ -22,6 +22,7 @@ class Opening:
     channels: int | None = None
     rendering: Rendering = dataclasses.field(default_factory=Rendering)
     max_bad_files: str = "1%"
+    labels: str | None = None
     fetch: bool = True
 
 

@@ -27,6 +27,7 @@ class Source(abc.ABC):
         num_classes: number of classes, None where there are no labels.
         class_names: names of the classes by label, None where not known.
         unlabelled_splits: those without any label, though others have some.
+        partly_labelled: whether some images of the other splits have no label, which is -1.
         channels: channels of an image.
         missing: what would have to be fetched first, None where the images are at hand.
         files: what the images are read from, where that is known.
@@ -38,6 +39,7 @@ class Source(abc.ABC):
     num_classes: int | None = None
     class_names: tuple[str, ...] | None = None
     unlabelled_splits: tuple[str, ...] = ()
+    partly_labelled: bool = False
     channels: int = 3
     missing: str | None = None
     files: tuple[str, ...] = ()

@@ -9,10 +9,14 @@ import re
 
 from tfcontrastive.config import InputError
 from tfcontrastive.config.values import parse_share
+from tfcontrastive.data.arrays import ArraySource
+from tfcontrastive.data.folder import FolderSource
+from tfcontrastive.data.held_out import HELD_OUT, HeldOut
 from tfcontrastive.data.opening import DECODES, SOURCES, Opening
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import render_as
 from tfcontrastive.data.source import Source
+from tfcontrastive.data.subset import Subset
 from tfcontrastive.system.user_code import load_object
 
 
@@ -25,6 +29,8 @@ def load(
     background_color: str | None = None,
     intensity_range: str | None = None,
     max_bad_files: str = "1%",
+    labels: str | None = None,
+    held_out: str | None = None,
     fetch: bool = True,
 ) -> Source:
     """Opens a data set.
@@ -47,6 +53,8 @@ def load(
         intensity_range: `LOW,HIGH`, the values of 16-bit images that become black and white. None keeps the whole range,
             and images that fill less than half of it are refused.
         max_bad_files: share (`1%`) or number (`20`) of a folder's files that may be unreadable.
+        labels: a CSV file of `file,label` for the images of a folder, in place of its sub-folders.
+        held_out: a list of images of `train` that are the split `held_out` instead, as `tfcontrastive fit` writes it.
         fetch: False downloads and prepares nothing: a source that is not on this machine tells what it lacks in `missing`.
 
     Returns:
@@ -66,6 +74,7 @@ def load(
         channels=channels,
         rendering=render_as(background_color, intensity_range),
         max_bad_files=max_bad_files,
+        labels=labels,
         fetch=fetch,
     )
     kind, _, where = spec.partition(":")
@@ -73,11 +82,27 @@ def load(
     if channels is not None and kind not in DECODES:
         names = " and ".join(f"{name}:" for name in sorted(DECODES))
         raise InputError(f"`channels` is for {names} only. Received: channels={channels} for {spec!r}.")
+    if labels is not None and kind != "folder":
+        raise InputError(f"`labels` is for folder: only. Received: labels={labels!r} for {spec!r}.")
     if kind in sources:
-        return sources[kind](local_path(where), opening)
-    if _OF_CODE.match(spec):
-        return _own(spec)
-    return sources["tfds"](spec, opening)
+        source = sources[kind](local_path(where), opening)
+    elif _OF_CODE.match(spec):
+        source = _own(spec)
+    else:
+        source = sources["tfds"](spec, opening)
+    return source if held_out is None or source.missing else with_held_out(source, HeldOut.read(held_out))
+
+
+def with_held_out(source: Source, held_out: HeldOut) -> Source:
+    """A source with some images of its `train` in a split of their own, `held_out`.
+
+    Raises:
+        InputError: the list is of other images.
+    """
+    if isinstance(source, (FolderSource, ArraySource)):
+        return source.with_held_out(held_out)
+    kept, out = held_out.rows(source.num_examples("train"), source.name)
+    return Subset(source, {"train": ("train", kept), HELD_OUT: ("train", out)})
 
 
 _OF_CODE = re.compile(r".+\.py:\w+$|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*$")

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfcontrastive.config import InputError
 from tfcontrastive.data.encoded import forget_global_seed
 from tfcontrastive.data.rendering import Rendering
+from tfcontrastive.data.slices import members, parse_split
 from tfcontrastive.data.source import Source
 
 _SHUFFLE_RECORDS = 2048
@@ -81,20 +82,33 @@ class Subset(Source):
         self.name = source.name
         self.splits = tuple(dict.fromkeys((*source.splits, *parts)))
         self.channels, self.rendering = source.channels, source.rendering
-        self.unlabelled_splits = source.unlabelled_splits
+        self.files, self.missing = source.files, source.missing
+        self.unlabelled_splits, self.partly_labelled = source.unlabelled_splits, source.partly_labelled
         self.num_classes, self.class_names = source.num_classes, source.class_names
 
     def rendered(self, rendering: Rendering) -> Subset:
         return self if rendering == self.rendering else Subset(self._source.rendered(rendering), self._parts)
 
+    def _part(self, split: str) -> tuple[str, np.ndarray | None]:
+        """Where the examples of a split or an expression are: a split of the whole, and positions in it; None: all."""
+        if split in self._parts:
+            return self._parts[split]
+        name = split.partition("[")[0]
+        if name not in self._parts:
+            return split, None
+        whole, rows = self._parts[name]
+        _, start, stop = parse_split(split, {name: len(rows)})
+        return whole, rows[members(len(rows), start, stop)]
+
     def look(self, split: str) -> None:
-        self._source.look(self._parts.get(split, (split, None))[0])
+        self._source.look(self._part(split)[0])
 
     def num_examples(self, split: str) -> int:
-        return len(self._parts[split][1]) if split in self._parts else self._source.num_examples(split)
+        whole, rows = self._part(split)
+        return self._source.num_examples(whole) if rows is None else len(rows)
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray | None] | None:
-        whole, rows = self._parts.get(split, (split, None))
+        whole, rows = self._part(split)
         held = self._source.arrays(whole)
         if held is None or rows is None:
             return held
@@ -104,9 +118,9 @@ class Subset(Source):
     @tf.autograph.experimental.do_not_convert
     def references(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
         """As `EncodedSource.references`."""
-        if split not in self._parts:
+        whole, rows = self._part(split)
+        if rows is None:
             return self._source.references(split, seeds)
-        whole, rows = self._parts[split]
         with tf.init_scope():
             chosen = np.zeros(self._source.num_examples(whole), bool)
             chosen[rows] = True

@@ -11,6 +11,8 @@ from typing import NoReturn
 from absl import logging
 
 from tfcontrastive.config import InputError
+from tfcontrastive.data.held_out import HELD_OUT, HeldOut
+from tfcontrastive.data.label_file import class_order, matched
 from tfcontrastive.data.transcode import SNIFFED_BYTES, kind_of, why_not
 
 SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
@@ -47,6 +49,7 @@ class Tree:
         class_names: sorted, None where nothing is labelled.
         labelled: the splits whose images have labels.
         left_out: {why: number of files}.
+        given: {path of an image: its class}, where a list says so; None: the first folder of its path is its class.
     """
 
     roots: dict[str, str]
@@ -54,10 +57,56 @@ class Tree:
     class_names: tuple[str, ...] | None
     labelled: set[str]
     left_out: collections.Counter
+    given: dict[str, str] | None = None
 
     def label(self, split: str, file: str) -> int:
         """The class of an image by number, -1 where it has none."""
-        return self.class_names.index(top(file)) if split in self.labelled else -1
+        if split not in self.labelled:
+            return -1
+        if self.given is None:
+            return self.class_names.index(top(file))
+        name = self.given.get(os.path.join(self.roots[split], file))
+        return -1 if name is None else self.class_names.index(name)
+
+    def labelled_by(self, path: str, labels: dict[str, str]) -> Tree:
+        """The same images with the classes of a list, see `label_file`; the folders are no classes then.
+
+        Args:
+            path: the folder that was read.
+            labels: {file: label}.
+
+        Raises:
+            InputError: the list names no image of the folder, or fewer than two classes.
+        """
+        full = {split: [os.path.join(self.roots[split], file) for file in some] for split, some in self.files.items()}
+        below = {os.path.relpath(file, path): file for some in full.values() for file in some}
+        given = {below[file]: label for file, label in matched(labels, below, path).items()}
+        names = class_order(given.values())
+        if len(names) < 2:
+            raise InputError(f"`labels` must hold at least two classes. Received: {names[0]!r} alone.")
+        labelled = {split for split, some in full.items() if any(file in given for file in some)}
+        without = {split: sum(file not in given for file in some) for split, some in full.items()}
+        for split, count in without.items():
+            shown = f"{len(full[split]) - count:,} of {len(full[split]):,} images of {split} have labels"
+            logging.info("folder:%s: %s, of %d classes.", path, shown, len(names))
+        return dataclasses.replace(self, class_names=names, labelled=labelled, given=given)
+
+    def with_held_out(self, path: str, held_out: HeldOut) -> Tree:
+        """The same images, some of `train` in a split of their own.
+
+        Raises:
+            InputError: there is no `train`, or the list is of other images.
+        """
+        if "train" not in self.files:
+            raise InputError(
+                f"`held_out` needs images in train. Received: folder:{path} with {_some(list(self.files))}."
+            )
+        root = self.roots["train"]
+        names = {os.path.relpath(os.path.join(root, file), path): file for file in self.files["train"]}
+        kept, out = held_out.files(list(names), f"folder:{path}")
+        files = {**self.files, "train": [names[name] for name in kept], HELD_OUT: [names[name] for name in out]}
+        labelled = self.labelled | ({HELD_OUT} if "train" in self.labelled else set())
+        return dataclasses.replace(self, roots={**self.roots, HELD_OUT: root}, files=files, labelled=labelled)
 
 
 def read_tree(path: str) -> Tree:

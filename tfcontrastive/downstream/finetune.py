@@ -183,7 +183,9 @@ class PreparedClassifier(Prepared):
     def scores(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Logits `[N, C]` and labels `[N]` of a split, as evaluation sees its images."""
         with self.model.averaged():
-            return self._extract(self.eval_batches(split))
+            scores, labels = self._extract(self.eval_batches(split))
+        known = labels >= 0
+        return (scores, labels) if known.all() else (scores[known], labels[known])
 
     @functools.cached_property
     def _extract(self) -> evaluate.FeatureExtractor:
@@ -302,9 +304,13 @@ class Tuning:
         config = self.config
         if self.needs_labels and whole.num_classes is None:
             raise InputError(f"`dataset` must have labels. Received: {whole.name}, which has none.")
-        if config.label_fraction is None:
-            return whole, None
         split = config.data.train_split
+        if config.label_fraction is None:
+            if not (self.needs_labels and whole.partly_labelled):
+                return whole, None
+            rows = np.flatnonzero(data.labels_of(whole, split) >= 0)
+            logging.info("%s: %d images of %s have labels.", whole.name, len(rows), split)
+            return data.Subset(whole, {split: (split, rows)}), rows
         rows = data.balanced_rows(data.labels_of(whole, split), config.label_fraction, config.loop.seed)
         return data.Subset(whole, {split: (split, rows)}), rows
 
@@ -314,6 +320,8 @@ class Tuning:
             logging.info("%s has no held-out split: no accuracy. Hold a part out: " + HOLD_OUT, source.name)
         elif source.num_classes is not None:
             labels = data.labels_of(source, split)
+            if source.partly_labelled:  # those without are not measured on
+                labels = labels[labels >= 0]
             checked_labels(f"labels of {split}", labels, len(labels), num_classes)
             held = source.arrays(config.data.train_split)
             if self.needs_labels and held is not None and held[1] is not None:

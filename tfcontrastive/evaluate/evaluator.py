@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfcontrastive import data
 from tfcontrastive.config import InputError
 from tfcontrastive.config.protocols.base import FeatureSettings
+from tfcontrastive.data.held_out import HELD_OUT
 from tfcontrastive.evaluate.features import extract_features, input_shape
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.predictions import Predictions
@@ -118,19 +119,21 @@ def labelled_features(
             limit=limit,
             preprocessing=data.Preprocessing.of(encoder),
         )
-        return extract_features(encoder, batches)
+        features, labels = extract_features(encoder, batches)
+        known = labels >= 0  # of images that nobody labelled there is nothing to measure
+        return (features, labels) if known.all() else (features[known], labels[known])
 
     train, test = part(train_split, train_limit), part(eval_split, eval_limit)
     return LabelledFeatures(*train, *test, num_classes=source.num_classes)
 
 
 def held_out_split(source: data.Source) -> str:
-    """The split that published numbers are of: `test`, or `validation` where there is no test split with labels.
+    """The split that numbers are of: `held_out` where a list says so, `test`, or `validation` if no test has labels.
 
     Raises:
         InputError: there is neither.
     """
-    for name in ("test", "validation", "valid", "val", "dev"):
+    for name in (HELD_OUT, "test", "validation", "valid", "val", "dev"):
         if name in source.splits and _is_labelled(source, name):
             return name
     raise InputError(
@@ -141,7 +144,9 @@ def held_out_split(source: data.Source) -> str:
 
 
 def _is_labelled(source: data.Source, split: str) -> bool:
-    """Whether the first image of a split has a label."""
+    """Whether a split has labels: those of its first image tell, but where only some have any."""
+    if source.partly_labelled:
+        return split not in source.unlabelled_splits
     held = source.arrays(split)
     if held is not None:
         return held[1] is not None and held[1][0] >= 0

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfcontrastive import data, distribute
 from tfcontrastive.config import InputError, RunSettings
+from tfcontrastive.data.held_out import HELD_OUT
 from tfcontrastive.runs.agreement import shared_settings
 from tfcontrastive.runs.schedule import Plan, check_batch, check_length
 
@@ -36,6 +37,8 @@ def load_source(config: RunSettings, *, fetch: bool = True) -> data.Source:
         background_color=wanted.background_color,
         intensity_range=wanted.intensity_range,
         max_bad_files=wanted.max_bad_files,
+        labels=wanted.labels,
+        held_out=wanted.held_out,
         fetch=fetch,
     )
 
@@ -49,10 +52,10 @@ def make_plan(config: RunSettings, source: data.Source) -> Plan:
 
 
 def eval_split(config: RunSettings, source: data.Source) -> str | None:
-    """The held-out split: the one asked for, else `validation`, `valid`, `val` or `dev`, else `test`, else none."""
+    """The held-out split: the one asked for, else `held_out`, `validation`, `valid`, `val`, `dev` or `test`, else none."""
     wanted, unlabelled = config.data.eval_split, source.unlabelled_splits
     if wanted is None:
-        usual = ("validation", "valid", "val", "dev", "test")
+        usual = (HELD_OUT, "validation", "valid", "val", "dev", "test")
         return next((name for name in usual if name in source.splits and name not in unlabelled), None)
     source.num_examples(wanted)
     if wanted.partition("[")[0] in unlabelled:

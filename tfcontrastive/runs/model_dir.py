@@ -21,6 +21,9 @@ FORMAT = 2
 
 _OF_IMAGES = {"channels", "num_classes"}
 
+_OF_A_COMMAND = {"fit.json", "clock.json", "held_out.json", "bad_files.txt", "checked_files.json"}
+"""Files of a command that trains in its own directory after other stages; they are there before the run is."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelDir:
@@ -103,7 +106,9 @@ class ModelDir:
             return
         if storage.exists(self.config):
             self._compare(config, allow_config_change)
-        elif not all(name.endswith(".tmp") for name in storage.names_in(self.path)):  # what a kill may have left
+        elif not all(  # a kill may have left something half written
+            name in _OF_A_COMMAND or name.endswith(".tmp") for name in storage.names_in(self.path)
+        ):
             raise InputError(
                 f"`model_dir` must be new, empty or a run's own. Received: {self.path!r}, which holds other files. "
                 "Choose another directory, or --overwrite to move this one aside."

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import keras
 
+from tfcontrastive import data
 from tfcontrastive.config import InputError, TrainConfig
 from tfcontrastive.distribute import step_of
 from tfcontrastive.runs.inputs import load_source, make_plan, make_strategy
@@ -47,19 +48,20 @@ class Pace:
 
 
 def measure_pace(
-    config: TrainConfig, *, at_most_seconds: float = 5.0, at_most_steps: int = 40
+    config: TrainConfig, source: data.Source | None = None, *, at_most_seconds: float = 5.0, at_most_steps: int = 40
 ) -> tuple[TrainConfig, Pace]:
     """Trains a throwaway model for a few steps of a run.
 
     Args:
         config: the run; nothing is written to its directory.
+        source: its images; default: the config's.
         at_most_seconds, at_most_steps: of the steps after the first, whichever comes first; one step at least.
 
     Returns:
         the config, settled, and its pace.
     """
     strategy = make_strategy(config)
-    source = load_source(config)
+    source = source or load_source(config)
     config = settled(config, source, strategy, stored=None)
     plan: Plan = make_plan(config, source)
     model = first_model(config, source, plan, strategy)

@@ -61,6 +61,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     title: str | None = None,
     start: Start | None = None,
+    source: data.Source | None = None,
     say: Callable[[str], None] = say,
 ) -> TrainResult:
     """Trains an encoder, or goes on where a run in the same `model_dir` stopped.
@@ -74,6 +75,7 @@ def train(
         title: shown beside the progress; default: the method.
         start: an encoder whose weights the run starts from, as `load_trained` gives it, and its projection head where it
             fits; `config.encoder` must be the same network. None starts at random.
+        source: the images; default: the config's.
         say: takes the lines of progress where the output is not a terminal; default: they go to stderr.
 
     Raises:
@@ -89,14 +91,14 @@ def train(
         >>> result = train(config)
         >>> features = result.model.predict(images)
     """
-    run = pretraining(config, start=start)
+    run = pretraining(config, start=start, source=source)
     how = {"overwrite": overwrite, "allow_config_change": allow_config_change}
     done = run.train(**how, callbacks=callbacks, title=title, say=say)
     made = done.prepared
     return TrainResult(made.config, made.model, done.metrics, made.source, made.plan, done.views, done.seconds)
 
 
-def pretraining(config: TrainConfig, *, start: Start | None = None) -> Run:
+def pretraining(config: TrainConfig, *, start: Start | None = None, source: data.Source | None = None) -> Run:
     """The run of a config, to be trained or evaluated; the arguments are those of `train`."""
 
     def prepare(site: Site) -> Pretraining:
@@ -110,7 +112,7 @@ def pretraining(config: TrainConfig, *, start: Start | None = None) -> Run:
         cost = estimate(model, settings, site.replicas)
         return Pretraining(config=settings, source=site.source, plan=plan, model=model, cost=cost)
 
-    return Run(config, prepare)
+    return Run(config, prepare, source=source)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

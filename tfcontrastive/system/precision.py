@@ -81,6 +81,20 @@ def fastest() -> Precision:
     return Precision("bfloat16", f"in which a convolution takes {ratio:.2f} of float32's time here")
 
 
+@functools.lru_cache
+def training_flops(name: str) -> float:
+    """Operations a second of convolutions and their gradients in a precision, about, by a measurement of a moment."""
+    images, size, channels = _LARGE
+    step = _step(tf.float32 if name == "float32" else tf.as_dtype(name), *_LARGE)
+    step().numpy()  # compiles
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        step().numpy()
+        seconds.append(time.perf_counter() - start)
+    return 2 * 3 * 2 * 9.0 * images * size**2 * channels**2 / min(seconds)
+
+
 def _time_ratio(shape: tuple[int, int, int], rounds: int = 5) -> float:
     """The time of bfloat16 over that of float32: the shortest of several, taken in turns, since machines are busy."""
     steps = {dtype: _step(dtype, *shape) for dtype in (tf.float32, tf.bfloat16)}

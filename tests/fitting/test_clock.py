@@ -1,0 +1,74 @@
+"""The clock of the whole command, and how long its training may be."""
+
+import json
+
+import pytest
+
+from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.fitting.clock import Clock
+from tfcontrastive.fitting.length import Budget, with_length
+from tfcontrastive.methods import SimCLRConfig
+from tfcontrastive.runs.pace import Pace
+
+
+class Time:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_second_process_goes_on_with_the_clock(tmp_path):
+    time, path = Time(), str(tmp_path / "clock.json")
+    clock = Clock(2, path, now=time)
+    clock.stage("looking")
+    time.now += 30
+    clock.stage("training")
+    time.now += 20
+    clock.save()
+    assert clock.left() == 70
+    time.now += 1_000  # killed; nobody counts this
+    again = Clock(2, path, now=time)
+    time.now += 10
+    assert again.seconds() == 60
+    assert again.left() == 60
+    assert clock.stages == {"looking": 30}
+
+
+def test_the_time_is_saved_while_a_model_trains(tmp_path):
+    time, path = Time(), tmp_path / "clock.json"
+    clock = Clock(None, str(path), now=time)
+    clock.save()
+    callback = clock.callback()
+    for _ in range(12):
+        time.now += 1
+        callback.on_train_batch_end(0)
+    assert json.loads(path.read_text())["seconds"] == 10
+    assert clock.left() == float("inf")
+
+
+def test_steps_fill_the_minutes_and_leave_room_for_the_rest():
+    pace = Pace(10.0, 0.2)
+    alone = Budget(360, 1_000, None).steps(pace, 128)
+    tuned = Budget(360, 1_000, "fine_tuned").steps(pace, 128)
+    beside = Budget(360, 12_000, "supervised").steps(pace, 128)
+    assert beside < tuned < alone
+    assert 350 < beside < 700
+    assert 0.5 * 360 < alone * 0.2 < 360
+    assert Budget(720, 1_000, None).steps(pace, 128) > 2 * alone
+
+
+def test_too_few_minutes_are_refused():
+    with pytest.raises(InputError, match="`minutes` must leave time"):
+        Budget(60, 1_000, None).steps(Pace(10.0, 0.2), 128)
+
+
+def test_the_length_decides_warm_up_and_how_often_to_save():
+    config = TrainConfig(method_config=SimCLRConfig())
+    config = config.changed(loop=config.loop.__class__(train_batch_size=10))
+    made = with_length(config, 200, Pace(1.0, 0.5), 100, asked=frozenset())
+    assert made.loop.train_steps == 200
+    assert made.optimizer.warmup_epochs == 2.0  # a tenth of 20 epochs
+    assert made.loop.checkpoint_steps == 60
+    assert made.loop.knn_epochs == 4

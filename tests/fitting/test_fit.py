@@ -1,0 +1,179 @@
+"""The whole command on 200 generated images, and what it leaves."""
+
+import contextlib
+import html
+import io
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfcontrastive
+from tests.commands.runs import ONE_BLOCK
+from tests.fitting.folders import drawn, write
+from tfcontrastive import data
+from tfcontrastive.commands.main import main
+from tfcontrastive.fitting import fit, leaving
+from tfcontrastive.fitting.stages import Fitting
+
+SMALL = {**ONE_BLOCK, "train_steps": 12, "train_batch_size": 32, "mixed_precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    root = write(tmp_path_factory.mktemp("fit") / "shapes", 196)
+    for name in ("0000", "0004", "0008", "0012"):
+        (root / "disk" / f"copy-{name}.png").write_bytes((root / "disk" / f"{name}.png").read_bytes())
+    return root
+
+
+def command(photos, out, **more):
+    return ["fit", str(photos), f"--output_dir={out}", *(f"--{k}={v}" for k, v in {**SMALL, **more}.items())]
+
+
+@pytest.fixture(scope="module")
+def printed():
+    """What the command says on stdout."""
+    return io.StringIO()
+
+
+@pytest.fixture(scope="module")
+def done(photos, printed, tmp_path_factory):
+    out = tmp_path_factory.mktemp("fit") / "out"
+    with contextlib.redirect_stdout(printed):
+        assert main(command(photos, out)) == 0
+    return out
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Consumers of the SavedModel are tried out once, by `done`."""
+    monkeypatch.setattr(leaving, "check", lambda saved_model: [])
+
+
+@pytest.fixture(scope="module")
+def metrics(done):
+    return json.loads((done / "metrics.json").read_text())
+
+
+def test_every_encoder_is_measured_beside_chance(metrics):
+    for name in ("raw_pixels", "random", "trained", "fine_tuned"):
+        one = metrics[name]
+        for probe in ("knn", "linear"):
+            assert 0 <= one[f"{probe}_top1_low"] <= one[f"{probe}_top1"] <= one[f"{probe}_top1_high"] <= 1
+    assert metrics["chance"]["uniform"] == 0.25
+    assert 0 < metrics["trained"]["retrieval_top1"] <= 1
+    assert metrics["fine_tuned"]["classifier_top1"] > 0
+    assert metrics["saved_model_problems"] == []
+    assert metrics["seconds"] > sum(metrics["stages"].values()) * 0.9
+
+
+def test_a_fifth_is_held_out_by_file_with_copies_on_one_side(done, photos):
+    listed = json.loads((done / "held_out.json").read_text())
+    assert listed["num_images"] == 200
+    assert len(listed["held_out"]) == pytest.approx(40, abs=3)
+    out = set(listed["held_out"])
+    for name in ("0000", "0004", "0008", "0012"):
+        assert (f"disk/{name}.png" in out) == (f"disk/copy-{name}.png" in out)
+    source = data.load(f"folder:{photos}", held_out=str(done / "held_out.json"))
+    assert source.num_examples("train") + source.num_examples("held_out") == 200
+
+
+def test_the_vectors_are_a_table_that_pandas_reads(done, metrics):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(done / "embeddings.parquet").to_pydict()
+    assert list(table) == ["id", "label", "split", "embedding"]
+    assert len(set(table["id"])) == 200
+    assert set(table["label"]) == {"disk", "square", "triangle", "cross"}
+    assert table["split"].count("held_out") == pytest.approx(40, abs=3)
+    np.testing.assert_allclose(np.linalg.norm(table["embedding"], axis=1), 1, atol=1e-5)
+    where = dict(zip(table["id"], table["embedding"], strict=True))
+    np.testing.assert_allclose(where["disk/0000.png"], where["disk/copy-0000.png"], atol=1e-6)
+
+
+def test_the_page_has_its_sections_and_loads_nothing(done):
+    page = (done / "report.html").read_text()
+    for heading in ("Results", "Curves", "Augmented views", "Nearest neighbours", "Map of the embedding", "Duplicates",
+                    "Outliers", "Labels to look at", "What was decided"):  # fmt: skip
+        assert f">{heading}</h2>" in page
+    assert 'src="http' not in page
+    assert "tfcontrastive fit" in page
+
+
+def test_suspects_and_logs_are_there(done):
+    assert (done / "labels.csv").read_text().startswith("file,label,suggested,confidence\n")
+    assert list((done / "logs").glob("events.*"))
+
+
+def test_the_next_commands_name_real_paths(done, printed):
+    lines = [line.strip() for line in printed.getvalue().splitlines()]
+    following = lines[lines.index("Next:") + 1 :]
+    assert [line.split()[1] for line in following] == ["embed", "search", "serve-check"]
+    paths = [path.strip("'").rpartition("=")[2] for line in following for path in line.split()[2:]]
+    assert str(done / "saved_model") in paths
+    assert any(pathlib.Path(path).is_file() for path in paths)  # the image to search with
+
+
+def test_started_again_in_python_it_only_measures(photos, done, unchecked):
+    before = (done / "checkpoints" / "checkpoint").read_bytes()
+    r = fit(photos, output_dir=done, minutes=None, **SMALL)
+    assert r.metrics["trained"]["knn_top1"] == json.loads((done / "metrics.json").read_text())["trained"]["knn_top1"]
+    assert (done / "checkpoints" / "checkpoint").read_bytes() == before
+    assert r.encoder(np.zeros([2, 24, 24, 3], np.float32)).shape == (2, r.own.features.train.shape[1])
+    table = r.embeddings()
+    assert len(table["id"]) == 200
+    found = r.search(photos / "disk" / "0016.png", k=3)
+    assert found[0][0] == "disk/0016.png"
+    assert found[0][1] > 0.99
+    shown = html.unescape(r._repr_html_())
+    assert "trained, no labels" in shown
+    assert "data:image" in shown
+    assert str(done) in repr(r)
+    assert 0 < r.finetune(labels=0.5, train_epochs=1).metrics["eval_top1"] <= 1
+    assert tfcontrastive.fit is fit
+
+
+def small(tmp_path, images, names, **more):
+    """The result of a run of few steps on some images."""
+    for name, image in zip(names, images, strict=True):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    settings = {**SMALL, "train_steps": 4, "train_batch_size": 4, **more}
+    return fit(tmp_path / "photos", output_dir=tmp_path / "out", minutes=None, **settings)
+
+
+def test_more_classes_than_half_the_images_are_measured_on_what_there_is(tmp_path, unchecked):
+    images, _ = drawn(13, 12)
+    names = [f"class{number // 2}/{number}.png" for number in range(13)]  # the last has one image
+    r = small(tmp_path, images, names)
+    assert len(r.own.features.test) == 6
+    assert r.metrics["trained"]["knn_k"] == 1
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_killed_while_it_measures_it_goes_on_with_the_clock(tmp_path, unchecked, monkeypatch, capsys):
+    """Identical images without labels, too: a smaller result."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    images = np.repeat(drawn(1, 12)[0], 10, axis=0)
+    names = [f"{number}.png" for number in range(10)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Fitting, "measure", killed)
+        with pytest.raises(KeyboardInterrupt):
+            small(tmp_path, images, names)
+    assert "all images are identical" in capsys.readouterr().err
+    spent = json.loads((tmp_path / "out" / "clock.json").read_text())["seconds"]
+    decided = (tmp_path / "out" / "fit.json").read_text()
+    r = small(tmp_path, images, names)
+    assert (tmp_path / "out" / "fit.json").read_text() == decided
+    assert r.metrics["seconds"] > spent > 0
+    assert r.metrics["steps"] == 4
+    assert "knn_top1" not in r.metrics["trained"]
+    assert "chance" not in r.metrics
+    assert r.metrics["clusters"] is None
+    assert (tmp_path / "out" / "report.html").exists()

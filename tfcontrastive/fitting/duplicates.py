@@ -1,0 +1,76 @@
+"""Images that are there twice: byte for byte, or nearly."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+_HASH_BITS, _HASH_DISTANCE = 64, 6
+_DIFFERENCE = 6.0  # of 255, the mean over a thumbnail
+_ROWS = 512
+_STEP = 2.0  # of 255, that a cell must be lighter: flat areas have no more than noise
+
+
+def digest(content: bytes) -> str:
+    """A text that is the same for the same bytes."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def groups(digests: Sequence[str]) -> np.ndarray:
+    """The same number for the same content, int64 `[N]`; numbers count from 0 in the order of first occurrence.
+
+    Examples:
+        >>> groups(["a", "b", "a"]).tolist()
+        [0, 1, 0]
+    """
+    number: dict[str, int] = {}
+    return np.array([number.setdefault(one, len(number)) for one in digests], np.int64)
+
+
+def difference_hash(thumbnails: np.ndarray) -> np.ndarray:
+    """64 bits an image: whether it grows lighter from each of 8 x 9 cells to the next.
+
+    Args:
+        thumbnails: uint8 `[N, S, S, C]`, S at least 9.
+
+    Returns:
+        uint8 `[N, 8]`.
+
+    Source: the difference hash of N. Krawetz, "Kind of Like That", 2013.
+    """
+    gray = thumbnails.astype(np.float32).mean(axis=-1)
+    side = gray.shape[1]
+    rows = _cells(side, 8) @ gray @ _cells(side, 9).T
+    return np.packbits((np.diff(rows, axis=2) > _STEP).reshape(len(gray), _HASH_BITS), axis=1)
+
+
+def near_duplicates(thumbnails: np.ndarray, group: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of images that look alike and are not the same file: like hashes, and like thumbnails.
+
+    Args:
+        thumbnails: uint8 `[N, S, S, C]`.
+        group: int `[N]`, of `groups`.
+
+    Returns:
+        (i, j) with i < j, ascending.
+    """
+    hashes, found = difference_hash(thumbnails), []
+    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.int16)
+    signs = np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
+    for start in range(0, len(hashes), _ROWS):
+        distance = (_HASH_BITS - signs[start : start + _ROWS] @ signs.T) / 2
+        for i, j in np.argwhere(distance <= _HASH_DISTANCE):
+            i = int(i) + start
+            if i < j and group[i] != group[j] and np.abs(flat[i] - flat[j]).mean() <= _DIFFERENCE:
+                found.append((i, int(j)))
+    return found
+
+
+def _cells(side: int, count: int) -> np.ndarray:
+    """Means over `count` stretches of `side` pixels: float32 `[count, side]`."""
+    edges = np.linspace(0, side, count + 1)
+    pixels = np.arange(side)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return (np.maximum(overlap, 0) / np.diff(edges)[:, None]).astype(np.float32)

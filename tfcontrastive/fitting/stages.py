@@ -1,0 +1,382 @@
+"""The stages from a folder of images to an encoder, with the proof of what it is worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcontrastive import data, distribute, evaluate, export
+from tfcontrastive.config import TrainConfig
+from tfcontrastive.data.held_out import HELD_OUT, HeldOut
+from tfcontrastive.downstream.finetune import encoder_of
+from tfcontrastive.fitting import comparison, leaving, page, unlabelled
+from tfcontrastive.fitting.choices import Choice, decide
+from tfcontrastive.fitting.clock import FILE as CLOCK
+from tfcontrastive.fitting.clock import Clock
+from tfcontrastive.fitting.galleries import Story, neighbours
+from tfcontrastive.fitting.holdout import FRACTION, hold_out
+from tfcontrastive.fitting.length import Budget, with_length
+from tfcontrastive.fitting.measure import (
+    MOST,
+    Measure,
+    Measured,
+    bare_pixels,
+    chance,
+    require_finite,
+    settle_statistics,
+)
+from tfcontrastive.fitting.memo import Decided, Memo
+from tfcontrastive.fitting.memory import within_memory
+from tfcontrastive.fitting.pictures import Pictures
+from tfcontrastive.fitting.request import Request, make_request
+from tfcontrastive.fitting.result import FitResult
+from tfcontrastive.fitting.rows import measured_splits, rows_of
+from tfcontrastive.fitting.start import start_of
+from tfcontrastive.fitting.survey import Survey, require_images, survey
+from tfcontrastive.fitting.suspects import Suspect, suspects, write_suspects
+from tfcontrastive.fitting.verdict import verdict
+from tfcontrastive.pretrained.trained import Trained
+from tfcontrastive.runs.builders import build_encoder, precision
+from tfcontrastive.runs.inputs import eval_split, load_source
+from tfcontrastive.runs.load_run import card_of
+from tfcontrastive.runs.model_dir import ModelDir, write_json
+from tfcontrastive.runs.pace import measure_pace
+from tfcontrastive.runs.pretrain import TrainResult, batches, train
+from tfcontrastive.runs.schedule import filled_in
+from tfcontrastive.system.precision import fastest, resolve
+from tfcontrastive.system.stages import Stages
+
+STAGES = (
+    "looking at the images",
+    "deciding what to train",
+    "pre-training without labels",
+    "measuring what it learned",
+    "training with labels",
+    "model, vectors and report",
+)
+
+_FEWEST_TO_HOLD_OUT = 8  # images; of fewer all are trained on
+_RETRIEVED = 500  # images that are looked for by their views
+_LEAVING_SECONDS = 40.0  # of the last stage
+_PROJECTED = 1_000
+
+
+def fit(
+    what: str | os.PathLike,
+    *,
+    minutes: float | None = 20.0,
+    output_dir: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> FitResult:
+    """Learns an encoder from your own images in one call, measures it, and leaves it ready to use.
+
+    The images are looked at, what to train is decided from them and from the minutes, a fifth of each class is held out,
+    an encoder is trained without labels, measured beside chance, raw pixels and the untrained network, and tuned with
+    labels where there are any. Stopped at any moment and called again it goes on, and so does the clock.
+
+    Args:
+        what: a folder of images, whose sub-folders are classes where there are any; or what `tfcontrastive.data.load` takes.
+        minutes: that the whole may take; None with `train_epochs` or `train_steps`, whatever they take.
+        output_dir: where everything goes; default: the images' name and `_fit`.
+        overwrite: what lies there is moved aside.
+        **settings: of `tfcontrastive train`, which are then not decided: `labels="labels.csv"`, `image_size=96`,
+            `keep_color=True`, `method="moco"`, `checkpoint="runs/a"`, `seed=1`, ...
+
+    Returns:
+        the result; its files are in `output_dir`.
+
+    Raises:
+        InputError: no such images, too few, settings that do not work, or a directory of something else.
+
+    Examples:
+        >>> r = fit("photos", minutes=20)
+        >>> accuracy = r.metrics["trained"]["knn_top1"]
+        >>> nearest = r.search("cat.jpg", k=5)
+    """
+    request = make_request(what, minutes=minutes, output_dir=output_dir, **settings)
+    with Stages(STAGES) as stages:
+        return run(request, overwrite=overwrite, stages=stages)
+
+
+def run(request: Request, *, overwrite: bool = False, stages: Stages, started: float | None = None) -> FitResult:
+    """All stages of a request.
+
+    Args:
+        request: what is asked for.
+        overwrite: what lies in its directory is moved aside.
+        stages: told as each of `STAGES` begins.
+        started: when the command began, by `time.monotonic`; default: now.
+
+    Raises:
+        InputError: as `fit`.
+    """
+    return Fitting(request, overwrite=overwrite, stages=stages, started=started).run()
+
+
+class Fitting:
+    """One command, from its request to its result; the arguments are those of `run`."""
+
+    def __init__(self, request: Request, *, overwrite: bool = False, stages: Stages, started: float | None = None):
+        self.stages, self.say = stages, stages.say
+        self.directory = ModelDir(request.config.loop.model_dir)
+        self.memo = Memo(self.directory.path)
+        self.source = load_source(request.config)  # what cannot be read is refused before anything is written
+        require_images(self.source)
+        self.request = self.memo.claim(request, overwrite=overwrite)
+        if self.request.minutes != request.minutes:
+            self.say(f"Going on with the {self.request.minutes:g} minutes that this directory began with.")
+        self.clock = Clock(self.request.minutes, self.path(CLOCK), started=started)
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.directory.path, name)
+
+    def run(self) -> FitResult:
+        self._next("look")
+        config, seen = self.look()
+        self._next("decide")
+        decided, start = self.decide(config, seen)
+        self._next("train")
+        given: Any = start  # a `Trained` is a `Start`
+        result = train(
+            decided.config,
+            start=given,
+            source=self.source,
+            callbacks=[self.clock.callback()],
+            title=decided.config.method,
+            say=self.say,
+        )
+        self._next("measure")
+        measure = Measure(result.config, result.source, eval_split(result.config, result.source))
+        measured = self.measure(measure, result, start)
+        self._next("labels")
+        self.train_with_labels(result, measure, measured)
+        self._next("leave")
+        return self.leave(decided, seen, result, measure, measured)
+
+    def _next(self, name: str) -> None:
+        self.stages.next()
+        self.clock.stage(name)
+
+    def look(self) -> tuple[TrainConfig, Survey]:
+        """The survey, and the config with the held-out images, which are drawn here."""
+        config = self.request.config
+        source = self.source
+        seen = survey(source, self.directory.bad_files)
+        for line in seen.lines():
+            self.say(line)
+        path = self.path(f"{HELD_OUT}.json")
+        if os.path.exists(path):
+            self.source = data.with_held_out(source, HeldOut.read(path))
+            return _with_data(config, held_out=path), seen
+        if config.data.held_out is not None or eval_split(config, source) is not None:
+            return config, seen
+        if config.data.train_split != "train":
+            self.say(
+                f"Nothing is held out of {config.data.train_split}: name an --eval_split, or leave --train_split out."
+            )
+            return config, seen
+        part = seen.parts["train"]
+        if len(part) < _FEWEST_TO_HOLD_OUT:
+            self.say(f"Nothing is held out, and no accuracy measured: there are {len(part)} images.")
+            return config, seen
+        seed = config.loop.seed
+        rows = hold_out(part.labels, part.group, seed=seed)
+        if not len(rows):
+            self.say("Nothing is held out: all images are identical.")
+            return config, seen
+        images = [part.ids[row] for row in rows] if self.request.folder is not None else rows.tolist()
+        held_out = HeldOut(len(part), tuple(images), seed)
+        held_out.write(path)
+        self.source = data.with_held_out(source, held_out)
+        by_class = " of each class" if seen.class_names else ""
+        self.say(
+            f"Held out: {len(rows):,} of {len(part):,} images, about {FRACTION:.0%}{by_class}, identical files on one side; "
+            f"nothing is tuned on them; listed in {path}."
+        )
+        return _with_data(config, held_out=path), seen
+
+    def decide(self, config: TrainConfig, seen: Survey) -> tuple[Decided, Trained | None]:
+        """What is trained, as it was decided before or now."""
+        asked = self.request.asked
+        config, start = start_of(config, asked)
+        before = self.memo.decided()
+        if before is not None:
+            loop = before.config.loop
+            length = f"{loop.train_steps:,} steps" if loop.train_steps else f"{loop.train_epochs:,} epochs"
+            self.say(f"Going on with what was decided: {length}.")
+            return before, start
+        source = self.source
+        num_images = source.num_examples(config.data.train_split)
+        chosen = resolve(config.loop.mixed_precision) if config.loop.mixed_precision != "auto" else fastest()
+        config, choices = decide(
+            config,
+            seen,
+            asked=asked | ({"image_size"} if start is not None else set()),
+            minutes=self.request.minutes,
+            num_images=num_images,
+            precision=chosen,
+            started=start is not None,
+        )
+        config, choices = within_memory(config, choices, source, asked)
+        for choice in choices:
+            self.say(choice.line())
+        if self.request.minutes is not None and not asked & {"train_steps", "train_epochs"}:
+            self.say("Measuring how fast this machine trains.")
+            config, pace = measure_pace(config, source)
+            labelled = source.num_classes is not None and eval_split(config, source) is not None
+            measured = sum(map(len, seen.parts.values()))
+            budget = Budget(self.clock.left(), measured, self.request.comparison if labelled else None)
+            batch = config.loop.train_batch_size
+            steps = budget.steps(pace, batch)
+            epochs = steps * batch / num_images
+            rate = 2 * batch / pace.step_seconds
+            reason = f"{rate:,.0f} views/s: {epochs:.1f} epochs fit into {self.request.minutes:g} minutes with the rest"
+            choices.append(Choice("train_steps", steps, reason))
+            self.say(choices[-1].line())
+            config = with_length(config, steps, pace, num_images, asked=asked)
+        # Batch and warm-up too, which a command that is stopped before its run begins would not find again.
+        config, _ = filled_in(config, num_images, replicas=distribute.strategy_of(config.loop).num_replicas_in_sync)
+        decided = Decided(config, choices)
+        self.memo.keep(self.request, decided)
+        return decided, start
+
+    def measure(self, measure: Measure, result: TrainResult, start: Trained | None) -> list[Measured]:
+        """Raw pixels, the untrained network, the given one, and the trained one."""
+        random = fresh_encoder(result.config, result.source)
+        settle_statistics(random, batches(result.config, result.model, result.source, 0).take(20))
+        measured = [measure.raw_pixels(), measure("random", random)]
+        encoders: list[Any] = [bare_pixels, random]
+        if start is not None:
+            measured.append(measure("given", start.encoder))
+            encoders.append(start.encoder)
+        measured.append(measure("trained", result.model.encoder, result.seconds))
+        encoders.append(result.model.encoder)
+        require_finite(measured[-1])
+        return self._with_retrieval(measure, result, measured, encoders)
+
+    def _with_retrieval(
+        self, measure: Measure, result: TrainResult, measured: list[Measured], encoders: list[Any]
+    ) -> list[Measured]:
+        """The same, with how often an image is found by its own view."""
+        split = measure.split or measure.train_split
+        images = []
+        for batch in measure.batches(split):
+            images.append(batch["image"].numpy())
+            if sum(map(len, images)) >= _RETRIEVED:
+                break
+        some = np.concatenate(images)[:_RETRIEVED]
+        if len(some) < 4:
+            return measured
+        policy, seed = result.model.policy, result.config.loop.seed
+        found = []
+        for one, encoder in zip(measured, encoders, strict=True):
+            value = unlabelled.retrieval(encoder, some, policy, seed=seed)
+            found.append(dataclasses.replace(one, metrics={**one.metrics, "retrieval_top1": value}))
+        return found
+
+    def train_with_labels(self, result: TrainResult, measure: Measure, measured: list[Measured]) -> None:
+        """Fine-tuning, or the supervised comparison; adds it to what was measured."""
+        labelled = measured[-1].features.labelled()
+        if labelled is None:
+            self.say(
+                "There are no labels to measure with." if result.source.num_classes is None else "Nothing is held out."
+            )
+            return
+        how: dict[str, Any] = {"callbacks": [self.clock.callback()], "say": self.say}
+        name = self.request.comparison
+        if name == "supervised":
+            tuned = comparison.supervised(result, **how)
+        else:
+            left = self.clock.left() - _LEAVING_SECONDS
+            most = 0.4 * result.seconds if np.isfinite(left) else result.seconds
+            tuned = comparison.fine_tuned(result, min(left, most) if np.isfinite(left) else most, **how)
+        own = measure(name, encoder_of(tuned.model.trunk), tuned.seconds)
+        more = {key.replace("eval_", "classifier_"): value for key, value in tuned.metrics.items()}
+        measured.append(dataclasses.replace(own, metrics={**own.metrics, **more}))
+
+    def leave(
+        self,
+        decided: Decided,
+        seen: Survey,
+        result: TrainResult,
+        measure: Measure,
+        measured: list[Measured],
+    ) -> FitResult:
+        """Model, vectors, numbers and pages."""
+        config, source = result.config, result.source
+        card = card_of(config, self.directory, result.plan.steps)
+        rule = data.Preprocessing.of_run(config.encoder, config.data)
+        saved = export.save_once(
+            result.model, self.directory.saved_model, image_size=config.data.image_size, card=card, preprocessing=rule
+        )
+        own = next(one for one in measured if one.name == "trained")
+        ids, splits, group = rows_of(self.request, seen, source, measure)
+        names = seen.class_names
+        leaving.write_embeddings(self.path(leaving.EMBEDDINGS), own.features, ids, names, splits)
+        doubted: list[Suspect] = []
+        if names:
+            doubted = suspects(own.features.everywhere(), own.features.all_labels(), group, len(names))
+            write_suspects(self.path(leaving.SUSPECTS), doubted, ids, names)
+        problems = leaving.checked_before(self.path(leaving.METRICS), saved)
+        if problems is None:
+            problems = leaving.check(saved)
+        level = chance(own.features)
+        said = verdict(measured, level)
+        said += [f"The SavedModel fails a check: {problem}." for problem in problems]
+        commands = leaving.next_commands(self.request, config, ids)
+        found = FitResult(
+            output_dir=self.directory.path, metrics={}, verdict=said, survey=seen, choices=decided.choices, trained=result,
+            measured=measured, ids=ids, splits=splits, next_commands=commands,
+        )  # fmt: skip
+        self._write_projector(result, own)
+        groups = unlabelled.clusters(own.features.everywhere(), seed=config.loop.seed)
+        pictures = Pictures(source, measured_splits(measure), MOST)
+        story = Story(found, self.request, measure, level, group, doubted, groups, pictures)
+        page.write_page(self.path(leaving.PAGE), story)
+        self.clock.end()
+        facts = {
+            "method": config.method,
+            "steps": result.plan.steps,
+            "verdict": said,
+            "clusters": None if groups is None else {"count": groups.count, "silhouette": groups.silhouette},
+            "suspects": len(doubted),
+            "saved_model": saved,
+            "saved_model_problems": problems,
+            "stages": {name: round(seconds, 1) for name, seconds in self.clock.stages.items()},
+            "seconds": self.clock.seconds(),
+        }
+        metrics = leaving.numbers(self.request, measured, level, facts)
+        write_json(self.path(leaving.METRICS), metrics)
+        return dataclasses.replace(found, metrics=metrics, shown=(page.results(story), neighbours(story)))
+
+    def _write_projector(self, result: TrainResult, own: Measured) -> None:
+        """TensorBoard's embedding projector, where images are held in memory: points with thumbnails."""
+        split = eval_split(result.config, result.source) or result.config.data.train_split
+        held = result.source.arrays(split)
+        if held is None:
+            return
+        features = own.features.test if len(own.features.test) else own.features.train
+        count = min(_PROJECTED, len(held[0]), len(features))
+        evaluate.write_projector(
+            self.directory.logs,
+            {"trained": features[:count]},
+            labels=None if held[1] is None else held[1][:count],
+            class_names=result.source.class_names,
+            images=held[0][:count],
+        )
+
+
+def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
+    """The config's encoder with the first weights that its seed gives."""
+    keras.utils.set_random_seed(config.loop.seed)
+    with precision(config.loop.mixed_precision):
+        return build_encoder(config.encoder, image_size=config.data.image_size, channels=source.channels)
+
+
+def _with_data(config: TrainConfig, **changes: Any) -> TrainConfig:
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
