@@ -103,6 +103,7 @@ def readme(card: dict[str, Any]) -> str:
     table = "".join(f"| {key} | {value} |\n" for key, value in numbers.items())
     on = f" on {dataset}" if dataset else ""
     results = f"\n## Results\n\n| metric{on} | value |\n|---|---|\n{table}" if numbers else ""
+    source = _imported(card.get("imported") or {})
     files = _FILES.format(size=size, **card["preprocessing"]) if "image_bytes" in card["signatures"] else ""
     return f"""---
 library_name: tf-keras
@@ -117,7 +118,7 @@ tags:
 
 An image encoder {trained}: images in, vectors of {card["embedding_dim"]} numbers out
 ({card["parameters"]:,} parameters). All facts are in `model_card.json`.
-{results}
+{source}{results}
 ## Use
 
 ```python
@@ -160,6 +161,18 @@ found["ids"], found["similarities"], found["labels"]  # [B, k], from the nearest
 In Keras 3: `keras.layers.TFSMLayer(path, call_endpoint="nearest")(images, k=5)`. Over TensorFlow Serving's REST, `k` is one
 number: `{{"signature_name": "nearest_bytes", "inputs": {{"image_bytes": [{{"b64": "..."}}], "k": 5}}}}`.
 """
+
+
+def _imported(facts: Mapping[str, Any]) -> str:
+    """Whose weights these are, and under which terms, where that is known."""
+    told = {
+        "weights": facts.get("family"),
+        "licence of the weights": facts.get("licence"),
+        "feature": facts.get("feature"),
+        "preprocessing": facts.get("preprocessing"),
+    }
+    rows = "".join(f"- {name}: {value}\n" for name, value in told.items() if value)
+    return f"\n## Source\n\n{rows}" if facts.get("licence") else ""
 
 
 def _model_index(name: str, dataset: str | None, numbers: dict[str, str]) -> str:

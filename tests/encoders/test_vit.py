@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.encoders import ViT, encoder_from_name
+from tfcontrastive.encoders.positions import INTERPOLATIONS, resized_positions
 from tfcontrastive.encoders.tokens import sin_cos_positions
 from tfcontrastive.runs.builders import build_encoder
 
@@ -117,3 +118,69 @@ def test_what_cannot_be_is_told(options, message):
 def test_the_published_names_make_the_published_sizes():
     encoder = encoder_from_name("vit_small", (None, None, 3), depth=1)
     assert {"width": 384, "num_heads": 12, "patch_size": 16}.items() <= encoder.get_config().items()
+
+
+FOUNDATION = {
+    "positions": "learned",
+    "position_grid": (2, 2),
+    "interpolation": "bicubic_offset",
+    "registers": 2,
+    "layer_scale": 0.1,
+    "activation": "swiglu",
+    "mlp_width": 24,
+}
+CLIP = {"positions": "learned", "position_grid": (2, 2), "pre_norm": True, "activation": "quick_gelu", "projection": 6}
+DINOV3 = {"positions": "rotary", "registers": 1, "qkv_bias": "query_value", "activation": "gelu_tanh"}
+SIGLIP = {"class_token": False, "pool": "attention", "patch_bias": False, "qkv_bias": "none"}
+
+
+@pytest.mark.parametrize("options", [FOUNDATION, CLIP, DINOV3, SIGLIP])
+def test_options_are_kept_and_saved(options, tmp_path):
+    encoder = tiny(depth=1, input_shape=(None, None, 3), **options)
+    assert options.items() <= encoder.get_config().items()
+    encoder.save(tmp_path / "vit.keras")
+    loaded = keras.saving.load_model(tmp_path / "vit.keras")
+    np.testing.assert_array_equal(loaded(images(12, 8)), encoder(images(12, 8)))
+    half = tiny(depth=1, input_shape=(None, None, 3), dtype="mixed_bfloat16", **options)
+    half.set_weights(encoder.get_weights())
+    np.testing.assert_allclose(half(images()), encoder(images()), atol=0.1)
+
+
+def test_options_that_are_off_are_no_part_of_a_config():
+    assert set(tiny(registers=0, pool="token").get_config()) == set(tiny().get_config())
+
+
+def test_a_table_of_places_at_its_own_size_is_left_as_it_is():
+    table = tf.reshape(tf.range(24, dtype=tf.float32), [6, 4])
+    for interpolation in INTERPOLATIONS:
+        same = resized_positions(table, (2, 3), tf.constant(2), tf.constant(3), interpolation)
+        np.testing.assert_allclose(same, table, atol=1e-5)
+        assert resized_positions(table, (2, 3), 5, 4, interpolation).shape == (20, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"positions": "learned"}, "`position_grid` must be given with positions=learned"),
+        ({"pool": "median"}, "`pool` must be one of"),
+        ({"class_token": False}, "`pool` must be mean or attention without a class token"),
+        ({"projektion": 3}, "an option of `ViT` must be one of .* Did you mean 'projection'"),
+        ({"positions": "rotary", "num_heads": 8}, "a multiple of 4 num_heads"),
+        ({"registers": -1}, "`registers` must be >= 0"),
+        ({"epsilon": 0.0}, "`epsilon` must be > 0"),
+    ],
+)
+def test_options_that_cannot_be_are_told(options, message):
+    with pytest.raises(InputError, match=message):
+        tiny(**options)
+
+
+def test_settings_come_as_json_too():
+    encoder = encoder_from_name(
+        "vit", (8, 8, 3), vit_options='{"width": 16, "depth": 1, "num_heads": 2, "patch_size": 4}'
+    )
+    assert encoder.output_shape == (None, 16)
+    with pytest.raises(InputError, match="vit_options"):
+        encoder_from_name("vit", (8, 8, 3), vit_options="[1]")
+    with pytest.raises(InputError, match="`vit_options` must be JSON"):
+        encoder_from_name("vit", (8, 8, 3), vit_options="{")

@@ -74,6 +74,21 @@ def test_a_tensor_that_reaches_beyond_its_block_is_refused(tmp_path):
         read_torch_zip(str(path)).read("fc.bias")
 
 
+def test_torchscript_is_read_and_its_code_left_alone():
+    """As OpenAI publishes CLIP. The fixture is torch.jit.save of a small module with torch 2.14."""
+    found = read_torch_zip("tests/fixtures/foundation/torchscript.pt")
+    assert found.shapes == {
+        "small": (2, 3),
+        "input_resolution": (),
+        "visual.class_embedding": (4,),
+        "visual.conv1.weight": (2, 3, 2, 2),
+        "layers.0.weight": (2, 2),
+        "layers.0.bias": (2,),
+    }
+    np.testing.assert_array_equal(found.read("small"), np.arange(6).reshape(2, 3))
+    assert found.read("input_resolution") == 224
+
+
 def damaged(tmp_path, kind):
     """A path to something that cannot be imported."""
     if kind == "nothing":

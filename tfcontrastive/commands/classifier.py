@@ -109,7 +109,7 @@ def stored_encoder(checkpoint: str | None, saved_model: str | None) -> EncoderCo
         card = os.path.join(latest_version(saved_model), CARD)
         recipe = json.loads(storage.read_text(card)).get("recipe") if storage.exists(card) else None
         stored = recipe.get("encoder") if isinstance(recipe, dict) else None
-    elif storage.exists(ModelDir(checkpoint).config):
+    elif ModelDir(checkpoint).is_run:
         stored = ModelDir(checkpoint).read_config()["encoder"]
     else:
         return pretrained.recognise(checkpoint).config

@@ -14,11 +14,13 @@ TITLE = """tfcontrastive import: what others have published, as a model of this 
 
 Example: tfcontrastive import --from=moco_v2_800ep_pretrain.pth.tar --export_dir=exported
          tfcontrastive import --from=simclrv2/finetuned_100pct/r50_1x_sk0 --ft_proj_selector=1 --export_dir=exported
-         tfcontrastive import --from=moco_v2_800ep_pretrain.pth.tar --dry_run
+         tfcontrastive import --from=dinov2_vits14_pretrain.pth --dry_run
+         tfcontrastive import --from=models/facebook--dinov2-small --export_dir=exported
 
 Files of google-research/simclr (TensorFlow 1 and 2), MoCo v1 to v3, lightly, solo-learn, torchvision and
-keras.applications. No code in them is run, and torch is not needed. train, finetune, evaluate and distill take the same
-files as --checkpoint."""
+keras.applications; of DINO, DINOv2, DINOv3, MAE, ViT, CLIP and SigLIP as Meta, timm, Hugging Face and OpenCLIP write them, a
+file or a folder with its config.json. No code in them is run, and torch is not needed. train, finetune, evaluate and
+distill take the same files as --checkpoint."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -42,15 +44,17 @@ def run(argv: Sequence[str]) -> int:
         print(found.report)
         print(f"preprocessing: {found.preprocessing}")
         return 0
+    report = found.report
+    imported = {"family": report.family, "from": options["from"], **report.facts, "skipped": report.skipped}
     path = export.save_model(
         found.on_pixels(),
         options["export_dir"],
         version=options["version"],
-        image_size=size or (32 if found.config.stem == "small" else None),
+        image_size=size or (32 if found.config.stem == "small" else int(report.facts.get("image_size", 0)) or None),
         head=found.projection_head,
         probe=found.supervised_head,
         preprocessing=found.preprocessing,
-        card={"imported": {"family": found.report.family, "from": options["from"], "skipped": found.report.skipped}},
+        card={"imported": imported},
     )
     print("\n".join([f"recognised as {found.report.family}", *found.report.description]))
     print(f"SavedModel: {path}")

@@ -111,8 +111,8 @@ class EncoderConfig(BaseConfig):
 
     encoder: str = setting(
         "resnet",
-        "resnet; vit_small, vit_base, vit_large, vit_huge; keras.applications/NAME; keras_hub/PRESET, weights included; or "
-        "one of your own: file.py:function.",
+        "resnet; vit_small, vit_base, vit_large, vit_huge; vit, of any vit_options; keras.applications/NAME; "
+        "keras_hub/PRESET, weights included; or one of your own: file.py:function.",
     )
     resnet_depth: int = setting(50, "Depth of the ResNet.", choices=(18, 34, 50, 101, 152, 200))
     width_multiplier: float = setting(1.0, "Multiplies the width of the ResNet, and the heads of a ViT.", above=0)
@@ -121,6 +121,9 @@ class EncoderConfig(BaseConfig):
     patch_size: int = setting(16, "Height and width of a ViT's patches, in pixels.", at_least=1)
     vit_depth: int | None = setting(None, "Blocks of a ViT; default: those of its name.", at_least=1)
     stop_grad_conv1: bool = setting(True, "Keep a ViT's random patch embedding as it is, as MoCo v3 does.")
+    vit_options: str | None = setting(
+        None, "Settings of --encoder=vit as JSON, see tfcontrastive.ViT; published weights bring their own."
+    )
     stem: str = setting(
         "auto",
         "auto: small up to 32 pixels, else large; padded: small, as solo-learn's on CIFAR.",
@@ -142,7 +145,19 @@ class EncoderConfig(BaseConfig):
     preprocessing: str = setting(
         "simclr",
         "Crop, resize and normalisation of the images, by the family that has them; part of the encoder and its exports.",
-        choices=("simclr", "imagenet", "caffe", "symmetric", "pixels"),
+        choices=(
+            "simclr",
+            "imagenet",
+            "caffe",
+            "symmetric",
+            "pixels",
+            "imagenet_bicubic",
+            "imagenet_whole",
+            "satellite",
+            "clip",
+            "siglip",
+            "vit",
+        ),
     )
     norm: str = setting(
         "batch", "Normalisation of the ResNet: batch, or group, which looks at one image.", choices=("batch", "group")

@@ -159,6 +159,20 @@ PREPROCESSING = {
     ),
     "symmetric": Preprocessing(resize="bilinear", mean=(0.5,), std=(0.5,)),
     "pixels": Preprocessing(resize="bilinear"),
+    "imagenet_bicubic": Preprocessing(resize="antialiased bicubic", **_IMAGENET),
+    "imagenet_whole": Preprocessing(crop=1.0, resize="antialiased bilinear", **_IMAGENET),
+    "satellite": Preprocessing(
+        crop=1.0, resize="antialiased bilinear", mean=(0.43, 0.411, 0.296), std=(0.213, 0.156, 0.143)
+    ),
+    "clip": Preprocessing(
+        crop=1.0,
+        resize="antialiased bicubic",
+        mean=(0.48145466, 0.4578275, 0.40821073),
+        std=(0.26862954, 0.26130258, 0.27577711),
+    ),
+    "siglip": Preprocessing(crop=1.0, resize="antialiased bicubic", mean=(0.5,), std=(0.5,)),
+    "vit": Preprocessing(crop=0.9, resize="antialiased bicubic", mean=(0.5,), std=(0.5,)),
 }
-"""The rule of each family: google-research/simclr; torchvision, MoCo and their kin; and keras.applications, whose
-networks of Caffe take blue first with the mean subtracted, those of TensorFlow [-1, 1], and the rest plain pixels."""
+"""The rule of each family: google-research/simclr; torchvision, MoCo and their kin; keras.applications, whose networks of
+Caffe take blue first with the mean subtracted, those of TensorFlow [-1, 1], and the rest plain pixels; DINO, DINOv2 and MAE;
+DINOv3, of photographs and of satellites' images; CLIP; SigLIP; and the first vision transformers."""

@@ -47,7 +47,7 @@ class Teacher:
         self.image_size: int | None = None
         self.channels: int | None = None
         self.preprocessing = Preprocessing()
-        if storage.exists(ModelDir(path).config):
+        if ModelDir(path).is_run:
             self._logits = self._of_trained(load_trained(checkpoint=path))
         elif saved_model := saved_model_in(path):
             self._logits = self._of_saved_model(saved_model)

@@ -58,6 +58,8 @@ def _of_layers(encoder: keras.Model, shape: tuple[int, int, int]) -> keras.Model
     policy = keras.config.dtype_policy()
 
     def again(layer):
+        if not isinstance(layer, keras.Layer):  # a bare operation, such as x[:, 0], which has no precision
+            return type(layer).from_config(layer.get_config())
         return type(layer).from_config({**layer.get_config(), "dtype": policy})
 
     images = keras.Input(shape, name="images")

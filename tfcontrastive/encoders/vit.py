@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 from typing import Any
 
 import keras
 from keras import layers
 
-from tfcontrastive.config import InputError
-from tfcontrastive.encoders.attention import SelfAttention
+from tfcontrastive.config import InputError, unknown
+from tfcontrastive.encoders.attention import BIASES, AttentionPool, SelfAttention
+from tfcontrastive.encoders.feed_forward import ACTIVATIONS, LayerScale, SwiGLU
+from tfcontrastive.encoders.positions import INTERPOLATIONS, RotaryAngles
 from tfcontrastive.encoders.registry import register_encoder
 from tfcontrastive.encoders.tokens import Tokens
 
@@ -22,6 +25,27 @@ SIZES = {
     "vit_huge": (1280, 32, 16),
 }
 
+POSITIONS = ("sin_cos", "learned", "rotary")
+POOLS = ("token", "mean", "attention")
+
+_OPTIONS: dict[str, Any] = {
+    "positions": "sin_cos",
+    "position_grid": None,
+    "interpolation": "bicubic",
+    "class_token": True,
+    "registers": 0,
+    "patch_bias": True,
+    "pre_norm": False,
+    "qkv_bias": "all",
+    "layer_scale": None,
+    "activation": "gelu",
+    "mlp_width": None,
+    "epsilon": 1e-6,
+    "pool": "token",
+    "projection": None,
+}
+"""What families of published networks differ in, as MoCo v3 has it; only what is otherwise is part of a config."""
+
 
 @keras.saving.register_keras_serializable("tfcontrastive")
 class ViT(keras.Model):
@@ -31,12 +55,14 @@ class ViT(keras.Model):
 
         x = x + attention(norm1(x)),    x = x + fc2(gelu(fc1(norm2(x)))),    fc1 four times as wide as x
 
-    The patch embedding is random and stays so, which is what keeps MoCo v3's training stable; places are fixed sines and
-    cosines, so that one network takes images of any size that the patch divides.
+    As MoCo v3 has it, the patch embedding is random and stays so, which keeps its training stable, and places are fixed
+    sines and cosines. The options make of it the encoders of DINO, DINOv2, DINOv3, MAE, CLIP and SigLIP. One network takes
+    images of any size that the patch divides, with each kind of positions.
 
-    The layers, in order: `patch_embed`, `tokens`, then for block i from 1: `block{i}_norm1`, `block{i}_attention` (its
-    parts `qkv` and `proj`), `block{i}_norm2`, `block{i}_fc1`, `block{i}_fc2` and its output `block{i}`; `norm`, and
-    `features`. `layer_order` names those that hold weights.
+    The layers, in order: `patch_embed`, `tokens`, `pre_norm`, then for block i from 1: `block{i}_norm1`,
+    `block{i}_attention` (its parts `qkv` and `proj`), `block{i}_scale1`, `block{i}_norm2`, `block{i}_fc1`, `block{i}_fc2`,
+    `block{i}_scale2` and its output `block{i}`; `norm`, `pool`, `pool_norm`, `pool_fc1`, `pool_fc2`, `projection`, and
+    `features`; those of options that are off are left out. `layer_order` names those that hold weights.
 
     Args:
         width: D, a multiple of 4 and of `num_heads`; 384 for ViT-S, 768 for ViT-B.
@@ -47,9 +73,24 @@ class ViT(keras.Model):
         input_shape: (height, width, channels); height and width may be None.
         dtype: a Keras dtype policy, the global one if None. Features are at least float32 under each.
         name: of the model.
+        positions: of the patches: "sin_cos", fixed; "learned", a table; or "rotary", turned queries and keys.
+        position_grid: (height, width) in patches of the learned table; None with the other kinds.
+        interpolation: of the learned table for images of another size, see `positions.INTERPOLATIONS`.
+        class_token: whether there is one; without it, `pool` is "mean" or "attention".
+        registers: learned tokens between it and the patches, >= 0.
+        patch_bias: whether the patch embedding has a bias.
+        pre_norm: whether the tokens are normalised before the first block, as in CLIP.
+        qkv_bias: which of queries, keys and values have a bias, see `SelfAttention`.
+        layer_scale: first values of learned scales of each branch, > 0; None: no scales.
+        activation: "gelu", "gelu_tanh", "quick_gelu", or "swiglu", a gate: fc1 is twice as wide then.
+        mlp_width: of the hidden layer; None: 4 D.
+        epsilon: of the normalisations, > 0.
+        pool: what becomes the feature, after the last normalisation: "token", the class token; "mean" of the patches; or
+            "attention", as SigLIP has it.
+        projection: width of a last linear map, as CLIP has it; None: none.
 
     Returns:
-        A `keras.Model` with features `[B, D]`.
+        A `keras.Model` with features `[B, D]`, or `[B, projection]`.
 
     Raises:
         InputError: a value outside its range, or an image that the patch does not divide.
@@ -59,7 +100,8 @@ class ViT(keras.Model):
         >>> encoder(tf.zeros([2, 224, 224, 3])).shape
         TensorShape([2, 384])
 
-    Source: Dosovitskiy et al., arXiv 2010.11929; Chen, Xie and He (MoCo v3), arXiv 2104.02057. Without dropout.
+    Source: Dosovitskiy et al., arXiv 2010.11929; Chen, Xie and He (MoCo v3), arXiv 2104.02057; the options: DINOv2, arXiv
+    2304.07193; DINOv3, arXiv 2508.10104; CLIP, arXiv 2103.00020; SigLIP, arXiv 2303.15343. Without dropout.
     """
 
     def __init__(
@@ -72,7 +114,13 @@ class ViT(keras.Model):
         input_shape: tuple = (None, None, 3),
         dtype=None,
         name: str = "vit",
+        **options: Any,
     ):
+        for option in options:
+            if option not in _OPTIONS:
+                raise InputError(f"an option of `ViT` {unknown(option, _OPTIONS)}")
+        if options.get("position_grid") is not None:
+            options["position_grid"] = tuple(options["position_grid"])
         config = {
             "width": width,
             "depth": depth,
@@ -83,12 +131,14 @@ class ViT(keras.Model):
             "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
             "name": name,
         }
+        told = {**config, **{key: value for key, value in options.items() if value != _OPTIONS[key]}}
+        config = {**_OPTIONS, **config, **options}
         _check(config)
         order: list[str] = []
         double = "float64" if config["dtype"] == "float64" else None  # else Keras rounds the images
         images = keras.Input(config["input_shape"], name="images", dtype=double)
         super().__init__(inputs=images, outputs=_network(images, config, order), name=name)
-        self._config = config
+        self._config = told
         self.layer_order = tuple(order)
 
     def get_config(self):
@@ -101,40 +151,71 @@ class ViT(keras.Model):
 
 def _network(images, config, order):
     width, dtype = config["width"], config["dtype"]
+    hidden = config["mlp_width"] or 4 * width
+    gated = config["activation"] == "swiglu"
 
     def weighted(kind, *args, name, **kwargs):
         order.append(name)
         return kind(*args, **{"name": name, "dtype": dtype, **kwargs})
 
     def norm(name):
-        return weighted(layers.LayerNormalization, epsilon=1e-6, name=name)
+        return weighted(layers.LayerNormalization, epsilon=config["epsilon"], name=name)
+
+    def mlp(x, name):
+        y = weighted(layers.Dense, 2 * hidden if gated else hidden, name=f"{name}_fc1")(x)
+        if gated:
+            y = SwiGLU(name=f"{name}_swiglu", dtype=dtype)(y)
+        else:
+            y = layers.Activation(ACTIVATIONS[config["activation"]], name=f"{name}_gelu", dtype=dtype)(y)
+        return weighted(layers.Dense, width, name=f"{name}_fc2")(y)
+
+    def scaled(y, name):
+        return y if config["layer_scale"] is None else weighted(LayerScale, config["layer_scale"], name=name)(y)
 
     patch = config["patch_size"]
     # Xavier-uniform of a patch as one vector, as the published networks are.
     limit = math.sqrt(6 / (config["input_shape"][-1] * patch**2 + width))
-    embed = weighted(
+    embedded = weighted(
         layers.Conv2D,
         width,
         patch,
         strides=patch,
+        use_bias=config["patch_bias"],
         kernel_initializer=keras.initializers.RandomUniform(-limit, limit),
         trainable=not config["stop_grad_conv1"],
         name="patch_embed",
-    )
-    x = weighted(Tokens, name="tokens")(embed(images))
+    )(images)
+    rotary = config["positions"] == "rotary"
+    angles = (RotaryAngles(width // config["num_heads"], name="angles", dtype=dtype)(embedded),) if rotary else ()
+    tokens = {
+        "class_token": config["class_token"],
+        "registers": config["registers"],
+        "positions": "none" if rotary else config["positions"],
+        "grid": config["position_grid"],
+        "interpolation": config["interpolation"],
+    }
+    x = weighted(Tokens, name="tokens", **tokens)(embedded)
+    if config["pre_norm"]:
+        x = norm("pre_norm")(x)
     for index in range(config["depth"]):
         block = f"block{index + 1}"
         y = norm(f"{block}_norm1")(x)
-        y = weighted(SelfAttention, config["num_heads"], name=f"{block}_attention")(y)
-        x = layers.Add(name=f"{block}_mid", dtype=dtype)([x, y])
-        y = norm(f"{block}_norm2")(x)
-        y = weighted(layers.Dense, 4 * width, name=f"{block}_fc1")(y)
-        y = layers.Activation("gelu", name=f"{block}_gelu", dtype=dtype)(y)  # the exact one
-        y = weighted(layers.Dense, width, name=f"{block}_fc2")(y)
-        x = layers.Add(name=block, dtype=dtype)([x, y])
-    features = norm("norm")(x[:, 0])  # token by token, so only the one that is needed
+        y = weighted(SelfAttention, config["num_heads"], bias=config["qkv_bias"], name=f"{block}_attention")(y, *angles)
+        x = layers.Add(name=f"{block}_mid", dtype=dtype)([x, scaled(y, f"{block}_scale1")])
+        y = mlp(norm(f"{block}_norm2")(x), block)
+        x = layers.Add(name=block, dtype=dtype)([x, scaled(y, f"{block}_scale2")])
+    if config["pool"] == "token":
+        x = norm("norm")(x[:, 0])  # token by token, so only the one that is needed
+    elif config["pool"] == "mean":
+        first = int(config["class_token"]) + config["registers"]
+        x = layers.GlobalAveragePooling1D(name="pool", dtype=dtype)(norm("norm")(x[:, first:]))
+    else:
+        x = weighted(AttentionPool, config["num_heads"], name="pool")(norm("norm")(x))
+        x = layers.Add(name="pool_out", dtype=dtype)([x, mlp(norm("pool_norm")(x), "pool")])
+    if config["projection"] is not None:
+        x = weighted(layers.Dense, config["projection"], use_bias=False, name="projection")(x)
     final = "float64" if dtype == "float64" else "float32"
-    return layers.Activation("linear", name="features", dtype=final)(features)
+    return layers.Activation("linear", name="features", dtype=final)(x)
 
 
 def _check(config):
@@ -148,6 +229,30 @@ def _check(config):
         raise InputError(f"`input_shape` must be (height, width, channels), channels given. Received: {shape}.")
     if any(size is not None and size % patch for size in shape[:2]):
         raise InputError(f"`patch_size` must divide the image, {shape[0]} x {shape[1]}. Received: patch_size={patch}.")
+    _check_options(config)
+
+
+def _check_options(config):
+    known = {"positions": POSITIONS, "interpolation": INTERPOLATIONS, "qkv_bias": BIASES, "pool": POOLS,
+             "activation": (*ACTIVATIONS, "swiglu")}  # fmt: skip
+    for key, names in known.items():
+        if config[key] not in names:
+            raise InputError(f"`{key}` {unknown(config[key], names)}")
+    if (config["position_grid"] is None) == (config["positions"] == "learned"):
+        raise InputError(
+            f"`position_grid` must be given with positions=learned, and only then. Received: {config['position_grid']}."
+        )
+    if config["pool"] == "token" and not config["class_token"]:
+        raise InputError("`pool` must be mean or attention without a class token. Received: pool='token'.")
+    if config["positions"] == "rotary" and config["width"] // config["num_heads"] % 4:
+        raise InputError(
+            f"`width` must be a multiple of 4 num_heads with positions=rotary. Received: width={config['width']}."
+        )
+    if config["registers"] < 0:
+        raise InputError(f"`registers` must be >= 0. Received: registers={config['registers']}.")
+    for key in ("layer_scale", "mlp_width", "epsilon", "projection"):
+        if config[key] is not None and not config[key] > 0:
+            raise InputError(f"`{key}` must be > 0. Received: {key}={config[key]}.")
 
 
 def _of_size(size: str, width_multiplier: float = 1.0, vit_depth: int | None = None, **options: Any) -> ViT:
@@ -162,3 +267,15 @@ for _size in SIZES:
     register_encoder(_size, takes=("width_multiplier", "vit_depth", "patch_size", "stop_grad_conv1"))(
         functools.partial(_of_size, _size)
     )
+
+
+@register_encoder("vit", takes=("vit_options",))
+def _of_options(vit_options: str | None = None, **options: Any) -> ViT:
+    """A ViT of any settings, which are JSON: those of published weights come so."""
+    try:
+        told = json.loads(vit_options) if vit_options else {}
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise InputError(f"`vit_options` must be JSON, {{setting: value}}. Received: {vit_options!r}.")
+    return ViT(**{**told, **options})

@@ -19,10 +19,13 @@ from google.protobuf.message import DecodeError
 from tfcontrastive import storage
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.data.preprocessing import Preprocessing
+from tfcontrastive.pretrained.foundation import recognise_foundation
 from tfcontrastive.pretrained.hdf5_file import read_hdf5
 from tfcontrastive.pretrained.keras_applications import BY_NAME, read_by_name, recognise_applications
+from tfcontrastive.pretrained.keras_hub_folder import is_preset, read_preset
 from tfcontrastive.pretrained.mapping import Recognised, Report, fill
 from tfcontrastive.pretrained.moco_vit import recognise_vit
+from tfcontrastive.pretrained.model_folder import is_index, read_index, weights_in
 from tfcontrastive.pretrained.safetensors_file import read_safetensors
 from tfcontrastive.pretrained.simclr_counted import recognise_counted
 from tfcontrastive.pretrained.simclr_tf2 import recognise_checkpoint
@@ -31,7 +34,10 @@ from tfcontrastive.pretrained.torch_file import read_torch_legacy, read_torch_zi
 from tfcontrastive.pretrained.torchvision import recognise_torchvision
 from tfcontrastive.pretrained.variables import Variables
 
-FAMILIES = (recognise_applications, recognise_counted, recognise_checkpoint, recognise_vit, recognise_torchvision)
+FAMILIES = (
+    recognise_applications, recognise_counted, recognise_checkpoint, recognise_foundation, recognise_vit,
+    recognise_torchvision,
+)  # fmt: skip
 """Each tells its own files from the names of their variables."""
 
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error,
@@ -67,13 +73,15 @@ class Pretrained:
 def load(path: str | os.PathLike, *, image_size: int | None = None, ft_proj_selector: int | None = None) -> Pretrained:
     """Loads published weights, whatever they were written by.
 
-    The format and the architecture are recognised from the variables alone. Every variable of the file is used, or listed
+    The format and the architecture are recognised from the variables, and from a config.json beside them where these do not
+    tell all. Every variable of the file is used, or listed
     in the report with the reason why not; every variable of the networks is filled, or it is an error that names it. No
     code in the file is run, and torch is not needed.
 
     Args:
         path: a checkpoint of TensorFlow (its prefix, or its directory), a hub module, a SavedModel, a file of
-            `torch.save`, safetensors or HDF5, or keras.applications/NAME, whose weights Keras downloads.
+            `torch.save`, safetensors or HDF5, a folder of a model hub with such a file (or several, and their index), or
+            keras.applications/NAME, whose weights Keras downloads.
         image_size: height and width that the encoder is built for; None: any.
         ft_proj_selector: for the files of google-research/simclr: how many layers of the projection head the supervised
             head is on. None tells it from the optimizer's slots, and takes 0 where there are none.
@@ -150,6 +158,8 @@ def read_variables(path: str) -> Variables:
         raise InputError("there is no such file or directory")
     if "://" in path:
         raise InputError("a file of torch, safetensors or HDF5 is read from a disk only; copy it there")
+    if is_index(path):
+        return read_index(path, read_variables)
     if h5py.is_hdf5(path):
         return read_hdf5(path)
     if zipfile.is_zipfile(path):
@@ -169,10 +179,15 @@ def read_variables(path: str) -> Variables:
 
 
 def _of_directory(path: str) -> Variables:
-    """A SavedModel or hub module, or the newest checkpoint; published directories keep the former under saved_model."""
+    """A SavedModel or hub module, which may lie under saved_model; a folder of a model hub; or the newest checkpoint."""
     for place in (path, os.path.join(path, "saved_model")):
         if storage.exists(os.path.join(place, "saved_model.pb")):
             return read_saved_model(place)
+    if is_preset(path):
+        return read_preset(path)
+    weights = weights_in(path)
+    if weights is not None:
+        return read_variables(weights)
     prefix = checkpoint_in(path)
     if prefix is None:
         raise InputError("the directory holds no run, no checkpoint and no SavedModel")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,6 +27,8 @@ class Link:
         source: the name in the file.
         minus: the name of a bias that is subtracted: batch norm of `x + bias` is that of x with a lower mean.
         squeeze: the file's has axes of length 1 beside.
+        also: names of more variables that the value is made of.
+        combine: makes the value of those of `source` and `also`, as the file holds them; None: it is `source`'s.
     """
 
     target: str
@@ -32,6 +36,13 @@ class Link:
     source: str
     minus: str | None = None
     squeeze: bool = False
+    also: tuple[str, ...] = ()
+    combine: Callable[..., np.ndarray] | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All variables of the file that it takes something from."""
+        return (self.source, *self.also, *(() if self.minus is None else (self.minus,)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +56,7 @@ class Recognised:
         links: for every variable of theirs.
         unused: `{pattern: reason}` for what the file holds beside.
         notes: what else is to be said.
+        facts: of the family, for the card of a model: its licence, its feature, ...
     """
 
     family: str
@@ -55,6 +67,7 @@ class Recognised:
     links: list[Link]
     unused: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +79,14 @@ class Report:
         description: of the networks, a line each.
         mapping: `{ours: the file's}`, all of ours.
         skipped: `{the file's: why}`, all that was not used.
+        facts: of the family: its licence, its feature, ...
     """
 
     family: str
     description: tuple[str, ...]
     mapping: dict[str, str]
     skipped: dict[str, str]
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         width = max(map(len, self.mapping))
@@ -96,15 +111,17 @@ def fill(recognised: Recognised, variables: Variables) -> Report:
             if id(variable) not in linked:
                 raise InputError(f"{variable.path} has no counterpart in the files of {recognised.family}")
     for link in recognised.links:
-        for name in filter(None, (link.source, link.minus)):
+        for name in link.sources:
             if name not in variables.shapes:
                 raise InputError(f"{link.target} finds no {name} in the file")
+        if link.combine is not None:
+            continue  # its shape shows when it is made
         shape = variables.shapes[link.source]
         shape = to_tensorflow_shape(shape) if variables.is_torch else shape
         shape = tuple(n for n in shape if n > 1) if link.squeeze else shape
         if tuple(shape) != tuple(link.variable.shape):
             raise InputError(f"{link.target} has the shape {tuple(link.variable.shape)}, and {link.source} {shape}")
-    used = {name for link in recognised.links for name in (link.source, link.minus)}
+    used = {name for link in recognised.links for name in link.sources}
     skipped = {name: _reason(name, recognised.unused) for name in variables.shapes if name not in used}
     unknown = [name for name, reason in skipped.items() if reason is None]
     if unknown:
@@ -112,14 +129,27 @@ def fill(recognised: Recognised, variables: Variables) -> Report:
                          f"{_shortened(unknown)}")  # fmt: skip
     mapping = {}
     for link in recognised.links:
-        value = variables.read(link.source)
-        value = to_tensorflow(value) if variables.is_torch else value
-        value = value.squeeze() if link.squeeze else value
-        if link.minus is not None:
-            value = value - variables.read(link.minus)
-        link.variable.assign(value.astype(np.float32))
-        mapping[link.target] = link.source if link.minus is None else f"{link.source} - {link.minus}"
-    return Report(recognised.family, (*_description(recognised), *recognised.notes), mapping, skipped)
+        link.variable.assign(_value(link, variables))
+        minus = "" if link.minus is None else f" - {link.minus}"
+        mapping[link.target] = ", ".join((link.source, *link.also)) + minus
+    description = (*_description(recognised), *recognised.notes)
+    return Report(recognised.family, description, mapping, skipped, recognised.facts)
+
+
+def _value(link: Link, variables: Variables) -> np.ndarray:
+    """What a link's variable becomes."""
+    if link.combine is not None:
+        value = link.combine(*(np.asarray(variables.read(name), np.float32) for name in (link.source, *link.also)))
+        if value.shape != tuple(link.variable.shape):
+            names = ", ".join((link.source, *link.also))
+            raise InputError(f"{link.target} has the shape {tuple(link.variable.shape)}, and {names} {value.shape}")
+        return value
+    value = variables.read(link.source)
+    value = to_tensorflow(value) if variables.is_torch else value
+    value = value.squeeze() if link.squeeze else value
+    if link.minus is not None:
+        value = value - variables.read(link.minus)
+    return value.astype(np.float32)
 
 
 def links(
@@ -158,12 +188,18 @@ def _description(recognised: Recognised) -> list[str]:
     return lines
 
 
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of which one is itself a JSON of settings."""
+    options = settings.pop("vit_options", None)
+    return settings if options is None else {**settings, **json.loads(options)}
+
+
 def _summary(name: str, part: keras.layers.Layer, recognised: Recognised) -> str:
     if name == "encoder":
         changed = {field.name: getattr(recognised.config, field.name)
                    for field in dataclasses.fields(EncoderConfig)
                    if getattr(recognised.config, field.name) != field.default}  # fmt: skip
-        settings = ", ".join(f"{name}={value}" for name, value in changed.items())
+        settings = ", ".join(f"{name}={value}" for name, value in _flat(changed).items())
         return f"{part.output_shape[-1]} features: {settings or 'the default ResNet-50'}"
     widths = [variable.shape for variable in part.trainable_variables if len(variable.shape) == 2]
     return " -> ".join(str(width) for width in [widths[0][0], *(shape[1] for shape in widths)])

@@ -85,6 +85,15 @@ class _Shell:
         pass
 
 
+class _Module(dict):
+    """Stands for a module of a TorchScript archive, whose code is left alone: its tensors and modules by their names."""
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, dict):
+            raise InputError("a module of TorchScript has no names for its tensors")
+        self.update(state)
+
+
 def _tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_: Any) -> _Tensor:
     """Stands for `torch._utils._rebuild_tensor_v2`."""
     if not isinstance(storage, _Storage):
@@ -97,6 +106,13 @@ def _parameter(tensor: _Tensor, *_: Any) -> _Tensor:
     return tensor
 
 
+def _as_it_is(value: Any, *_: Any) -> Any:
+    """Stands for what TorchScript says of the type of a value."""
+    return value
+
+
+_LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "restore_type_tag")
+
 _KNOWN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
@@ -105,6 +121,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("torch", "device"): _Shell,
     **{("torch", f"{name}Storage"): item for name, item in _ITEMS.items()},
     **{("torch", item): item for item in _ITEMS.values()},
+    **{("torch.jit._pickle", name): _as_it_is for name in _LISTS},
 }
 
 
@@ -118,6 +135,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _KNOWN:
             return _KNOWN[module, name]
+        if module.partition(".")[0] == "__torch__":
+            return type("Module", (_Module,), {})
         if module.partition(".")[0] in _SHELLS:
             return type("Shell", (_Shell,), {})
         raise InputError(
@@ -226,6 +245,8 @@ def _variables(path: str, tensors: dict[str, _Tensor], block: Callable[[_Storage
 
 def _flat(saved: Any) -> dict[str, _Tensor]:
     """The tensors of the network by their names in its state dict, and all others by their path, as `/optimizer/state/0`."""
+    if isinstance(saved, _Module):
+        return {".".join(path): tensor for path, tensor in _walk(saved, ())}
     state = next((key for key in _STATE if isinstance(saved, dict) and isinstance(saved.get(key), dict)), None)
     found = {}
     for path, tensor in _walk(saved, ()):

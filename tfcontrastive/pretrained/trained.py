@@ -172,7 +172,7 @@ def load_trained(
             f"`weights` is for `encoder`, a network by name. Received: weights={weights!r} with {chosen[0]}."
         )
     if checkpoint is not None:
-        is_run = storage.exists(ModelDir(checkpoint).config)
+        is_run = ModelDir(checkpoint).is_run
         return _of_run(checkpoint, image_size) if is_run else _of_published(checkpoint, image_size)
     if saved_model is not None:
         return _of_saved_model(saved_model, image_size)
@@ -197,7 +197,7 @@ def load(path: str | os.PathLike, *, image_size: int | None = None) -> Trained:
     path = os.fspath(path)
     files = storage.names_in(path)
     exported = "saved_model.pb" in files or any(name.isdigit() for name in files)
-    is_run = os.path.basename(ModelDir(path).config) in files
+    is_run = ModelDir(path).is_run
     if exported and not is_run:
         return load_trained(saved_model=path, image_size=image_size)
     return load_trained(checkpoint=path, image_size=image_size)

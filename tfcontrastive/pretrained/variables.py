@@ -13,7 +13,7 @@ class Variables:
     """The variables of one file or directory.
 
     Attributes:
-        kind: of the file: "TensorFlow checkpoint", "SavedModel", "torch", "safetensors" or "HDF5".
+        kind: of the file: "TensorFlow checkpoint", "SavedModel", "torch", "safetensors", "HDF5" or "keras_hub".
         path: where it lies.
         shapes: `{name: shape}` of everything it holds, in the file's order.
         read: name -> value. Only what is asked for is read, so that queues and optimizer slots cost nothing.
@@ -27,7 +27,7 @@ class Variables:
     @property
     def is_torch(self) -> bool:
         """Whether kernels are laid out as torch does: OIHW and OI, where TensorFlow has HWIO and IO."""
-        return self.kind in ("torch", "safetensors")
+        return self.kind in ("torch", "safetensors", "keras_hub")
 
     def starting_with(self, prefix: str) -> dict[str, tuple[int, ...]]:
         """The shapes of what lies under a prefix, by the rest of the names."""

@@ -41,6 +41,17 @@ class ModelDir:
         return os.path.join(self.path, "config.json")
 
     @property
+    def is_run(self) -> bool:
+        """Whether a run lies there: other projects have a config.json too, without a kind of run or a format of ours."""
+        if not storage.exists(self.config):
+            return False
+        try:
+            stored = json.loads(storage.read_text(self.config))
+        except (tf.errors.OpError, ValueError, RecursionError):
+            return True  # a damaged one, which whoever reads it will say
+        return not isinstance(stored, dict) or not {"model_type", "architecture", "registered_name"} & set(stored)
+
+    @property
     def checkpoints(self) -> str:
         return os.path.join(self.path, "checkpoints")
 
