@@ -1,0 +1,95 @@
+"""The search inside an exported model beside faiss' flat index, on made vectors: time, memory, and whether they agree.
+
+    python benchmarks/search.py [--rows 1000000] [--dim 512] [--dtypes float32 float16 int8] [--batches 1 32] [--k 10]
+
+The network is a dense layer on sixteen pixels, so that the search is what is timed. Both take their turns in one process,
+`--repeats` times; the median counts.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+
+from machine import machine
+
+
+def resident():
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 2**20
+
+
+def written(folder, vectors, dtype, model):
+    from tfcontrastive.export import EmbeddingWriter, model_facts
+
+    facts = {"model": model_facts(model)}
+    writer = EmbeddingWriter(folder, vectors.shape[1], dtype=dtype, shard_rows=2**16, facts=facts)
+    for row, vector in enumerate(vectors):
+        writer.add(str(row), vector)
+    writer.finish()
+    return folder
+
+
+def median(work, repeats):
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "float16", "int8"])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=9)
+    args = parser.parse_args()
+    from tfcontrastive.system import onednn
+
+    onednn.leave_to_tensorflow()  # as a server runs
+    import faiss
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from tfcontrastive import export
+
+    print(machine())
+    vectors = np.random.default_rng(0).standard_normal((args.rows, args.dim), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    images = keras.Input((4, 4, 3))
+    network = keras.Model(images, keras.layers.Dense(args.dim)(keras.layers.Flatten()(images)))
+    queries = np.random.default_rng(1).random((max(args.batches), 4, 4, 3), np.float32)
+    before = resident()
+    flat = faiss.IndexFlatIP(args.dim)
+    flat.add(vectors)
+    print(f"{args.rows:,} x {args.dim}, k={args.k}; faiss' flat index takes {resident() - before:.2f} GiB")
+    print(f"{'index':>10s}{'GiB':>8s}{'batch':>7s}{'ms':>9s}{'faiss ms':>10s}{'ratio':>7s}{'same first':>12s}")
+    with tempfile.TemporaryDirectory() as folder:
+        model = export.save_model(network, f"{folder}/model")
+        for dtype in args.dtypes:
+            index = written(f"{folder}/{dtype}", vectors, dtype, model)
+            path = export.add_index(model, index, f"{folder}/with_{dtype}")
+            before = resident()
+            loaded = tf.saved_model.load(path)
+            memory = resident() - before
+            search, embed = loaded.signatures["nearest"], loaded.signatures["serving_default"]
+            for batch in args.batches:
+                some, k = tf.constant(queries[:batch]), tf.constant(args.k)
+                points = embed(images=some)["embedding_l2"].numpy()
+                found = search(images=some, k=k)["ids"].numpy()[:, 0].astype(int)
+                same = np.mean(found == flat.search(points, args.k)[1][:, 0])
+                ours = median(
+                    lambda search=search, some=some, k=k: search(images=some, k=k)["ids"].numpy(), args.repeats
+                )
+                theirs = median(lambda points=points: flat.search(points, args.k), args.repeats)
+                print(f"{dtype:>10s}{memory:8.2f}{batch:7d}{ours:9.1f}{theirs:10.1f}{ours / theirs:7.2f}{same:12.1%}")
+            loaded = search = embed = None  # its memory goes before the next one's is measured
+
+
+if __name__ == "__main__":
+    main()
