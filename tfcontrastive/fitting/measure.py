@@ -136,11 +136,25 @@ class Measure:
         if labelled is None:
             return found
         loop = self.config.loop
-        smallest = int(np.bincount(labelled.train_labels)[np.unique(labelled.train_labels)].min())
-        found |= evaluate.KNN(k=min(loop.knn_k, smallest), temperature=loop.knn_temperature).measure(labelled)
-        if np.bincount(labelled.train_labels)[np.unique(labelled.train_labels)].max() >= 2:
+        sizes = np.bincount(labelled.train_labels)[np.unique(labelled.train_labels)]
+        found |= evaluate.KNN(k=neighbours_of(sizes, loop.knn_k), temperature=loop.knn_temperature).measure(labelled)
+        if sizes.max() >= 2:
             found |= evaluate.Linear(seed=loop.seed).measure(labelled)
         return found
+
+
+def neighbours_of(class_sizes: np.ndarray, most: int) -> int:
+    """How many neighbours vote: a quarter of the smallest class, lest a large class outvote it wherever they touch.
+
+    Args:
+        class_sizes: training images of each class, >= 1.
+        most: that vote in any case.
+
+    Examples:
+        >>> neighbours_of(np.array([1000, 1000]), 200), neighbours_of(np.array([128, 79]), 200), neighbours_of(np.array([2]), 200)
+        (200, 20, 1)
+    """
+    return int(np.clip(round(class_sizes.min() / 4), 1, most))
 
 
 def bare_pixels(images: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -46,7 +46,7 @@ def write_page(path: str, story: Story) -> str:
         next_steps(story),
     ]
     count = len(found.own.features.train)
-    title = f"{config.method} on {count:,} images of {request.title}, without labels"
+    title = f"{type(found.trained.model).__name__} on {count:,} images of {request.title}, without labels"
     labelled = "labels are used here only to measure it" if found.survey.class_names else "there are no labels"
     return report.write_report(
         path,
