@@ -151,8 +151,8 @@ def neighbours_of(class_sizes: np.ndarray, most: int) -> int:
         most: that vote in any case.
 
     Examples:
-        >>> neighbours_of(np.array([1000, 1000]), 200), neighbours_of(np.array([128, 79]), 200), neighbours_of(np.array([2]), 200)
-        (200, 20, 1)
+        >>> [neighbours_of(np.array(sizes), 200) for sizes in ([1000, 1000], [128, 79], [2, 9])]
+        [200, 20, 1]
     """
     return int(np.clip(round(class_sizes.min() / 4), 1, most))
 

@@ -69,8 +69,8 @@ def _against(
         others.append(f"{all_of(pixels.metrics)} of raw pixels")
     others.append(f"{chance[probes[0]]:.1%} of chance")
     return (
-        f"Of the held-out images {all_of(trained.metrics)} are classified correctly by {names} on the features that were learned "
-        f"without labels, against {', '.join(others[:-1])} and {others[-1]}."
+        f"Of the held-out images {all_of(trained.metrics)} are classified correctly by {names} on the features that were "
+        f"learned without labels, against {', '.join(others[:-1])} and {others[-1]}."
     )
 
 
