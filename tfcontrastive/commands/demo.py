@@ -49,10 +49,11 @@ def demo_flags() -> flags.FlagValues:
 
 
 def demo_config(output_dir: str, seed: int = 0, **changes: object) -> TrainConfig:
-    """The recipe's config, into a directory, with other values where given."""
+    """The recipe's config, without mirroring, into a directory, with other values where given."""
     from tfcontrastive.methods import SimCLRConfig
 
-    changes = {"model_dir": output_dir, "seed": seed, **changes}
+    # Its shoes all point to the left: not mirrored, one run of 8 epochs gave a linear probe 84.8%, mirrored 83.4%.
+    changes = {"model_dir": output_dir, "seed": seed, "keep_orientation": True, **changes}
     given = [f"--{name}={value}" for name, value in changes.items()]
     argv = command_line.expand([f"--recipe={RECIPE}", *given])
     base, values = TrainConfig(method_config=SimCLRConfig()), flags.FlagValues()
