@@ -36,7 +36,7 @@ class SavedIndex(tf.Module):
 
     Examples:
         >>> index = SavedIndex("vectors")
-        >>> found = index.nearest(tf.ones([2, 128]), tf.constant(3))
+        >>> found = index.nearest(tf.ones([2, index.dim]), tf.constant(3))
         >>> found["ids"].shape, found["similarities"].shape
         (TensorShape([2, 3]), TensorShape([2, 3]))
     """

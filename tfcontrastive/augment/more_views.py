@@ -35,7 +35,7 @@ def with_views(
         InputError: it contradicts the policy's name, or tells of small views where there are none.
 
     Examples:
-        >>> made = with_views(policy("byol"), small_views=4)
+        >>> made = with_views(tfcontrastive.augment.policy("byol"), small_views=4)
         >>> made.sides(224)
         (224, 224, 96, 96, 96, 96)
         >>> [view.blur_probability for view in made.views]
