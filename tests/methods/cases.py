@@ -33,7 +33,7 @@ CASES = {
     "barlow_twins": ("barlow_twins", {"hidden_dim": 16, "proj_out_dim": 8, "loss_scale": 1.0}),
     "instdisc": ("instdisc", {"bank_size": 80, "num_negatives": 0, "proj_out_dim": 8}),
     "dcl": ("dcl", {"temperature": 0.2, "sigma": 0.5, "proj_out_dim": 8}),
-    "simsiam": ("simsiam", {"hidden_dim": 16, "proj_out_dim": 16, "predictor_hidden_dim": 8, "num_proj_layers": 2}),
+    "simsiam": ("simsiam", {"hidden_dim": 16, "proj_out_dim": 16, "predictor_hidden_dim": 32, "num_proj_layers": 2}),
     "vicreg": ("vicreg", {"hidden_dim": 16, "proj_out_dim": 8, "num_proj_layers": 2}),
     "nnclr": ("nnclr", {"hidden_dim": 16, "predictor_hidden_dim": 16, "proj_out_dim": 8, "queue_size": 48}),
     "swav": (
