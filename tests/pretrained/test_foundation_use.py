@@ -43,7 +43,7 @@ def test_a_run_starts_from_it_and_is_found_again(tmp_path):
     path = write(CASES["dinov2_transformers_registers"], tmp_path)
     dataset = write_images(tmp_path / "images.npz", size=28, count=16)
     given = {"encoder": None, "checkpoint": path, "image_size": 28, "train_batch_size": 8, "train_steps": 1}
-    words = argv(dataset, tmp_path / "run", **given, knn_epochs=0, learning_rate=0.03, optimizer="momentum")
+    words = argv(dataset, tmp_path / "run", **given, knn_epochs=0, learning_rate=0.003, optimizer="momentum")
     assert main([word for word in words if word != "--encoder=None"]) == 0
     pixels = np.random.default_rng(0).random((2, 28, 28, 3), dtype=np.float32)
     before, after = load(path).on_pixels()(pixels), tfcontrastive.load(tmp_path / "run").encoder(pixels)

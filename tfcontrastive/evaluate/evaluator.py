@@ -145,7 +145,7 @@ def held_out_split(source: data.Source) -> str:
 
 def _is_labelled(source: data.Source, split: str) -> bool:
     """Whether a split has labels: those of its first image tell, but where only some have any."""
-    if source.partly_labelled:
+    if getattr(source, "partly_labelled", False):  # what only looks like a `Source` need not tell
         return split not in source.unlabelled_splits
     held = source.arrays(split)
     if held is not None:
