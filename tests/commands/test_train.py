@@ -79,7 +79,8 @@ def test_every_recipe_makes_a_run(name, tmp_path, capsys):
 PUBLISHED = {
     "simclr_imagenet_r50": 24, "simclr_imagenet_r50_2x": 94, "simclr_imagenet_r50_4x": 375,
     "simclr_v2_imagenet_r50_sk": 35, "simclr_v2_imagenet_r101_sk": 65, "simclr_v2_imagenet_r152_3x_sk": 795,
-    "simclr_cifar10_r18": 11, "moco_v3_imagenet_vit_small": 22, "moco_v3_imagenet_vit_base": 86, "dino_imagenet_vit_small": 22,
+    "simclr_cifar10_r18": 11, "moco_v3_imagenet_vit_small": 22, "moco_v3_imagenet_vit_base": 86,
+    "dino_imagenet_vit_small": 22,
 }  # fmt: skip
 
 
