@@ -18,7 +18,7 @@ SUPERVISED_STEP = 0.45
 FINE_TUNED_SHARE = 0.2
 """Of the time of pre-training, for fine-tuning."""
 
-_BASE_SECONDS, _MEASURING_SECONDS, _MEASURED = 40.0, 45.0, 12_000
+_BASE_SECONDS, _MEASURING_SECONDS, _MEASURED = 50.0, 45.0, 12_000
 """Seconds of everything else: of any set, and more for each so many images, whose probes take longer."""
 
 _MEASURED_VIEWS = 1.25
