@@ -22,6 +22,9 @@ from tfcontrastive.cluster import Cluster
 from tfcontrastive.config import DeviceConfig, InputError
 
 
+_FEW = 2**18  # numbers, a megabyte of float32
+
+
 def replica_count() -> int:
     """The number of replicas that run the current step together (1 outside a strategy)."""
     context = tf.distribute.get_replica_context()
@@ -42,7 +45,14 @@ def all_gather(x: tf.Tensor) -> tf.Tensor:
     count = replica_count()
     if count == 1:
         return x
-    rows = tf.distribute.get_replica_context().all_gather(x, axis=0)
+    context = tf.distribute.get_replica_context()
+    if x.dtype.is_floating and x.shape.is_fully_defined() and count * x.shape.num_elements() <= _FEW:
+        # Each replica's rows in their place among zeros, summed: the same numbers by a third of the ops of TensorFlow's
+        # gather, which first gathers the shapes. It sends twice the bytes, which for few of them takes no longer.
+        own = tf.reshape(tf.equal(tf.range(count), replica_id()), [count] + [1] * x.shape.rank)
+        rows = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(own, x[None], tf.zeros([], x.dtype)))
+        return tf.reshape(rows, [count * x.shape[0], *x.shape[1:]])
+    rows = context.all_gather(x, axis=0)
     known = x.shape.rank is not None and x.shape[0] is not None
     return tf.ensure_shape(rows, [count * x.shape[0], *x.shape[1:]]) if known else rows
 

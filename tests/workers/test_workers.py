@@ -17,7 +17,7 @@ import pytest
 from tests.commands.runs import RESNET, argv, write_images
 from tests.workers.command import run
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.models.checkpoint_files import newest_step
+from tfcontrastive.models.checkpoint_files import newest_step, steps_in
 from tfcontrastive.runs.model_dir import ModelDir
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -116,37 +116,33 @@ def test_workers_with_other_flags_all_end_with_one_line_that_names_them(dataset,
     assert not (tmp_path / "run").exists()
 
 
-def test_a_signal_to_one_worker_ends_all_at_one_step_and_all_resume(dataset, runs, tmp_path):
-    directory = tmp_path / "run"
-    command = train(dataset, directory, "simclr", strategy="multi_worker")
-    processes, _ = start([["tfcontrastive.commands.main", *command]] * 2)
-    while not list((directory / "checkpoints").glob("step-4.index")):
-        assert [process.poll() for process in processes] == [None, None]
-        time.sleep(0.01)
-    processes[1].send_signal(signal.SIGTERM)
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 143, errors
-        assert f"stopped by SIGTERM: step {newest_step(str(directory / 'checkpoints'))} is saved" in errors
-    outputs = [tmp_path / f"{index}.npz" for index in range(2)]
-    finish(start([["tests.workers.command", output, *command] for output in outputs])[0])
-    for output in outputs:
-        assert_same((dict(np.load(output)), losses(directory, "simclr")), runs("simclr")[0])
-
-
 def test_the_queue_is_the_same_on_every_worker(runs):
     _, ((first, _), (second, _)) = runs("moco")
     (name,) = (name for name in first if name.endswith("queue/rows"))
     np.testing.assert_array_equal(first[name], second[name])
 
 
-def test_a_worker_that_is_killed_ends_the_others_and_all_resume(dataset, runs, tmp_path):
-    directory = tmp_path / "run"
-    command = train(dataset, directory, "simclr", strategy="multi_worker")
+def started(command, directory, step):
+    """Two workers that train, once a checkpoint of that step or a later one is there."""
     processes, addresses = start([["tfcontrastive.commands.main", *command]] * 2)
-    while not list((directory / "checkpoints").glob("step-4.index")):
+    while max(steps_in(str(directory / "checkpoints")), default=0) < step:
         assert [process.poll() for process in processes] == [None, None]
         time.sleep(0.01)
+    return processes, addresses
+
+
+def test_a_signal_to_one_ends_all_at_one_step_one_that_is_killed_ends_the_others_and_all_resume(dataset, runs, tmp_path):
+    directory = tmp_path / "run"
+    command = train(dataset, directory, "simclr", strategy="multi_worker", checkpoint_steps=1)
+    processes, _ = started(command, directory, 2)
+    processes[1].send_signal(signal.SIGTERM)
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 143, errors
+        stopped_at = newest_step(str(directory / "checkpoints"))
+        assert f"stopped by SIGTERM: step {stopped_at} is saved" in errors
+
+    processes, addresses = started(command, directory, stopped_at + 1)
     processes[1].send_signal(signal.SIGKILL)
     _, errors = processes[0].communicate(timeout=120)
     assert processes[0].returncode == 1
@@ -157,6 +153,6 @@ def test_a_worker_that_is_killed_ends_the_others_and_all_resume(dataset, runs, t
     outputs = [tmp_path / f"{index}.npz" for index in range(2)]
     finish(start([["tests.workers.command", output, *command] for output in outputs])[0])
     assert not list(tmp_path.glob("run.*"))
-    assert len(list((directory / "logs").iterdir())) == 2  # one file of each of the chief's two processes
+    assert len(list((directory / "logs").iterdir())) == 3  # one file of each of the chief's three processes
     for output in outputs:
         assert_same((dict(np.load(output)), losses(directory, "simclr")), runs("simclr")[0])
