@@ -91,7 +91,6 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
     import keras
 
     from tfcontrastive import data, distribute, protocols, report
-    from tfcontrastive.evaluate import evaluate_seeds, mean_and_deviation
     from tfcontrastive.pretrained.trained import load_trained
     from tfcontrastive.protocols import measurement
     from tfcontrastive.protocols.results import Result, Results, settings_of
@@ -120,12 +119,8 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
         results = Results(subject.output_dir)
         results.claim(trained, overwrite=overwrite)
         start = time.monotonic()
-        runs: dict[int, dict[str, float]] = {}
-        deviations: dict[str, float] = {}
         if seeds:
-            runs = evaluate_seeds(evaluator, trained, source, seeds)
-            metrics, deviations = mean_and_deviation(runs)
-            found = measurement.Measurement(metrics)
+            found = measurement.measure_seeds(evaluator, trained, source, seeds)
         else:
             found = measurement.measure(evaluator, trained, source, baselines=subject.baselines)
     if not distribute.is_chief():
@@ -138,11 +133,12 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
         subject.dataset if needs_dataset else None,
         told,
         found.metrics,
-        deviations,
-        {str(seed): values for seed, values in runs.items()},
+        found.deviations,
+        found.runs,
         round(time.monotonic() - start, 2),
         found.baselines,
         found.images,
+        by_class=found.by_class,
     )
     provenance = report.Provenance(command, getattr(evaluator, "seed", None), subject.dataset or "")
     results.add(trained, result, found.details, provenance)

@@ -17,6 +17,7 @@ from tfcontrastive.fitting import comparison, leaving, page, unlabelled
 from tfcontrastive.fitting.choices import Choice, decide
 from tfcontrastive.fitting.clock import FILE as CLOCK
 from tfcontrastive.fitting.clock import Clock
+from tfcontrastive.fitting.duplicates import together
 from tfcontrastive.fitting.galleries import Story, neighbours
 from tfcontrastive.fitting.holdout import FRACTION, hold_out
 from tfcontrastive.fitting.length import Budget, with_length
@@ -47,6 +48,7 @@ from tfcontrastive.runs.model_dir import ModelDir, write_json
 from tfcontrastive.runs.pace import measure_pace
 from tfcontrastive.runs.pretrain import TrainResult, batches, train
 from tfcontrastive.runs.schedule import filled_in
+from tfcontrastive.system.directory_lock import DirectoryLock
 from tfcontrastive.system.precision import fastest, resolve
 from tfcontrastive.system.stages import Stages
 
@@ -115,19 +117,30 @@ def run(request: Request, *, overwrite: bool = False, stages: Stages, started: f
     Raises:
         InputError: as `fit`.
     """
-    return Fitting(request, overwrite=overwrite, stages=stages, started=started).run()
+    with DirectoryLock("output_dir", request.config.loop.model_dir) as lock:
+        return Fitting(request, overwrite=overwrite, stages=stages, started=started, lock=lock).run()
 
 
 class Fitting:
-    """One command, from its request to its result; the arguments are those of `run`."""
+    """One command, from its request to its result; the arguments are those of `run`, and the lock of its directory."""
 
-    def __init__(self, request: Request, *, overwrite: bool = False, stages: Stages, started: float | None = None):
-        self.stages, self.say = stages, stages.say
+    def __init__(
+        self,
+        request: Request,
+        *,
+        overwrite: bool = False,
+        stages: Stages,
+        started: float | None = None,
+        lock: DirectoryLock | None = None,
+    ):
+        self.stages, self.say, self.lock = stages, stages.say, lock
         self.directory = ModelDir(request.config.loop.model_dir)
         self.memo = Memo(self.directory.path)
         self.source = load_source(request.config)  # what cannot be read is refused before anything is written
         require_images(self.source)
         self.request = self.memo.claim(request, overwrite=overwrite)
+        if lock is not None:
+            lock.take()  # of a directory that is new, or has taken the place of one that was moved aside
         if self.request.minutes != request.minutes:
             self.say(f"Going on with the {self.request.minutes:g} minutes that this directory began with.")
         self.clock = Clock(self.request.minutes, self.path(CLOCK), started=started)
@@ -149,6 +162,7 @@ class Fitting:
             callbacks=[self.clock.callback()],
             title=decided.config.method,
             say=self.say,
+            lock=self.lock,
         )
         self._next("measure")
         measure = Measure(result.config, result.source, eval_split(result.config, result.source))
@@ -185,7 +199,7 @@ class Fitting:
             self.say(f"Nothing is held out, and no accuracy measured: there are {len(part)} images.")
             return config, seen
         seed = config.loop.seed
-        rows = hold_out(part.labels, part.group, seed=seed)
+        rows = hold_out(part.labels, together(part.group, seen.near, part.labels), seed=seed)
         if not len(rows):
             self.say("Nothing is held out: all images are identical.")
             return config, seen
@@ -195,8 +209,8 @@ class Fitting:
         self.source = data.with_held_out(source, held_out)
         by_class = " of each class" if seen.class_names else ""
         self.say(
-            f"Held out: {len(rows):,} of {len(part):,} images, about {FRACTION:.0%}{by_class}, identical files on one side; "
-            f"nothing is tuned on them; listed in {path}."
+            f"Held out: {len(rows):,} of {len(part):,} images, about {FRACTION:.0%}{by_class}, those that are alike on one "
+            f"side; nothing is tuned on them; listed in {path}."
         )
         return _with_data(config, held_out=path), seen
 

@@ -33,6 +33,7 @@ class Result:
         images: how many there are for training and for the test, how many classes, and which part of the test images the
             largest of them has: `train`, `test`, `classes`, `largest_class`; {} where that is not known.
         predictions: the file beside metrics.json with what was said of each test image; None where there is none.
+        by_class: of several seeds, recall and precision of each class, see `evaluate.by_class`; [] of a single run.
     """
 
     protocol: str
@@ -45,6 +46,7 @@ class Result:
     baselines: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     images: dict[str, float] = dataclasses.field(default_factory=dict)
     predictions: str | None = None
+    by_class: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def measures_the_same(self, other: Result) -> bool:
         """Whether one of the two can take the other's place."""

@@ -22,6 +22,7 @@ from tfcontrastive.runs.loop import Prepared, Run, Site
 from tfcontrastive.runs.reprs import as_html, in_words
 from tfcontrastive.runs.schedule import Plan
 from tfcontrastive.runs.settle import settled
+from tfcontrastive.system.directory_lock import DirectoryLock
 from tfcontrastive.system.terminal import say
 
 
@@ -63,6 +64,7 @@ def train(
     start: Start | None = None,
     source: data.Source | None = None,
     say: Callable[[str], None] = say,
+    lock: DirectoryLock | None = None,
 ) -> TrainResult:
     """Trains an encoder, or goes on where a run in the same `model_dir` stopped.
 
@@ -77,9 +79,11 @@ def train(
             fits; `config.encoder` must be the same network. None starts at random.
         source: the images; default: the config's.
         say: takes the lines of progress where the output is not a terminal; default: they go to stderr.
+        lock: of the directory, where the caller has it already.
 
     Raises:
-        InputError: anything in the config, the data or the directory that cannot work, and a loss that is not finite.
+        InputError: anything in the config, the data or the directory that cannot work, one that another process trains in,
+            and a loss that is not finite.
 
     Examples:
         >>> config = TrainConfig(
@@ -93,7 +97,7 @@ def train(
     """
     run = pretraining(config, start=start, source=source)
     how = {"overwrite": overwrite, "allow_config_change": allow_config_change}
-    done = run.train(**how, callbacks=callbacks, title=title, say=say)
+    done = run.train(**how, callbacks=callbacks, title=title, say=say, lock=lock)
     made = done.prepared
     return TrainResult(made.config, made.model, done.metrics, made.source, made.plan, done.views, done.seconds)
 
