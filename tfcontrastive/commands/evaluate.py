@@ -91,6 +91,7 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
     import keras
 
     from tfcontrastive import data, distribute, protocols, report
+    from tfcontrastive.evaluate import taken_by
     from tfcontrastive.pretrained.trained import load_trained
     from tfcontrastive.protocols import measurement
     from tfcontrastive.protocols.results import Result, Results, settings_of
@@ -116,6 +117,7 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
             image_size=getattr(evaluator, "image_size", None),
             channels=source.channels if source is not None else 3,
         )
+        source = taken_by(trained, source)
         results = Results(subject.output_dir)
         results.claim(trained, overwrite=overwrite)
         start = time.monotonic()

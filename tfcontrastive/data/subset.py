@@ -89,6 +89,10 @@ class Subset(Source):
     def rendered(self, rendering: Rendering) -> Subset:
         return self if rendering == self.rendering else Subset(self._source.rendered(rendering), self._parts)
 
+    def decoded_to(self, channels: int) -> Subset:
+        whole = self._source.decoded_to(channels)
+        return self if whole is self._source else Subset(whole, self._parts)
+
     def _part(self, split: str) -> tuple[str, np.ndarray | None]:
         """Where the examples of a split or an expression are: a split of the whole, and positions in it; None: all."""
         if split in self._parts:

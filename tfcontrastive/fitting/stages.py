@@ -46,7 +46,7 @@ from tfcontrastive.runs.inputs import eval_split, load_source
 from tfcontrastive.runs.load_run import card_of
 from tfcontrastive.runs.model_dir import ModelDir, write_json
 from tfcontrastive.runs.pace import measure_pace
-from tfcontrastive.runs.pretrain import TrainResult, batches, train
+from tfcontrastive.runs.pretrain import TrainResult, batches, images_of_run, train
 from tfcontrastive.runs.schedule import filled_in
 from tfcontrastive.system.directory_lock import DirectoryLock
 from tfcontrastive.system.precision import fastest, resolve
@@ -218,13 +218,14 @@ class Fitting:
         """What is trained, as it was decided before or now."""
         asked = self.request.asked
         config, start = start_of(config, asked)
+        self.source = source = images_of_run(self.source, start)
+        seen = dataclasses.replace(seen, channels=source.channels)
         before = self.memo.decided()
         if before is not None:
             loop = before.config.loop
             length = f"{loop.train_steps:,} steps" if loop.train_steps else f"{loop.train_epochs:,} epochs"
             self.say(f"Going on with what was decided: {length}.")
             return before, start
-        source = self.source
         num_images = source.num_examples(config.data.train_split)
         chosen = resolve(config.loop.mixed_precision) if config.loop.mixed_precision != "auto" else fastest()
         config, choices = decide(

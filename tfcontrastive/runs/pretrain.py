@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import data, methods
+from tfcontrastive import data, evaluate, methods
 from tfcontrastive.callbacks import Monitor
 from tfcontrastive.config import EncoderConfig, TrainConfig
 from tfcontrastive.encoders.rebuild import copy_weights, differing
@@ -107,16 +107,30 @@ def pretraining(config: TrainConfig, *, start: Start | None = None, source: data
 
     def prepare(site: Site) -> Pretraining:
         # The gammas of a run that starts from other weights are theirs.
-        settings = settled(config, site.source, site.strategy, stored=site.stored, first_gammas=start is None)
-        plan = make_plan(settings, site.source)
-        check_same_data(settings, site.source, plan, site.strategy)
-        if site.source.num_classes is None and settings.loop.lineareval_while_pretraining:
+        source = images_of_run(site.source, start, site.stored)
+        settings = settled(config, source, site.strategy, stored=site.stored, first_gammas=start is None)
+        plan = make_plan(settings, source)
+        check_same_data(settings, source, plan, site.strategy)
+        if source.num_classes is None and settings.loop.lineareval_while_pretraining:
             logging.info("The data has no labels: training without the online probe and without kNN.")
-        model = first_model(settings, site.source, plan, site.strategy, start)
+        model = first_model(settings, source, plan, site.strategy, start)
         cost = estimate(model, settings, site.replicas)
-        return Pretraining(config=settings, source=site.source, plan=plan, model=model, cost=cost)
+        return Pretraining(config=settings, source=source, plan=plan, model=model, cost=cost)
 
     return Run(config, prepare, source=source)
+
+
+def images_of_run(source: data.Source, start: Start | None, stored: Mapping[str, Any] | None = None) -> data.Source:
+    """The images with the channels that a run began with, or that the encoder takes which it starts from.
+
+    Args:
+        source: of the run.
+        start: as of `train`.
+        stored: the settings of the run that goes on.
+    """
+    if stored is not None:
+        return source.decoded_to(stored["images"]["channels"])
+    return source if start is None else evaluate.taken_by(start.encoder, source)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
