@@ -61,7 +61,7 @@ class Measured:
     """One encoder.
 
     Attributes:
-        name: raw_pixels, random, trained, fine_tuned or supervised.
+        name: raw_pixels, random, given (the weights that training started from), trained, fine_tuned or supervised.
         features: what it makes of the images.
         metrics: `knn_top1`, `linear_top1` and others by name, where they could be measured.
         seconds: that it was trained for.
@@ -75,7 +75,8 @@ class Measured:
     @property
     def title(self) -> str:
         """Its name in words."""
-        return {"random": "untrained", "trained": "trained, no labels"}.get(self.name, self.name.replace("_", " "))
+        words = {"random": "untrained", "given": "starting weights", "trained": "trained, no labels"}
+        return words.get(self.name, self.name.replace("_", " "))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tfcontrastive import data, distribute, evaluate, export
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.data.held_out import HELD_OUT, HeldOut
 from tfcontrastive.downstream.finetune import encoder_of
+from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.fitting import comparison, leaving, page, unlabelled
 from tfcontrastive.fitting.choices import Choice, decide
 from tfcontrastive.fitting.clock import FILE as CLOCK
@@ -262,13 +263,16 @@ class Fitting:
 
     def measure(self, measure: Measure, result: TrainResult, start: Trained | None) -> list[Measured]:
         """Raw pixels, the untrained network, the given one, and the trained one."""
-        random = fresh_encoder(result.config, result.source)
+        random, given = fresh_encoder(result.config, result.source), None if start is None else start.encoder
+        if brings_weights(result.config):
+            with precision(result.config.loop.mixed_precision):
+                random, given = rebuild(random, image_size=result.config.data.image_size, weights=False), random
         settle_statistics(random, batches(result.config, result.model, result.source, 0).take(20))
         measured = [measure.raw_pixels(), measure("random", random)]
         encoders: list[Any] = [bare_pixels, random]
-        if start is not None:
-            measured.append(measure("given", start.encoder))
-            encoders.append(start.encoder)
+        if given is not None:
+            measured.append(measure("given", given))
+            encoders.append(given)
         measured.append(measure("trained", result.model.encoder, result.seconds))
         encoders.append(result.model.encoder)
         require_finite(measured[-1])
@@ -391,6 +395,11 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
     keras.utils.set_random_seed(config.loop.seed)
     with precision(config.loop.mixed_precision):
         return build_encoder(config.encoder, image_size=config.data.image_size, channels=source.channels)
+
+
+def brings_weights(config: TrainConfig) -> bool:
+    """Whether the network's name alone stands for trained weights."""
+    return config.encoder.encoder.startswith("keras_hub/")
 
 
 def _with_data(config: TrainConfig, **changes: Any) -> TrainConfig:
