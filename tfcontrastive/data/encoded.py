@@ -108,6 +108,10 @@ class EncodedSource(Source):
             self._held[split] = self._decode_all(split)
         return self._held[split]
 
+    def held(self, split: str) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """As `arrays`, of what is in memory already: nothing is decoded."""
+        return self._held.get(split)
+
     def _decode_all(self, split: str) -> tuple[np.ndarray, np.ndarray | None] | None:
         count, shape = self.num_examples(split), self.image_shape(split)
         if self._cache is False:

@@ -176,17 +176,6 @@ def chance(features: Features) -> dict[str, float]:
     return {"knn_top1": often, "linear_top1": often, "uniform": 1 / int((counts > 0).sum())}
 
 
-def settle_statistics(encoder: keras.Model, batches: tf.data.Dataset) -> None:
-    """Gives a network that was never trained the batch-norm statistics of the data, as a fair comparison needs.
-
-    Args:
-        encoder: the network.
-        batches: of views, as a run's.
-    """
-    for batch in batches:
-        encoder(batch["views"][0], training=True)
-
-
 def require_finite(measured: Measured) -> None:
     """Refuses features that nothing can be measured on. Raises InputError."""
     if not np.isfinite(measured.features.everywhere()).all():

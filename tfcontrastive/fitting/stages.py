@@ -29,7 +29,6 @@ from tfcontrastive.fitting.measure import (
     bare_pixels,
     chance,
     require_finite,
-    settle_statistics,
 )
 from tfcontrastive.fitting.memo import Decided, Memo
 from tfcontrastive.fitting.memory import within_memory
@@ -267,7 +266,9 @@ class Fitting:
         if brings_weights(result.config):
             with precision(result.config.loop.mixed_precision):
                 random, given = rebuild(random, image_size=result.config.data.image_size, weights=False), random
-        settle_statistics(random, batches(result.config, result.model, result.source, 0).take(20))
+        if random.non_trainable_weights:  # without batch norm there is nothing to settle
+            some = batches(result.config, result.model, result.source, 0).take(20)
+            evaluate.settle_statistics(random, (batch["views"][0] for batch in some))
         measured = [measure.raw_pixels(), measure("random", random)]
         encoders: list[Any] = [bare_pixels, random]
         if given is not None:
