@@ -161,12 +161,14 @@ def small(tmp_path, images, labels=None, **more):
     return fit(tmp_path / "images.npz", output_dir=tmp_path / "out", minutes=None, **settings)
 
 
-def test_more_classes_than_half_the_images_are_measured_on_what_there_is(tmp_path, unchecked):
+def test_more_classes_than_half_the_images_and_weights_to_start_from(done, tmp_path, unchecked):
     images, _ = drawn(13, 12)
-    r = small(tmp_path, images, np.arange(13) // 2)  # the last has one image
+    r = small(tmp_path, images, np.arange(13) // 2, checkpoint=str(done))  # the last class has one image
+    assert r.trained.config.data.image_size == 24  # as that of the weights
+    assert set(r.metrics["given"]) == set(r.metrics["trained"])
+    assert "starting weights" in (tmp_path / "out" / "report.html").read_text()
     assert len(r.own.features.test) == 6
     assert r.metrics["trained"]["knn_k"] == 1
-    assert (tmp_path / "out" / "report.html").exists()
 
 
 def test_started_again_it_only_measures_identical_images_without_labels_too(tmp_path, unchecked, capsys):
