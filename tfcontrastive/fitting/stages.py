@@ -303,9 +303,12 @@ class Fitting:
         """Fine-tuning, or the supervised comparison; adds it to what was measured."""
         labelled = measured[-1].features.labelled()
         if labelled is None:
-            self.say(
-                "There are no labels to measure with." if result.source.num_classes is None else "Nothing is held out."
-            )
+            why = "The labels are of one class, or of classes that are all on one side: there is no accuracy to measure."
+            if result.source.num_classes is None:
+                why = "There are no labels to measure with."
+            elif measure.split is None:
+                why = "Nothing is held out."
+            self.say(why)
             return
         how: dict[str, Any] = {"callbacks": [self.clock.callback()], "say": self.say}
         name = self.request.comparison
