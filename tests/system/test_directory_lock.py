@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -66,3 +68,19 @@ def test_training_where_another_process_trains_is_refused_before_anything_is_rea
     run = pretraining(TrainConfig(loop=LoopConfig(model_dir=str(tmp_path), train_batch_size=2)), source=object())
     with DirectoryLock("model_dir", str(tmp_path)), pytest.raises(InputError, match="`model_dir` must be used by one"):
         run.train()
+
+
+def test_one_that_waits_comes_next(tmp_path):
+    order = []
+
+    def later():
+        with DirectoryLock("output_dir", str(tmp_path), wait=True):
+            order.append("second")
+
+    with DirectoryLock("output_dir", str(tmp_path)):
+        thread = threading.Thread(target=later)
+        thread.start()
+        time.sleep(0.05)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]

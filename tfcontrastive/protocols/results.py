@@ -15,6 +15,7 @@ from tfcontrastive import distribute, report, storage
 from tfcontrastive.config import BaseConfig, InputError, flat_fields
 from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.runs.model_dir import write_json
+from tfcontrastive.system.directory_lock import DirectoryLock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,18 +137,19 @@ class Results:
             details: what was said of each test image, kept in a file of its own.
             provenance: of the page.
         """
-        old = self.read() if storage.exists(self.metrics) else []
-        results = [one for one in old if not one.measures_the_same(result)]
         storage.make_writable("output_dir", self.path)
-        if details is not None:
-            taken = {one.predictions for one in results}
-            names = (
-                f"predictions_{result.protocol}{f'_{number}' if number else ''}.npz" for number in itertools.count()
-            )
-            result = dataclasses.replace(result, predictions=next(name for name in names if name not in taken))
-            storage.write(os.path.join(self.path, result.predictions), details.to_bytes())
-        results.append(result)
-        self._write(trained, results, provenance)
+        with DirectoryLock("output_dir", self.path, wait=True):  # of two that end at once, neither loses the other's
+            old = self.read() if storage.exists(self.metrics) else []
+            results = [one for one in old if not one.measures_the_same(result)]
+            if details is not None:
+                taken = {one.predictions for one in results}
+                names = (
+                    f"predictions_{result.protocol}{f'_{number}' if number else ''}.npz" for number in itertools.count()
+                )
+                result = dataclasses.replace(result, predictions=next(name for name in names if name not in taken))
+                storage.write(os.path.join(self.path, result.predictions), details.to_bytes())
+            results.append(result)
+            self._write(trained, results, provenance)
         writer = tf.summary.create_file_writer(os.path.join(self.logs, result.protocol))
         with writer.as_default(step=trained.step):
             for name, value in result.metrics.items():

@@ -21,6 +21,7 @@ class DirectoryLock:
     Args:
         argument: that names the directory, for the error.
         path: the directory; it need not exist yet, `take` is called again once it does.
+        wait: until it is free, where another process has it; else that is refused.
 
     Examples:
         >>> with DirectoryLock("model_dir", "runs/a") as lock:
@@ -28,8 +29,8 @@ class DirectoryLock:
         False
     """
 
-    def __init__(self, argument: str, path: str):
-        self._argument, self._path = argument, path
+    def __init__(self, argument: str, path: str, *, wait: bool = False):
+        self._argument, self._path, self._wait = argument, path, wait
         self._file: int | None = None
 
     @property
@@ -53,7 +54,7 @@ class DirectoryLock:
             os.close(file)
             return
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(file)
             raise InputError(
