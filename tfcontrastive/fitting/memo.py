@@ -72,7 +72,9 @@ class Memo:
                     f"`output_dir` {self._output_dir!r} was made with {name}={before.get(name)!r}. Received: "
                     f"{name}={now.get(name)!r}. Use another directory, or --overwrite to move this one aside."
                 )
-        if stored["config"] is None and request.minutes != before["minutes"]:  # which were too few, and nothing is decided
+        if (
+            stored["config"] is None and request.minutes != before["minutes"]
+        ):  # which were too few, and nothing is decided
             self._write(request, None)
             storage.write(os.path.join(self._output_dir, CLOCK), json.dumps({"seconds": 0.0}) + "\n")
             return request

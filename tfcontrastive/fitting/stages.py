@@ -303,7 +303,9 @@ class Fitting:
         """Fine-tuning, or the supervised comparison; adds it to what was measured."""
         labelled = measured[-1].features.labelled()
         if labelled is None:
-            why = "The labels are of one class, or of classes that are all on one side: there is no accuracy to measure."
+            why = (
+                "The labels are of one class, or of classes that are all on one side: there is no accuracy to measure."
+            )
             if result.source.num_classes is None:
                 why = "There are no labels to measure with."
             elif measure.split is None:

@@ -86,9 +86,7 @@ def _since_the_start(probes: Sequence[str], trained: Measured, given: Measured) 
     return said
 
 
-def _without_labels(
-    trained: Measured, random: Measured, pixels: Measured | None, given: Measured | None
-) -> list[str]:
+def _without_labels(trained: Measured, random: Measured, pixels: Measured | None, given: Measured | None) -> list[str]:
     own, before = (one.metrics.get("retrieval_top1") for one in (trained, random))
     if own is None:
         return ["There were too few images to measure anything."]
