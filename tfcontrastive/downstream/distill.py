@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfcontrastive import data, evaluate, losses, storage
 from tfcontrastive.config import InputError
 from tfcontrastive.config.finetune import DistillConfig
-from tfcontrastive.downstream.finetune import Finetuned, PreparedClassifier, Tuning, finetuned
+from tfcontrastive.downstream.finetune import Finetuned, PreparedClassifier, Tuning, finetuned, require_channels
 from tfcontrastive.downstream.teacher import Teacher
 from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.models.objectives import CrossEntropy
@@ -82,6 +82,8 @@ def distillation(config: DistillConfig, *, source: data.Source | None = None, dr
     run = Run(config, lambda site: tuning(site), source=source, dry=dry)
     with run.strategy.scope():
         teacher = Teacher(config.teacher)
+    if teacher.channels is not None:
+        run.source = run.source.decoded_to(teacher.channels)
     teacher.check(image_size=config.data.image_size or teacher.image_size, channels=run.source.channels)
     if run.source.num_classes not in (None, teacher.num_classes):
         raise InputError(
@@ -165,7 +167,7 @@ class Distilling(Tuning):
             return whole, None
         return whole, super().labelled(whole)[1]  # the other images stay, without their labels
 
-    def starting_point(self, source: data.Source) -> Trained | None:
+    def starting_point(self) -> Trained | None:
         config = self.config
         if config.checkpoint is None and config.saved_model is None and config.encoder is None:
             if self.teacher.encoder is None:
@@ -173,7 +175,11 @@ class Distilling(Tuning):
                     "Give the flags of the student's encoder. Received: none, and a SavedModel as teacher."
                 )
             return None
-        return super().starting_point(source)
+        return super().starting_point()
+
+    def taken(self, source: data.Source, start: Trained | None) -> data.Source:
+        require_channels(source, start)  # they are already as the teacher takes them
+        return source
 
     def preprocessing(self, start: Trained | None) -> data.Preprocessing:
         if start is None and self.config.encoder is None:

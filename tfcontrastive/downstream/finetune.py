@@ -132,6 +132,15 @@ def finetuned(run: Run, **how: Any) -> Finetuned:
     return Finetuned(made.config, made.model, done.metrics, made.source, done.seconds, made.preprocessing, made)
 
 
+def require_channels(source: data.Source, start: Trained | None) -> None:
+    """Refuses images of other channels than the encoder takes that a run starts from. Raises InputError."""
+    if start is not None and start.channels != source.channels:
+        raise InputError(
+            f"`dataset` must have images of {start.channels} channels, as {start.name}. "
+            f"Received: {source.channels} channels in {source.name}."
+        )
+
+
 def encoder_of(trunk: keras.Model) -> keras.Model:
     """The encoder of a classifier's trunk, without what the trunk has kept of a projection head."""
     return trunk.layers[1] if trunk.name.endswith(_WITH_HEAD) else trunk
@@ -239,7 +248,8 @@ class Tuning:
         source, rows = self.labelled(site.source)
         num_classes = self.num_classes or site.source.num_classes
         keras.utils.set_random_seed(self.config.loop.seed)
-        start = self.starting_point(source)
+        start = self.starting_point()
+        source = self.taken(source, start)
         config = self.settled(site, source, start)
         plan = make_plan(config, source)
         check_same_data(config, source, plan, site.strategy)
@@ -327,7 +337,7 @@ class Tuning:
             if self.needs_labels and held is not None and held[1] is not None:
                 check_classes(held[1][held[1] >= 0], labels)
 
-    def starting_point(self, source: data.Source) -> Trained | None:
+    def starting_point(self) -> Trained | None:
         """The trained encoder to start from; None where the run starts from scratch."""
         config = self.config
         if self.start is None and config.checkpoint is None and config.saved_model is None:
@@ -340,12 +350,13 @@ class Tuning:
                 "`saved_model` must tell its architecture to be fine-tuned, as this package's exports do. Received: "
                 f"{start.name}. Its features can be measured as they are: tfcontrastive evaluate --protocol=linear."
             )
-        if start.channels != source.channels:
-            raise InputError(
-                f"`dataset` must have images of {start.channels} channels, as {start.name}. "
-                f"Received: {source.channels} channels in {source.name}."
-            )
         return start
+
+    def taken(self, source: data.Source, start: Trained | None) -> data.Source:
+        """The images as the encoder takes them that the run starts from. Raises InputError: it does not take such."""
+        source = evaluate.taken_by(start, source)
+        require_channels(source, start)
+        return source
 
     def preprocessing(self, start: Trained | None) -> data.Preprocessing:
         """How images are prepared: as the flags of the encoder say, else as for the encoder that the run starts from."""

@@ -1,4 +1,4 @@
-"""Which images are held out: a fifth of each class, drawn by a seed, with identical images on one side."""
+"""Which images are held out: a fifth of each class, drawn by a seed, with images that are alike on one side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def hold_out(labels: np.ndarray, group: np.ndarray, *, fraction: float = FRACTIO
 
     Args:
         labels: int `[N]`; -1, no label, is a class like others.
-        group: int `[N]`, the same number for the same content.
+        group: int `[N]`, the same number for what must lie on one side, as `duplicates.together` gives it.
         fraction: in (0, 1).
         seed: of the choice.
 
@@ -37,12 +37,14 @@ def hold_out(labels: np.ndarray, group: np.ndarray, *, fraction: float = FRACTIO
             continue
         wanted = fraction * size[own].sum()
         taken = 0
-        for position, unit in enumerate(own[:-1]):
-            # A group of many copies is passed over where another brings the part nearer to what is wanted.
-            if position and abs(taken + size[unit] - wanted) > abs(taken - wanted):
+        for unit in own[:-1]:
+            # A group of many copies is passed over where it would take the part farther from what is wanted.
+            if abs(taken + size[unit] - wanted) > abs(taken - wanted):
                 continue
             out[unit] = True
             taken += size[unit]
             if taken >= wanted:
                 break
+        if not taken:
+            out[own[np.argmin(size[own])]] = True
     return np.flatnonzero(out[inverse])
