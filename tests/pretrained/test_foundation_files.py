@@ -78,7 +78,7 @@ def test_bin_files_of_both_forms(tmp_path):
     assert_same(write_legacy_torch(tmp_path / "pytorch_model.bin", held), TINY)
 
 
-@pytest.mark.parametrize("name", [TINY, "vit_transformers"])
+@pytest.mark.parametrize("name", [TINY, "vit_transformers", "dinov3_convnext_transformers"])
 def test_names_that_transformers_has_in_memory(name, tmp_path):
     """Version 5 writes the old names with save_pretrained, not with torch.save(model.state_dict())."""
     renamed = {
@@ -89,6 +89,7 @@ def test_names_that_transformers_has_in_memory(name, tmp_path):
         "intermediate.dense": "mlp.fc1",
         "output.dense": "mlp.fc2",
         **({"encoder.layer.": "layers."} if name.startswith("vit") else {}),
+        "stages.": "model.stages.",
     }
     held = {}
     for key, value in values(CASES[name]).items():

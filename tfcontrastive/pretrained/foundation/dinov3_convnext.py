@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import Any
 
 import keras
 
@@ -73,7 +74,10 @@ TRANSFORMERS = Layout(
 )
 IN_MEMORY = dataclasses.replace(
     TRANSFORMERS,
-    **{name: f"model.{getattr(TRANSFORMERS, name)}" for name in ("first", "halving", "block")},
+    library="Hugging Face transformers 5, in memory",
+    first=f"model.{TRANSFORMERS.first}",
+    halving=f"model.{TRANSFORMERS.halving}",
+    block=f"model.{TRANSFORMERS.block}",
 )
 
 
@@ -116,7 +120,7 @@ def _check_settings(variables: Variables, beside: Beside) -> None:
         raise InputError(f"a ConvNeXt{f' ({name})' if name else ''} that is not DINOv3's or EUPE's is not read")
 
 
-def _size(layout: Layout, variables: Variables) -> dict[str, object]:
+def _size(layout: Layout, variables: Variables) -> dict[str, Any]:
     """The name of the network, and how much wider it is."""
     depths = []
     for stage in range(4):
