@@ -54,7 +54,8 @@ def embed_images(
 
     Args:
         saved_model: what `save_model` wrote, or the base directory of its versions (the highest is taken).
-        items: the source, from `folder_items`, `encoded_items` or `dataset_items`, or a function of the same kind.
+        items: the source, from `folder_items`, `encoded_items` or `dataset_items`, a function of the same kind, or an
+            `ItemsShard` of one.
         output: the directory of the set. One begun with the same arguments, the same model and the same images is
             continued; of a source whose images have changed since, it is refused.
         format: npy, parquet or tfrecord.
@@ -83,6 +84,9 @@ def embed_images(
         "source": source,
         "items": getattr(items, "fingerprint", None),
     }
+    shard = getattr(items, "shard", None)
+    if shard is not None:
+        facts["shard"] = shard
     writer = EmbeddingWriter(
         output,
         encode.dim,
@@ -104,7 +108,7 @@ def embed_images(
             if progress is not None:
                 progress(writer.rows, len(writer.skipped))
         writer.finish()
-    if not writer.rows:
+    if not writer.rows and shard is None:  # of many shards, one may hold nothing
         reason = f"; the first: {': '.join(writer.skipped[0])}" if writer.skipped else ""
         raise InputError(f"`items` must hold a readable image. Received: {len(writer.skipped)} unreadable{reason}.")
     seconds = time.monotonic() - start
