@@ -8,6 +8,7 @@ import importlib
 _HOMES = {
     "Nearest": "nearest_answer",
     "SavedIndex": "saved_index",
+    "ApproximateIndex": "approximate",
     "CppError": "cpp_session",
     "CppSession": "cpp_session",
     "EmbeddingClient": "client",

@@ -81,6 +81,17 @@ class EmbeddingFiles:
             scale = np.ones(len(shard.ids), np.float32) if shard.scale is None else shard.scale
             yield shard.ids, dequantize(shard.stored, scale)
 
+    def ids_at(self, rows: np.ndarray) -> dict[int, str]:
+        """The names of some rows; only the shards that hold them are read."""
+        found, start = {}, 0
+        for entry in self._shards:
+            here = [int(row) for row in np.unique(rows) if start <= row < start + entry["rows"]]
+            if here:
+                names = self._shard(entry).ids
+                found.update({row: names[row - start] for row in here})
+            start += entry["rows"]
+        return found
+
     def stored(self) -> Iterator[Shard]:
         """Shard after shard, as it is stored.
 
@@ -103,13 +114,15 @@ class EmbeddingFiles:
         return np.concatenate(blocks) if blocks else np.zeros([0, self.dim], np.float32)
 
     def _read(self) -> Iterator[Shard]:
-        for entry in self._shards:
-            path = os.path.join(self.path, entry["file"])
-            shard = read_shard(path, self.facts["format"])
-            problem = self._problem(shard, entry["rows"])
-            if problem:
-                raise InputError(f"`path` must hold whole shards. Received: {path} {problem}.")
-            yield shard
+        return map(self._shard, self._shards)
+
+    def _shard(self, entry: dict) -> Shard:
+        path = os.path.join(self.path, entry["file"])
+        shard = read_shard(path, self.facts["format"])
+        problem = self._problem(shard, entry["rows"])
+        if problem:
+            raise InputError(f"`path` must hold whole shards. Received: {path} {problem}.")
+        return shard
 
     def _problem(self, shard: Shard, rows: int) -> str | None:
         """What does not fit the manifest."""

@@ -147,11 +147,8 @@ def _shards(output: str) -> list[EmbeddingFiles]:
     """All shards of a set in their order, whole and made alike."""
     pattern = re.compile(re.escape(os.path.basename(output)) + r"-(\d{5,})-of-(\d{5,})")
     folder = os.path.dirname(output) or "."
-    found = (
-        [match for name in sorted(os.listdir(folder)) if (match := pattern.fullmatch(name))]
-        if os.path.isdir(folder)
-        else []
-    )
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    found = [match for name in names if (match := pattern.fullmatch(name))]
     counts = sorted({int(match[2]) for match in found})
     if len(counts) != 1:
         what = f"shards of {' and of '.join(map(str, counts))}" if counts else "no shard"

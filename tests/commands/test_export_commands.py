@@ -139,16 +139,6 @@ def test_embed_lists_what_it_left_out(index, photos):
     assert (index / "bad_files.txt").read_text().startswith("broken.jpg\t")
 
 
-def test_shards_of_an_array_job_are_merged_into_one_runs_set(exported, photos, index, tmp_path, capsys):
-    arguments = ["embed", f"--saved_model={exported}", f"--dataset=folder:{photos}", f"--output={tmp_path / 'vectors'}"]
-    for shard in ("1/2", "0/2"):
-        assert main([*arguments, "--batch_size=4", f"--shard={shard}"]) == 0
-    assert "8 vectors in" in capsys.readouterr().out  # two batches of three
-    assert main(["embed", "--merge", f"--output={tmp_path / 'vectors'}"]) == 0
-    for path in index.iterdir():
-        assert (tmp_path / "vectors" / path.name).read_bytes() == path.read_bytes(), path.name
-
-
 def test_embed_takes_any_source(exported, tmp_path, capsys):
     dataset = write_images(tmp_path / "images.npz", count=6, channels=1)
     arguments = ["embed", f"--saved_model={exported}", f"--dataset={dataset}", f"--output={tmp_path / 'vectors'}"]

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tfcontrastive import export
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
 from tfcontrastive.export import EmbeddingFiles, ItemsShard, embed, embed_images, merge_embeddings
@@ -148,6 +149,21 @@ def test_what_is_not_whole_is_refused_in_one_line_and_nothing_is_written(tmp_pat
     assert re.search(message, told), told
     assert len(told.splitlines()) == 1
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_the_command_cuts_a_folder_and_its_merged_set_says_where_the_model_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(export, "latest_version", str, raising=False)
+    (tmp_path / "photos").mkdir()
+    for i in range(6):
+        (tmp_path / "photos" / f"{i}.txt.png").write_text(str(i))
+    given = ["embed", "--saved_model=model", f"--dataset=folder:{tmp_path / 'photos'}", "--batch_size=2"]
+    assert main([*given, f"--output={tmp_path / 'one'}"]) == 0
+    for shard in ("1/2", "0/2"):
+        assert main([*given, f"--output={tmp_path / 'many'}", f"--shard={shard}"]) == 0
+    assert f"2 vectors in {tmp_path / 'many-00000-of-00002'}" in capsys.readouterr().out
+    assert main(["embed", "--merge", f"--output={tmp_path / 'many'}"]) == 0
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")
+    assert "saved_model.txt" in contents(tmp_path / "many")
 
 
 def test_all_that_a_killed_merge_leaves_is_removed(tmp_path, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from tfcontrastive.system.tables import show_table
 TITLE = """tfcontrastive search: nearest neighbours among the vectors of `tfcontrastive embed`.
 
 Usage: tfcontrastive search --index=vectors [--k=10] [--html=page.html] IMAGE...
+       tfcontrastive search --index=vectors --approximate [--kind=hnsw] [--effort=64] IMAGE...
        tfcontrastive search --index=vectors --duplicates=0.98
 An IMAGE that is itself one of the collection is not listed as its own neighbour."""
 
@@ -37,6 +39,11 @@ def run(argv: Sequence[str]) -> int:
         raise InputError("`index` must be given: tfcontrastive search --index=vectors IMAGE...")
     if not images and options["duplicates"] is None:
         raise InputError("`IMAGE` must be given, one or more image files, or --duplicates=0.98. Received: neither.")
+    for name in ("kind", "effort"):
+        if values[name].present and not options["approximate"]:
+            raise InputError(f"`{name}` must be left out without --approximate. Received: {name}={options[name]}.")
+    if options["approximate"] and (not images or values["backend"].present):
+        raise InputError("`approximate` needs at least one IMAGE to search for, and no backend.")
     if options["html"] is not None and not images:
         raise InputError("`html` needs at least one IMAGE to search for. Received: none.")
     show_own_messages()
@@ -59,6 +66,16 @@ def search_flags() -> flags.FlagValues:
     flags.DEFINE_enum(
         "backend", "auto", ["auto", "numpy", "faiss"], "auto takes faiss where it is installed; both are exact.", values
     )
+    flags.DEFINE_boolean(
+        "approximate",
+        False,
+        "Nearly exact, for large sets: by an index of faiss that is built once, beside the vectors.",
+        values,
+    )
+    flags.DEFINE_enum(
+        "kind", "ivf", ["ivf", "hnsw"], "With --approximate: lists, or a graph, which is slow to build.", values
+    )
+    flags.DEFINE_integer("effort", 64, "With --approximate: lists or candidates that are compared.", flag_values=values)
     flags.DEFINE_string("data_dir", None, "With --html: as given to `embed`.", values)
     flags.DEFINE_string("html", None, "Also write the neighbours as a page of pictures.", values)
     flags.DEFINE_float("duplicates", None, "List all pairs at least this similar, in (-1, 1].", flag_values=values)
@@ -78,7 +95,11 @@ def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any], 
     if not others:
         raise InputError(f"`index` must hold other images than IMAGE. Received: {files.path}, with that alone.")
     k = min(options["k"], others)
-    ids, similarities = export.nearest(files, queries, k=k, backend=options["backend"], exclude=own)
+    if options["approximate"]:
+        index = export.ApproximateIndex(files, options["kind"], building=lambda line: print(line, file=sys.stderr))
+        ids, similarities = index.nearest(queries, k=k, effort=options["effort"], exclude=own)
+    else:
+        ids, similarities = export.nearest(files, queries, k=k, backend=options["backend"], exclude=own)
     rows: list[tuple[str, str, str]] = []
     ends = []
     for image, row, values in zip(images, ids, similarities, strict=True):
@@ -112,16 +133,15 @@ def own_ids(files: Any, images: Sequence[str]) -> list[str | None]:
     source = files.facts.get("source") or ""
     if not source.startswith("folder:"):
         return [None] * len(images)
-    folder, ids = source.removeprefix("folder:"), set(files.ids)
+    folder = source.removeprefix("folder:")
 
-    def own(image):
-        names = (
-            os.path.relpath(os.path.abspath(image), folder),
-            os.path.relpath(os.path.realpath(image), os.path.realpath(folder)),
-        )
-        return next((name for name in names if name in ids), None)
+    def names(image):
+        yield os.path.relpath(os.path.abspath(image), folder)
+        yield os.path.relpath(os.path.realpath(image), os.path.realpath(folder))
 
-    return [own(image) for image in images]
+    inside = [[name for name in names(image) if not name.startswith(os.pardir + os.sep)] for image in images]
+    ids = set(files.ids) if any(inside) else set()  # of a million images, seconds
+    return [next((name for name in some if name in ids), None) for some in inside]
 
 
 def find_model(files: Any, given: str | None) -> str:
