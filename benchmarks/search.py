@@ -6,11 +6,12 @@
 The network is a dense layer on sixteen pixels, so that the search is what is timed. Both take their turns in one process,
 `--repeats` times; the median counts.
 
-With --approximate: `ApproximateIndex` beside the exact search shard by shard, of vectors that lie as embeddings do, in a thousand
-groups on a surface of 16 dimensions; of independent numbers with --noise. Queries are rows a little moved.
+With --approximate: `ApproximateIndex` beside the exact search shard by shard, of vectors that lie as embeddings do: in a
+thousand groups on a surface of 16 dimensions; of independent numbers with --noise. Queries are rows a little moved.
 """
 
 import argparse
+import functools
 import statistics
 import tempfile
 import time
@@ -87,11 +88,10 @@ def approximate(args):
             for effort in args.efforts:
                 found, _ = index.nearest(queries, k=args.k, effort=effort)
                 recall = np.mean([len(set(a) & set(b)) / args.k for a, b in zip(found, ids, strict=True)])
-                times = [
-                    median(lambda n=n, effort=effort: index._search(unit(queries[:n]), args.k, effort), args.repeats)
-                    for n in args.batches
-                ]
-                shown = ", ".join(f"{some:.1f} ms for {n}" for some, n in zip(times, args.batches, strict=True))
+                asked = [functools.partial(index._search, unit(queries[:n]), args.k, effort) for n in args.batches]
+                shown = ", ".join(
+                    f"{median(ask, args.repeats):.1f} ms for {n}" for ask, n in zip(asked, args.batches, strict=True)
+                )
                 print(
                     f"  effort {effort:4d}: recall@{args.k} {recall:.3f}, {shown}, +{resident() - before:.2f} GiB",
                     flush=True,
