@@ -7,6 +7,8 @@ import importlib
 
 _HOMES = {
     "Nearest": "nearest_answer",
+    "PostgresSet": "postgres_set",
+    "PostgresWriter": "postgres_writer",
     "SavedIndex": "saved_index",
     "ApproximateIndex": "approximate",
     "CppError": "cpp_session",

@@ -6,9 +6,9 @@ import pathlib
 import re
 import shutil
 
-import numpy as np
 import pytest
 
+from tests.export.fake_encoder import FakeEncoder
 from tfcontrastive import export
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
@@ -16,22 +16,6 @@ from tfcontrastive.export import EmbeddingFiles, ItemsShard, embed, embed_images
 from tfcontrastive.export.merge import shard_path
 
 ITEMS = 23
-
-
-class FakeEncoder:
-    """A vector for each item, other in another batch: so that batches that are cut otherwise are seen."""
-
-    dim, facts = 3, {"name": "fake", "version": "1", "digest": "d" * 32, "preprocessing_hash": None}
-
-    def __init__(self, path, output):
-        pass
-
-    def __call__(self, images):
-        first = int(images[0])
-        return [
-            "is no image" if int(image) % 7 == 3 else np.float32([int(image), first, 70_000 if int(image) == 11 else 1])
-            for image in images
-        ]
 
 
 def items(start):

@@ -48,9 +48,12 @@ def run(argv: Sequence[str]) -> int:
             )
     show_own_messages()
     from tfcontrastive import export
-    from tfcontrastive.export.manifest import write_side_file
+    from tfcontrastive.export.manifest import BAD_FILES, side_file, write_side_file
     from tfcontrastive.export.merge import shard_path
+    from tfcontrastive.export.postgres import is_postgres
 
+    if is_postgres(options["output"]) and (shard is not None or values["format"].present):
+        raise InputError("`shard` and `format` must be left out with a database as output.")
     saved_model = export.latest_version(options["saved_model"])
     items, source, total = open_items(options, saved_model)
     output = options["output"]
@@ -64,11 +67,14 @@ def run(argv: Sequence[str]) -> int:
             output,
             source=source,
             progress=meter.update,
-            **{name: options[name] for name in ("format", "dtype", "normalize", "batch_size", "shard_rows")},
+            **{name: options[name] for name in ("format", "dtype", "normalize", "batch_size", "shard_rows", "table")},
         )
+    if is_postgres(output):
+        show(done, f"the table {options['table']}", f"the table {options['table']}_skipped")
+        return 0
     place = saved_model if "://" in saved_model else os.path.abspath(saved_model)
     write_side_file(output, MODEL_FILE, options["format"], escaped(place) + "\n")
-    show(done, output, options["format"])
+    show(done, output, os.path.join(output, side_file(BAD_FILES, options["format"])))
     return 0
 
 
@@ -133,7 +139,8 @@ def embed_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "dataset", None, "folder:PATH (any tree of images), a TFDS name, tfrecord:GLOB, npz:FILE or embedded.", values
     )
-    flags.DEFINE_string("output", None, "Directory of the vectors.", values)
+    flags.DEFINE_string("output", None, "Directory of the vectors, or postgresql://USER@HOST/DATABASE.", values)
+    flags.DEFINE_string("table", "embeddings", "Of a database, the table.", values)
     flags.DEFINE_enum("format", "npy", ["npy", "parquet", "tfrecord"], "npy, parquet or tfrecord.", values)
     flags.DEFINE_enum(
         "dtype", "float32", ["float32", "float16", "int8"], "float32, float16 or int8 (with a scale a vector).", values
@@ -154,7 +161,7 @@ def embed_flags() -> flags.FlagValues:
     )  # fmt: skip
     flags.DEFINE_boolean("normalize", False, "Vectors of unit length.", values)
     flags.DEFINE_integer("batch_size", 64, "Images a call.", flag_values=values)
-    flags.DEFINE_integer("shard_rows", 8192, "Vectors a file.", flag_values=values)
+    flags.DEFINE_integer("shard_rows", 8192, "Vectors a file, or a transaction.", flag_values=values)
     flags.DEFINE_string(
         "shard", None, "i/n: only part i (from 0) of n, into OUTPUT-0000i-of-0000n; for jobs on many machines.", values
     )
@@ -218,14 +225,11 @@ def _absolute(spec: str) -> str:
     return f"{kind}:{os.path.abspath(os.path.expanduser(where))}"
 
 
-def show(done: Any, output: str, format: str) -> None:
-    """What was done, and which images were left out."""
-    from tfcontrastive.export.manifest import BAD_FILES, side_file
-
+def show(done: Any, output: str, listing: str) -> None:
+    """What was done, and which images were left out, and where they are listed."""
     speed = f"{done.images_per_second:,.1f} images/s" if done.images_per_second else "all were there already"
     print(f"{done.rows:,} vectors in {escaped(output)}; {speed}")
     if done.skipped:
-        listing = os.path.join(output, side_file(BAD_FILES, format))
         print(f"left out, and listed in {escaped(listing)}: {len(done.skipped):,}")
         for name, reason in done.skipped[:_SHOWN]:
             print(f"  {escaped(name)}: {reason}")

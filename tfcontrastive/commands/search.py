@@ -47,9 +47,7 @@ def run(argv: Sequence[str]) -> int:
     if options["html"] is not None and not images:
         raise InputError("`html` needs at least one IMAGE to search for. Received: none.")
     show_own_messages()
-    from tfcontrastive.export.embedding_files import EmbeddingFiles
-
-    files = EmbeddingFiles(options["index"])
+    files = open_index(options)
     if images:
         show_neighbours(files, images, options, command_line.spelled("search", argv))
     if options["duplicates"] is not None:
@@ -57,10 +55,23 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
+def open_index(options: dict[str, Any]) -> Any:
+    """A set of embeddings, in a directory or in a database."""
+    from tfcontrastive import export
+    from tfcontrastive.export.postgres import is_postgres
+
+    if not is_postgres(options["index"]):
+        return export.EmbeddingFiles(options["index"])
+    if options["duplicates"] is not None or options["kind"] != "ivf" or options["backend"] != "auto":
+        raise InputError("`duplicates`, `kind` and `backend` must be left out with a database as index.")
+    return export.PostgresSet(options["index"], options["table"])
+
+
 def search_flags() -> flags.FlagValues:
     """The command's own flags."""
     values = flags.FlagValues()
-    flags.DEFINE_string("index", None, "Directory of the vectors.", values)
+    flags.DEFINE_string("index", None, "Directory of the vectors, or postgresql://USER@HOST/DATABASE.", values)
+    flags.DEFINE_string("table", "embeddings", "Of a database, the table.", values)
     flags.DEFINE_string("saved_model", None, "The model they are from; default: where `embed` found it.", values)
     flags.DEFINE_integer("k", 10, "Neighbours of each image.", flag_values=values)
     flags.DEFINE_enum(
@@ -95,7 +106,10 @@ def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any], 
     if not others:
         raise InputError(f"`index` must hold other images than IMAGE. Received: {files.path}, with that alone.")
     k = min(options["k"], others)
-    if options["approximate"]:
+    if isinstance(files, export.PostgresSet):
+        how = {"approximate": options["approximate"], "effort": options["effort"]}
+        ids, similarities = files.nearest(queries, k=k, exclude=own, **how)
+    elif options["approximate"]:
         index = export.ApproximateIndex(files, options["kind"], building=lambda line: print(line, file=sys.stderr))
         ids, similarities = index.nearest(queries, k=k, effort=options["effort"], exclude=own)
     else:
@@ -140,7 +154,7 @@ def own_ids(files: Any, images: Sequence[str]) -> list[str | None]:
         yield os.path.relpath(os.path.realpath(image), os.path.realpath(folder))
 
     inside = [[name for name in names(image) if not name.startswith(os.pardir + os.sep)] for image in images]
-    ids = set(files.ids) if any(inside) else set()  # of a million images, seconds
+    ids = files.known(itertools.chain.from_iterable(inside))
     return [next((name for name in some if name in ids), None) for some in inside]
 
 
@@ -150,17 +164,26 @@ def find_model(files: Any, given: str | None) -> str:
 
     path = given
     if path is None:
-        try:
-            with open(files.beside(MODEL_FILE), encoding="utf-8") as file:
-                path = unescaped(file.read().removesuffix("\n"))
-        except (OSError, ValueError) as error:
-            raise InputError("`saved_model` must be given: the index does not say where its model is.") from error
+        path = noted_model(files)
         if not storage.is_dir(path):
             raise InputError(f"`saved_model` must be given: the model is no longer at {path}.")
     path = export.latest_version(path)
     if export.model_digest(path) != files.facts.get("model", {}).get("digest"):
         raise InputError(f"`saved_model` must be the model that made the vectors. Received: {path}, another one.")
     return path
+
+
+def noted_model(files: Any) -> str:
+    """Where the model was as the set was made."""
+    from tfcontrastive import export
+
+    if isinstance(files, export.PostgresSet):
+        return files.saved_model
+    try:
+        with open(files.beside(MODEL_FILE), encoding="utf-8") as file:
+            return unescaped(file.read().removesuffix("\n"))
+    except (OSError, ValueError) as error:
+        raise InputError("`saved_model` must be given: the index does not say where its model is.") from error
 
 
 def pictures(source: str, data_dir: str | None, wanted: set[str]) -> Callable[[str], bytes | None]:
