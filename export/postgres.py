@@ -50,17 +50,17 @@ class Table:
             )
             self.connection = self._psycopg.connect(url, autocommit=True, connect_timeout=30)
 
-    def sql(self, text: str, **literals: Any) -> Any:
+    def sql(self, statement: str, /, **literals: Any) -> Any:
         """A statement in which `{table}`, `{skipped}` and `{index}` are names, and other words are literals."""
         sql = self._psycopg.sql
         names = {"table": self.name, "skipped": f"{self.name}_skipped", "index": f"{self.name}_vector_idx"}
         parts = {key: sql.Identifier(name) for key, name in names.items()}
-        return sql.SQL(text).format(**parts, **{key: sql.Literal(value) for key, value in literals.items()})
+        return sql.SQL(statement).format(**parts, **{key: sql.Literal(value) for key, value in literals.items()})
 
-    def run(self, text: str, values: Any = None, **literals: Any) -> list[tuple]:
+    def run(self, statement: str, values: Any = None, /, **literals: Any) -> list[tuple]:
         """The rows that a statement gives."""
         with self.told():
-            cursor = self.connection.execute(self.sql(text, **literals), values)
+            cursor = self.connection.execute(self.sql(statement, **literals), values)
             return cursor.fetchall() if cursor.description else []
 
     def described(self) -> dict[str, Any] | None:
@@ -95,8 +95,10 @@ class Table:
         except self._psycopg.Error as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             gone = isinstance(error, (self._psycopg.OperationalError, self._psycopg.InterfaceError))
-            rule = "be a database that answers" if gone else "be a database with pgvector that may be written to"
-            again = " What is committed is kept: start the same command again." if gone else ""
+            writes = self._argument == "output"
+            right = "with pgvector that may be written to" if writes else "with a table of embeddings that may be read"
+            rule = "be a database that answers" if gone else f"be a database {right}"
+            again = " What is committed is kept: start the same command again." if gone and writes else ""
             raise InputError(
                 f"`{self._argument}` must {rule}. Received: {self.place}: {reason[:300]}.{again}"
             ) from error
