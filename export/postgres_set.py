@@ -25,6 +25,9 @@ class PostgresSet:
 
     Raises:
         InputError: there is no such table, or the database does not answer.
+
+    Examples:
+        >>> ids, similarities = PostgresSet("postgresql://me@host/images").nearest(np.ones([1, 512]), k=5)
     """
 
     def __init__(self, url: str, table: str = "embeddings"):

@@ -34,6 +34,11 @@ class PostgresWriter:
 
     Raises:
         InputError: a table that holds something else or was made otherwise, or a database that refuses.
+
+    Examples:
+        >>> writer = PostgresWriter("postgresql://me@host/images", dim=2, facts={"model": model_facts("exported/1")})
+        >>> writer.add("cat.jpg", np.array([1.0, 0.0]))
+        >>> writer.finish()
     """
 
     def __init__(
