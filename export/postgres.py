@@ -69,7 +69,9 @@ class Table:
         Raises:
             InputError: a table that is none of ours, or of another format.
         """
-        found = self.run("SELECT to_regclass(%s), obj_description(to_regclass(%s))", [f'"{self.name}"'] * 2)[0]
+        found = self.run(
+            "SELECT to_regclass(%s), obj_description(to_regclass(%s), 'pg_class')", [f'"{self.name}"'] * 2
+        )[0]
         if found[0] is None:
             return None
         try:

@@ -33,18 +33,26 @@ class PostgresSet:
     def __init__(self, url: str, table: str = "embeddings"):
         self._table = Table(url, table, "index")
         self.path = self._table.place
-        described = self._table.described()
-        if described is None:
-            raise InputError(f"`index` must be a table of embeddings. Received: {self.path}, which does not exist.")
+        try:
+            described = self._table.described()
+            if described is None:
+                raise InputError(f"`index` must be a table of embeddings. Received: {self.path}, which does not exist.")
+            self._rows = self._table.run("SELECT count(*) FROM {table}")[0][0]
+        except BaseException:
+            self.close()
+            raise
         self.facts: dict[str, Any] = described["made"]
         self.dim: int = self.facts["dim"]
         self.complete: bool = described["complete"]
         self.saved_model: str = described["saved_model"]
-        self._rows = self._table.run("SELECT count(*) FROM {table}")[0][0]
         self._kind = TYPES[self.facts["dtype"]][0]
 
     def __len__(self) -> int:
         return self._rows
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._table.close()
 
     def known(self, names: Iterable[str]) -> set[str]:
         """Which of some ids the table has."""

@@ -67,8 +67,12 @@ class PostgresWriter:
         self._left_out: list[tuple[int, str, str]] = []
         self._table = Table(url, table, "output")
         self.place = self._table.place
-        self._described = self._open(made, f"{kind}({dim})", saved_model)
-        self._known, self._before = self._counts()
+        try:
+            self._described = self._open(made, f"{kind}({dim})", saved_model)
+            self._known, self._before = self._counts()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def position(self) -> int:
@@ -139,15 +143,13 @@ class PostgresWriter:
     def _open(self, made: dict[str, Any], column: str, saved_model: str) -> dict[str, Any]:
         table = self._table
         with table.told(), table.connection.transaction():
-            table.run("SELECT pg_advisory_xact_lock(hashtext({key}))", key=f"tfcontrastive {table.name}")
+            table.run("SELECT pg_advisory_xact_lock({key}, 0)", key=_LOCK)  # two that make the same table
             described = table.described()
             if described is None:
                 self._described = {"format": FORMAT, "made": made, "complete": False, "saved_model": saved_model}
                 self._create(column)
                 described = self._described
-        ((free,),) = table.run(
-            "SELECT pg_try_advisory_lock({key}, {name}::regclass::int)", key=_LOCK, name=f'"{table.name}"'
-        )
+        ((free,),) = table.run("SELECT pg_try_advisory_lock({key}, hashtext({name}))", key=_LOCK, name=table.name)
         if not free:
             raise InputError(f"`output` must be written by one process at a time. Received: {self.place}, in use.")
         before = described["made"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import os
@@ -47,24 +48,24 @@ def run(argv: Sequence[str]) -> int:
     if options["html"] is not None and not images:
         raise InputError("`html` needs at least one IMAGE to search for. Received: none.")
     show_own_messages()
-    files = open_index(options)
-    if images:
-        show_neighbours(files, images, options, command_line.spelled("search", argv))
-    if options["duplicates"] is not None:
-        show_duplicates(files, options)
+    with open_index(options) as files:
+        if images:
+            show_neighbours(files, images, options, command_line.spelled("search", argv))
+        if options["duplicates"] is not None:
+            show_duplicates(files, options)
     return 0
 
 
-def open_index(options: dict[str, Any]) -> Any:
-    """A set of embeddings, in a directory or in a database."""
+def open_index(options: dict[str, Any]) -> contextlib.AbstractContextManager[Any]:
+    """A set of embeddings, in a directory or in a database, which is left at the end."""
     from tfcontrastive import export
     from tfcontrastive.export.postgres import is_postgres
 
     if not is_postgres(options["index"]):
-        return export.EmbeddingFiles(options["index"])
+        return contextlib.nullcontext(export.EmbeddingFiles(options["index"]))
     if options["duplicates"] is not None or options["kind"] != "ivf" or options["backend"] != "auto":
         raise InputError("`duplicates`, `kind` and `backend` must be left out with a database as index.")
-    return export.PostgresSet(options["index"], options["table"])
+    return contextlib.closing(export.PostgresSet(options["index"], options["table"]))
 
 
 def search_flags() -> flags.FlagValues:
