@@ -240,9 +240,11 @@ def test_the_commands(url, encoder, tmp_path, monkeypatch, capsys):
         ["search", *given, f"--index={url}", "--duplicates=0.9"],
         ["search", *given, f"--index={url}", "--approximate", "--kind=hnsw", "a.png"],
         ["embed", *given, "--dataset=folder:photos", f"--output={url}", "--shard=0/2"],
+        ["embed", *given, "--dataset=folder:photos", f"--output={tmp_path / 'out'}"],
+        ["search", *given, f"--index={tmp_path}", "a.png"],
     ):
         assert main(wrong) == 2
-        assert "with a database" in capsys.readouterr().err
+        assert " a database" in capsys.readouterr().err
     with pytest.raises(InputError, match="left out with a database"):
         embed_images("model", ItemsShard(items, 0, 2, total=ITEMS, batch_size=4), url)
 

@@ -54,6 +54,8 @@ def run(argv: Sequence[str]) -> int:
 
     if is_postgres(options["output"]) and (shard is not None or values["format"].present):
         raise InputError("`shard` and `format` must be left out with a database as output.")
+    if values["table"].present and not is_postgres(options["output"]):
+        raise InputError("`table` must be left out unless the output is a database, postgresql://USER@HOST/DATABASE.")
     saved_model = export.latest_version(options["saved_model"])
     items, source, total = open_items(options, saved_model)
     output = options["output"]

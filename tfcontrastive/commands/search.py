@@ -17,6 +17,7 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.embed import MODEL_FILE
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
+from tfcontrastive.export.postgres import is_postgres
 from tfcontrastive.system.names import escaped, unescaped
 from tfcontrastive.system.tables import show_table
 
@@ -48,6 +49,8 @@ def run(argv: Sequence[str]) -> int:
     if options["html"] is not None and not images:
         raise InputError("`html` needs at least one IMAGE to search for. Received: none.")
     show_own_messages()
+    if values["table"].present and not is_postgres(options["index"]):
+        raise InputError("`table` must be left out unless the index is a database, postgresql://USER@HOST/DATABASE.")
     with open_index(options) as files:
         if images:
             show_neighbours(files, images, options, command_line.spelled("search", argv))
@@ -59,7 +62,6 @@ def run(argv: Sequence[str]) -> int:
 def open_index(options: dict[str, Any]) -> contextlib.AbstractContextManager[Any]:
     """A set of embeddings, in a directory or in a database, which is left at the end."""
     from tfcontrastive import export
-    from tfcontrastive.export.postgres import is_postgres
 
     if not is_postgres(options["index"]):
         return contextlib.nullcontext(export.EmbeddingFiles(options["index"]))
