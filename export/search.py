@@ -111,7 +111,7 @@ def checked_queries(
         InputError: if a shape or value does not fit a set of so many rows.
     """
     queries = _of_shape(queries, dim)
-    left_out = list(exclude) if exclude is not None else [None] * len(queries)
+    left_out: list[str | None] = list(exclude) if exclude is not None else [None] * len(queries)
     if len(left_out) != len(queries):
         raise InputError(f"`exclude` must have one id or None for each query. Received: {len(left_out)}.")
     more = any(name is not None for name in left_out)
