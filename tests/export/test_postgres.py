@@ -224,6 +224,7 @@ def test_the_database_itself_admits_one_model(url):
 
 
 def test_the_commands(url, encoder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "400")  # names on one line
     monkeypatch.setattr(export, "latest_version", str, raising=False)
     monkeypatch.setattr(export, "model_digest", lambda path: FakeEncoder.facts["digest"], raising=False)
     monkeypatch.setattr(export, "embed_files", lambda model, images: np.float32([[2, 0, 1]]), raising=False)
@@ -237,7 +238,9 @@ def test_the_commands(url, encoder, tmp_path, monkeypatch, capsys):
     assert "listed in the table photos_skipped: 1" in shown
     for more in ([], ["--approximate", "--effort=9"]):
         assert main(["search", *given, f"--index={url}", "--k=2", str(tmp_path / "photos" / "2.png"), *more]) == 0
-        assert "1.png" in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert " 4.png" in shown
+        assert " 2.png" not in shown, "the image itself"
     for wrong in (
         ["search", *given, f"--index={url}", "--duplicates=0.9"],
         ["search", *given, f"--index={url}", "--approximate", "--kind=hnsw", "a.png"],
