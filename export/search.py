@@ -47,10 +47,10 @@ def nearest(
         >>> ids, similarities = nearest("vectors", embed_files("exported", ["cat.jpg"]), k=5)
     """
     files = index if isinstance(index, EmbeddingFiles) else EmbeddingFiles(index)
-    queries, left_out = checked_queries(queries, files.dim, len(files), k, exclude)
-    more = any(name is not None for name in left_out)
     if backend not in BACKENDS:
         raise InputError(f"`backend` {unknown(backend, BACKENDS)}")
+    queries, left_out = checked_queries(queries, files.dim, len(files), k, exclude)
+    more = any(name is not None for name in left_out)
     top = _faiss_top if _use_faiss(backend) else _numpy_top
     best = np.full([len(queries), 0], 0, np.float32)
     found = np.full([len(queries), 0], 0, np.int64)
