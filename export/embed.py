@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -19,6 +20,8 @@ from tfcontrastive.export.digest import model_digest
 from tfcontrastive.export.embedding_writer import EmbeddingWriter
 from tfcontrastive.export.items import Items
 from tfcontrastive.export.model_card import read_card
+from tfcontrastive.export.postgres import is_postgres
+from tfcontrastive.export.postgres_writer import PostgresWriter
 from tfcontrastive.export.reasons import image_reason
 from tfcontrastive.export.shards import Label
 from tfcontrastive.pretrained.trained import latest_version
@@ -44,6 +47,7 @@ def embed_images(
     normalize: bool = False,
     batch_size: int = 64,
     shard_rows: int = 8192,
+    table: str = "embeddings",
     source: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Embedded:
@@ -54,14 +58,17 @@ def embed_images(
 
     Args:
         saved_model: what `save_model` wrote, or the base directory of its versions (the highest is taken).
-        items: the source, from `folder_items`, `encoded_items` or `dataset_items`, or a function of the same kind.
-        output: the directory of the set. One begun with the same arguments, the same model and the same images is
-            continued; of a source whose images have changed since, it is refused.
+        items: the source, from `folder_items`, `encoded_items` or `dataset_items`, a function of the same kind, or an
+            `ItemsShard` of one.
+        output: the directory of the set, or the `postgresql://` URL of a database with pgvector. One begun with the same
+            arguments, the same model and the same images is continued; of a source whose images have changed since, it
+            is refused.
         format: npy, parquet or tfrecord.
         dtype: float32, float16 or int8, with one scale a vector.
         normalize: True for vectors of unit length.
         batch_size: images a call.
-        shard_rows: vectors a file.
+        shard_rows: vectors a file, or a transaction.
+        table: of a database, the table.
         source: a name for the source, kept with the vectors and compared when a run is continued.
         progress: called after each batch with the vectors written and the items skipped so far.
 
@@ -83,16 +90,34 @@ def embed_images(
         "source": source,
         "items": getattr(items, "fingerprint", None),
     }
-    writer = EmbeddingWriter(
-        output,
-        encode.dim,
-        format=format,
-        dtype=dtype,
-        shard_rows=shard_rows,
-        labels=getattr(items, "labels", None),
-        facts=facts,
-        stamps=getattr(items, "stamps", None),
-    )
+    shard = getattr(items, "shard", None)
+    if shard is not None:
+        facts["shard"] = shard
+    labels = getattr(items, "labels", None)
+    with contextlib.ExitStack() as stack:
+        writer: EmbeddingWriter | PostgresWriter
+        if is_postgres(output):
+            if format != "npy" or shard is not None:
+                raise InputError("`format` and shards must be left out with a database as output.")
+            place = path if "://" in path else os.path.abspath(path)
+            options = {"table": table, "dtype": dtype, "batch_rows": shard_rows, "saved_model": place}
+            writer = PostgresWriter(str(output), encode.dim, labels=labels, facts=facts, **options)
+            stack.callback(writer.close)
+        else:
+            options = {"format": format, "dtype": dtype, "shard_rows": shard_rows}
+            stamps = getattr(items, "stamps", None)
+            writer = EmbeddingWriter(output, encode.dim, labels=labels, facts=facts, stamps=stamps, **options)
+        return _fill(writer, encode, items, batch_size, progress)
+
+
+def _fill(
+    writer: EmbeddingWriter | PostgresWriter,
+    encode: _Encoder,
+    items: Items,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None,
+) -> Embedded:
+    """Writes what is not there yet."""
     before, start = writer.rows, time.monotonic()
     if not writer.complete:
         for batch in _read_ahead(_batches(items(writer.position), batch_size)):
@@ -104,7 +129,7 @@ def embed_images(
             if progress is not None:
                 progress(writer.rows, len(writer.skipped))
         writer.finish()
-    if not writer.rows:
+    if not writer.rows and getattr(items, "shard", None) is None:  # of many shards, one may hold nothing
         reason = f"; the first: {': '.join(writer.skipped[0])}" if writer.skipped else ""
         raise InputError(f"`items` must hold a readable image. Received: {len(writer.skipped)} unreadable{reason}.")
     seconds = time.monotonic() - start

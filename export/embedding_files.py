@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
 
 from tfcontrastive.config import InputError
-from tfcontrastive.export.manifest import MANIFEST, read_manifest, side_file
+from tfcontrastive.export.manifest import MANIFEST, file_digests, identity, read_manifest, side_file
 from tfcontrastive.export.quantize import dequantize
 from tfcontrastive.export.shards import Label, Shard, read_shard
 
@@ -18,7 +20,8 @@ class EmbeddingFiles:
     """A directory that `EmbeddingWriter` wrote.
 
     `len(files)` is the number of vectors, `files.dim` their length, `files.facts` what made them, `files.complete`
-    whether the run reached its end.
+    whether the run reached its end, `files.position` how many items it has read, `files.skipped` [id, reason] of those
+    without a vector.
 
     Args:
         path: the directory.
@@ -45,6 +48,8 @@ class EmbeddingFiles:
         self.facts: dict = manifest["made"]
         self.dim: int = self.facts["dim"]
         self.complete: bool = manifest["complete"]
+        self.position: int = manifest["position"]
+        self.skipped: list[list[str]] = manifest["skipped"]
         self._shards = manifest["shards"]
 
     def __len__(self) -> int:
@@ -76,19 +81,53 @@ class EmbeddingFiles:
             scale = np.ones(len(shard.ids), np.float32) if shard.scale is None else shard.scale
             yield shard.ids, dequantize(shard.stored, scale)
 
+    def known(self, names: Iterable[str]) -> set[str]:
+        """Which of some ids the set has."""
+        names = set(names)
+        return names and names.intersection(self.ids)  # the names of a million images take seconds
+
+    def ids_at(self, rows: np.ndarray) -> dict[int, str]:
+        """The names of some rows; only the shards that hold them are read."""
+        found, start = {}, 0
+        for entry in self._shards:
+            here = [int(row) for row in np.unique(rows) if start <= row < start + entry["rows"]]
+            if here:
+                names = self._shard(entry).ids
+                found.update({row: names[row - start] for row in here})
+            start += entry["rows"]
+        return found
+
+    def stored(self) -> Iterator[Shard]:
+        """Shard after shard, as it is stored.
+
+        Raises:
+            InputError: if a shard is damaged.
+        """
+        return self._read()
+
+    @cached_property
+    def digest(self) -> str:
+        """A text that tells two sets apart: of what made them, of every vector, id and label in their order."""
+        made = {key: identity(value) for key, value in self.facts.items()}
+        contents = [shard.get("sha256") or file_digests(self.path, shard["bytes"]) for shard in self._shards]
+        described = json.dumps([made, contents, self.complete], sort_keys=True)
+        return hashlib.sha256(described.encode()).hexdigest()[:32]
+
     def load(self) -> np.ndarray:
         """All vectors, float32 `[N, D]`."""
         blocks = [vectors for _, vectors in self.blocks()]
         return np.concatenate(blocks) if blocks else np.zeros([0, self.dim], np.float32)
 
     def _read(self) -> Iterator[Shard]:
-        for entry in self._shards:
-            path = os.path.join(self.path, entry["file"])
-            shard = read_shard(path, self.facts["format"])
-            problem = self._problem(shard, entry["rows"])
-            if problem:
-                raise InputError(f"`path` must hold whole shards. Received: {path} {problem}.")
-            yield shard
+        return map(self._shard, self._shards)
+
+    def _shard(self, entry: dict) -> Shard:
+        path = os.path.join(self.path, entry["file"])
+        shard = read_shard(path, self.facts["format"])
+        problem = self._problem(shard, entry["rows"])
+        if problem:
+            raise InputError(f"`path` must hold whole shards. Received: {path} {problem}.")
+        return shard
 
     def _problem(self, shard: Shard, rows: int) -> str | None:
         """What does not fit the manifest."""

@@ -15,15 +15,19 @@ from tfcontrastive.export.manifest import (
     BAD_FILES,
     FORMAT,
     ITEMS,
+    bad_files,
+    identity,
     own_files,
     read_manifest,
     remove_asides,
+    shard_entry,
+    shard_name,
     side_file,
     write_manifest,
     write_side_file,
 )
 from tfcontrastive.export.quantize import DTYPES, quantize
-from tfcontrastive.export.shards import FORMATS, Label, Shard, write_shard
+from tfcontrastive.export.shards import FORMATS, Label, Shard
 from tfcontrastive.system.names import escaped, unescaped
 
 LABELS = (None, "name", "number")
@@ -148,23 +152,22 @@ class EmbeddingWriter:
     def _flush(self) -> None:
         made, manifest = self._manifest["made"], self._manifest
         if self._ids:
-            name = f"vectors-{len(manifest['shards']):05d}.{made['format']}"
-            sizes = write_shard(os.path.join(self._output, name), made["format"], self._shard(name))
-            manifest["shards"].append({"file": name, "rows": len(self._ids), "bytes": sizes})
+            entry = shard_entry(self._output, len(manifest["shards"]), made["format"], self._shard())
+            manifest["shards"].append(entry)
         manifest["position"] += len(self._ids) + len(self._skipped)
         manifest["skipped"] += self._skipped
         self._ids, self._vectors, self._labels, self._skipped = [], [], [], []
         if manifest["skipped"]:
-            lines = (f"{escaped(name)}\t{' '.join(reason.split())}\n" for name, reason in manifest["skipped"])
-            write_side_file(self._output, BAD_FILES, made["format"], "".join(lines))
+            write_side_file(self._output, BAD_FILES, made["format"], bad_files(manifest["skipped"]))
         write_manifest(self._output, manifest)
 
-    def _shard(self, name: str) -> Shard:
+    def _shard(self) -> Shard:
         made = self._manifest["made"]
         stored, scale = quantize(np.asarray(self._vectors, np.float32), made["dtype"])
         scaled = made["dtype"] == "int8" or bool((scale != 1).any())
         if scaled and made["dtype"] == "float16":
-            logging.warning("%s: values above 65,504 are stored with a `scale`, by which readers must multiply.", name)
+            message = "%s: values above 65,504 are stored with a `scale`, by which readers must multiply."
+            logging.warning(message, shard_name(len(self._manifest["shards"]), made["format"]))
         labels = self._labels if made.get("labels") else None
         return Shard(self._ids, stored, scale if scaled else None, labels, made.get("labels") == "name")
 
@@ -189,7 +192,7 @@ class EmbeddingWriter:
         other = [
             f"{key} {before.get(key)!r}, now {made.get(key)!r}"
             for key in sorted({*made, *before})
-            if _identity(before.get(key)) != _identity(made.get(key)) and (key, made.get(key)) != ("labels", None)
+            if identity(before.get(key)) != identity(made.get(key)) and (key, made.get(key)) != ("labels", None)
         ]
         if other:
             changed = self._changed(before, made, stamps)
@@ -214,11 +217,6 @@ class EmbeddingWriter:
         }
         told = [f"{len(names):,} {what}, such as {escaped(names[0])}" for what, names in groups.items() if names]
         return f" ({'; '.join(told)})" if told else ""
-
-
-def _identity(fact: Any) -> Any:
-    """What is compared of a fact: of a model its digest, since equal weights may have several versions."""
-    return fact["digest"] if isinstance(fact, dict) and "digest" in fact else fact
 
 
 def _check_name(name: Label) -> None:

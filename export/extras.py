@@ -12,7 +12,7 @@ def from_extra(extra: str, module: str, argument: str) -> ModuleType:
     """Imports a module that one of the extras in setup.cfg brings.
 
     Args:
-        extra: hub, serving, parquet, faiss, onnx or litert.
+        extra: hub, serving, parquet, pgvector, faiss, onnx or litert.
         module: its full name.
         argument: what the user asked for it with.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from tfcontrastive.config import InputError
 from tfcontrastive.export.quantize import DTYPES
-from tfcontrastive.export.shards import FORMATS, write_atomically
+from tfcontrastive.export.shards import FORMATS, Shard, write_atomically, write_shard
+from tfcontrastive.system.names import escaped
 
 FORMAT = 1
 """Of the manifest and the files beside it; sets of another are refused."""
@@ -78,6 +81,37 @@ def write_side_file(directory: str, name: str, format: str, content: str) -> Non
             file.write(content)
 
     write_atomically(os.path.join(directory, side_file(name, format)), write)
+
+
+def shard_name(number: int, format: str) -> str:
+    """The file of a set's shard."""
+    return f"vectors-{number:05d}.{format}"
+
+
+def shard_entry(directory: str, number: int, format: str, shard: Shard) -> dict[str, Any]:
+    """Writes a shard whole; what the manifest is to say of it: its size and the digest of what it holds."""
+    name = shard_name(number, format)
+    sizes = write_shard(os.path.join(directory, name), format, shard)
+    return {"file": name, "rows": len(shard.ids), "bytes": sizes, "sha256": file_digests(directory, sizes)}
+
+
+def file_digests(directory: str, names: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of files."""
+    found = {}
+    for name in names:
+        with open(os.path.join(directory, name), "rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def bad_files(skipped: list[list[str]]) -> str:
+    """The lines of the list of items without a vector."""
+    return "".join(f"{escaped(name)}\t{' '.join(reason.split())}\n" for name, reason in skipped)
+
+
+def identity(fact: Any) -> Any:
+    """What is compared of a fact: of a model its digest, since equal weights may have several versions."""
+    return fact["digest"] if isinstance(fact, dict) and "digest" in fact else fact
 
 
 def own_files(directory: str) -> list[str]:

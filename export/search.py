@@ -47,19 +47,10 @@ def nearest(
         >>> ids, similarities = nearest("vectors", embed_files("exported", ["cat.jpg"]), k=5)
     """
     files = index if isinstance(index, EmbeddingFiles) else EmbeddingFiles(index)
-    queries = _of_shape(queries, files.dim)
-    left_out = list(exclude) if exclude is not None else [None] * len(queries)
-    if len(left_out) != len(queries):
-        raise InputError(f"`exclude` must have one id or None for each query. Received: {len(left_out)}.")
-    more = any(name is not None for name in left_out)
-    if not 1 <= k <= len(files) - more:
-        others = "other " if more else ""
-        raise InputError(
-            f"`k` must be between 1 and the {len(files) - more} {others}vectors of the set. Received: k={k}."
-        )
     if backend not in BACKENDS:
         raise InputError(f"`backend` {unknown(backend, BACKENDS)}")
-    queries = _directions(queries)
+    queries, left_out = checked_queries(queries, files.dim, len(files), k, exclude)
+    more = any(name is not None for name in left_out)
     top = _faiss_top if _use_faiss(backend) else _numpy_top
     best = np.full([len(queries), 0], 0, np.float32)
     found = np.full([len(queries), 0], 0, np.int64)
@@ -71,10 +62,7 @@ def nearest(
         order = np.lexsort((found, -best), axis=1)[:, : k + more]  # of equals, the first in the set
         best, found = np.take_along_axis(best, order, 1), np.take_along_axis(found, order, 1)
         names += some
-    ids = [[names[position] for position in row] for row in found]
-    kept = [_without(row, own)[:k] for row, own in zip(ids, left_out, strict=True)]
-    ids = [[row[i] for i in places] for row, places in zip(ids, kept, strict=True)]
-    return ids, np.take_along_axis(best, np.array(kept, np.int64).reshape(len(queries), k), 1)
+    return without_own([[names[position] for position in row] for row in found], best, left_out, k)
 
 
 def near_duplicates(
@@ -112,6 +100,34 @@ def unit_length(vectors: np.ndarray) -> np.ndarray:
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
     scaled = vectors / np.where(largest > 0, largest, 1)  # squares of 1e30 or 1e-30 are no float32
     return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1)
+
+
+def checked_queries(
+    queries: np.ndarray, dim: int, rows: int, k: int, exclude: Sequence[str | None] | None
+) -> tuple[np.ndarray, list[str | None]]:
+    """The queries as unit vectors float32 `[Q, D]`, and for each the id that is left out, or None.
+
+    Raises:
+        InputError: if a shape or value does not fit a set of so many rows.
+    """
+    queries = _of_shape(queries, dim)
+    left_out: list[str | None] = list(exclude) if exclude is not None else [None] * len(queries)
+    if len(left_out) != len(queries):
+        raise InputError(f"`exclude` must have one id or None for each query. Received: {len(left_out)}.")
+    more = any(name is not None for name in left_out)
+    if not 1 <= k <= rows - more:
+        others = "other " if more else ""
+        raise InputError(f"`k` must be between 1 and the {rows - more} {others}vectors of the set. Received: k={k}.")
+    return _directions(queries), left_out
+
+
+def without_own(
+    ids: list[list[str]], similarities: np.ndarray, left_out: list[str | None], k: int
+) -> tuple[list[list[str]], np.ndarray]:
+    """The first k of each row that are not the query's own."""
+    kept = [_without(row, own)[:k] for row, own in zip(ids, left_out, strict=True)]
+    ids = [[row[i] for i in places] for row, places in zip(ids, kept, strict=True)]
+    return ids, np.take_along_axis(similarities, np.array(kept, np.int64).reshape(len(ids), k), 1)
 
 
 def _of_shape(queries: np.ndarray, dim: int) -> np.ndarray:

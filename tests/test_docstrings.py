@@ -32,6 +32,8 @@ NOT_RUN = {
     "tfcontrastive.evaluate.robustness.Robustness": "75 corruptions; tests/evaluate/test_corruptions.py measures with it",
     "tfcontrastive.export.serve_check.check_export": "a minute of consumers; tests/export/test_serve_check.py runs each",
     "tfcontrastive.export.client.EmbeddingClient": "a server; tests/export/test_client_answers.py has a stub of one",
+    "tfcontrastive.export.postgres_writer.PostgresWriter": "a database; tests/export/test_postgres.py starts one",
+    "tfcontrastive.export.postgres_set.PostgresSet": "a database; tests/export/test_postgres.py starts one",
 }
 """What cannot run here, and why: it is compiled alone."""
 

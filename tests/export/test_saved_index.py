@@ -1,5 +1,7 @@
 """A set of embeddings inside the SavedModel: what it finds, where it runs, and what is refused."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -25,8 +27,10 @@ from tfcontrastive.export import (
     saved_index,
     serve_check,
 )
+from tfcontrastive.export.model_card import meta_graph
 
 ROWS, DIM = 30, 6
+FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 
 
 def write(path, vectors, *, dtype="float32", model=None, labels=None, shard_rows=7):
@@ -138,6 +142,16 @@ def test_an_export_stays_what_it_was(searchable, exported):
     assert {key: card[key] for key in before if key != "signatures"} == {
         key: before[key] for key in before if key != "signatures"
     }
+
+
+def test_no_op_is_newer_than_tensorflow_2_20(searchable):
+    """Of all signatures: those of the export, and the search beside them. `tests/fixtures/make_ops.py` made the list."""
+    graph = meta_graph(searchable).graph_def
+    functions = {function.signature.name for function in graph.library.function}
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    used = {node.op for node in nodes} - functions
+    assert used - set((FIXTURES / "tensorflow_2.20_ops.txt").read_text().split()) == set()
+    assert {"MatMul", "TopKV2", "DecodeImage"} <= used, "the list is compared with all graphs"
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
+from tfcontrastive.export.item_shards import parse_shard
 from tfcontrastive.system.names import escaped, plain_console
 
 MODEL_FILE = "saved_model.txt"  # in the output: where the model was, so that `search` finds it
@@ -22,7 +23,8 @@ TITLE = """tfcontrastive embed: one vector for each image of a collection.
 
 Example: tfcontrastive embed --saved_model=exported --dataset=folder:photos --output=vectors
 A run that was stopped goes on where it was, unless images have changed since. Images that cannot be read are skipped and
-listed in bad_files.txt. In a Parquet set such files begin with `_`: pandas.read_parquet("vectors") reads the folder."""
+listed in bad_files.txt. In a Parquet set such files begin with `_`: pandas.read_parquet("vectors") reads the folder.
+On n machines: the same command with --shard=0/n, --shard=1/n, ...; then tfcontrastive embed --merge --output=vectors"""
 
 _SHOWN = 5
 _LOOKED_AT = 64  # images, for values that would come out dark
@@ -36,6 +38,9 @@ def run(argv: Sequence[str]) -> int:
         return 0
     command_line.parse(command_line.expand(argv), values)
     options = {name: values[name].value for name in values}
+    if options["merge"]:
+        return merge(options, values)
+    shard = None if options["shard"] is None else parse_shard(options["shard"])
     for name in ("saved_model", "dataset", "output"):
         if options[name] is None:
             raise InputError(
@@ -43,22 +48,54 @@ def run(argv: Sequence[str]) -> int:
             )
     show_own_messages()
     from tfcontrastive import export
-    from tfcontrastive.export.manifest import write_side_file
+    from tfcontrastive.export.manifest import BAD_FILES, side_file, write_side_file
+    from tfcontrastive.export.merge import shard_path
+    from tfcontrastive.export.postgres import is_postgres
 
+    if is_postgres(options["output"]) and (shard is not None or values["format"].present):
+        raise InputError("`shard` and `format` must be left out with a database as output.")
+    if values["table"].present and not is_postgres(options["output"]):
+        raise InputError("`table` must be left out unless the output is a database, postgresql://USER@HOST/DATABASE.")
     saved_model = export.latest_version(options["saved_model"])
     items, source, total = open_items(options, saved_model)
+    output = options["output"]
+    if shard is not None:
+        items = export.ItemsShard(items, *shard, total=total, batch_size=options["batch_size"])
+        output, total = shard_path(output, *shard), len(items)
     with Meter(total) as meter:
         done = export.embed_images(
             saved_model,
             items,
-            options["output"],
+            output,
             source=source,
             progress=meter.update,
-            **{name: options[name] for name in ("format", "dtype", "normalize", "batch_size", "shard_rows")},
+            **{name: options[name] for name in ("format", "dtype", "normalize", "batch_size", "shard_rows", "table")},
         )
+    if is_postgres(output):
+        show(done, f"the table {options['table']}", f"the table {options['table']}_skipped")
+        return 0
     place = saved_model if "://" in saved_model else os.path.abspath(saved_model)
-    write_side_file(options["output"], MODEL_FILE, options["format"], escaped(place) + "\n")
-    show(done, options["output"], options["format"])
+    write_side_file(output, MODEL_FILE, options["format"], escaped(place) + "\n")
+    show(done, output, os.path.join(output, side_file(BAD_FILES, options["format"])))
+    return 0
+
+
+def merge(options: dict[str, Any], values: flags.FlagValues) -> int:
+    """Makes one set of its shards."""
+    others = [name for name in values if values[name].present and name not in ("merge", "output")]
+    if options["output"] is None or others:
+        received = f"--{others[0]} too" if others else "no output"
+        raise InputError(
+            f"`merge` takes `output` alone: tfcontrastive embed --merge --output=DIR. Received: {received}."
+        )
+    show_own_messages()
+    from tfcontrastive import export
+    from tfcontrastive.export.manifest import BAD_FILES
+
+    files = export.merge_embeddings(options["output"])
+    print(f"{len(files):,} vectors in {escaped(files.path)}; its shards may be deleted")
+    if files.skipped:
+        print(f"left out, and listed in {escaped(files.beside(BAD_FILES))}: {len(files.skipped):,}")
     return 0
 
 
@@ -104,7 +141,8 @@ def embed_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "dataset", None, "folder:PATH (any tree of images), a TFDS name, tfrecord:GLOB, npz:FILE or embedded.", values
     )
-    flags.DEFINE_string("output", None, "Directory of the vectors.", values)
+    flags.DEFINE_string("output", None, "Directory of the vectors, or postgresql://USER@HOST/DATABASE.", values)
+    flags.DEFINE_string("table", "embeddings", "Of a database, the table.", values)
     flags.DEFINE_enum("format", "npy", ["npy", "parquet", "tfrecord"], "npy, parquet or tfrecord.", values)
     flags.DEFINE_enum(
         "dtype", "float32", ["float32", "float16", "int8"], "float32, float16 or int8 (with a scale a vector).", values
@@ -125,7 +163,11 @@ def embed_flags() -> flags.FlagValues:
     )  # fmt: skip
     flags.DEFINE_boolean("normalize", False, "Vectors of unit length.", values)
     flags.DEFINE_integer("batch_size", 64, "Images a call.", flag_values=values)
-    flags.DEFINE_integer("shard_rows", 8192, "Vectors a file.", flag_values=values)
+    flags.DEFINE_integer("shard_rows", 8192, "Vectors a file, or a transaction.", flag_values=values)
+    flags.DEFINE_string(
+        "shard", None, "i/n: only part i (from 0) of n, into OUTPUT-0000i-of-0000n; for jobs on many machines.", values
+    )
+    flags.DEFINE_boolean("merge", False, "Makes OUTPUT of the n parts beside it.", values)
     return values
 
 
@@ -186,14 +228,11 @@ def _absolute(spec: str) -> str:
     return f"{kind}:{os.path.abspath(os.path.expanduser(where))}"
 
 
-def show(done: Any, output: str, format: str) -> None:
-    """What was done, and which images were left out."""
-    from tfcontrastive.export.manifest import BAD_FILES, side_file
-
+def show(done: Any, output: str, listing: str) -> None:
+    """What was done, and which images were left out, and where they are listed."""
     speed = f"{done.images_per_second:,.1f} images/s" if done.images_per_second else "all were there already"
     print(f"{done.rows:,} vectors in {escaped(output)}; {speed}")
     if done.skipped:
-        listing = os.path.join(output, side_file(BAD_FILES, format))
         print(f"left out, and listed in {escaped(listing)}: {len(done.skipped):,}")
         for name, reason in done.skipped[:_SHOWN]:
             print(f"  {escaped(name)}: {reason}")

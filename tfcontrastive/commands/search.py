@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,12 +17,14 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.embed import MODEL_FILE
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
+from tfcontrastive.export.postgres import is_postgres
 from tfcontrastive.system.names import escaped, unescaped
 from tfcontrastive.system.tables import show_table
 
 TITLE = """tfcontrastive search: nearest neighbours among the vectors of `tfcontrastive embed`.
 
 Usage: tfcontrastive search --index=vectors [--k=10] [--html=page.html] IMAGE...
+       tfcontrastive search --index=vectors --approximate [--kind=hnsw] [--effort=64] IMAGE...
        tfcontrastive search --index=vectors --duplicates=0.98 [--html=page.html]
 An IMAGE that is itself one of the collection is not listed as its own neighbour."""
 
@@ -37,26 +41,53 @@ def run(argv: Sequence[str]) -> int:
         raise InputError("`index` must be given: tfcontrastive search --index=vectors IMAGE...")
     if not images and options["duplicates"] is None:
         raise InputError("`IMAGE` must be given, one or more image files, or --duplicates=0.98. Received: neither.")
+    for name in ("kind", "effort"):
+        if values[name].present and not options["approximate"]:
+            raise InputError(f"`{name}` must be left out without --approximate. Received: {name}={options[name]}.")
+    if options["approximate"] and (not images or values["backend"].present):
+        raise InputError("`approximate` needs at least one IMAGE to search for, and no backend.")
     show_own_messages()
-    from tfcontrastive.export.embedding_files import EmbeddingFiles
-
-    files = EmbeddingFiles(options["index"])
-    if images:
-        show_neighbours(files, images, options, command_line.spelled("search", argv))
-    if options["duplicates"] is not None:
-        show_duplicates(files, options, "" if images else command_line.spelled("search", argv))
+    if values["table"].present and not is_postgres(options["index"]):
+        raise InputError("`table` must be left out unless the index is a database, postgresql://USER@HOST/DATABASE.")
+    with open_index(options) as files:
+        if images:
+            show_neighbours(files, images, options, command_line.spelled("search", argv))
+        if options["duplicates"] is not None:
+            show_duplicates(files, options, "" if images else command_line.spelled("search", argv))
     return 0
+
+
+def open_index(options: dict[str, Any]) -> contextlib.AbstractContextManager[Any]:
+    """A set of embeddings, in a directory or in a database, which is left at the end."""
+    from tfcontrastive import export
+
+    if not is_postgres(options["index"]):
+        return contextlib.nullcontext(export.EmbeddingFiles(options["index"]))
+    if options["duplicates"] is not None or options["kind"] != "ivf" or options["backend"] != "auto":
+        raise InputError("`duplicates`, `kind` and `backend` must be left out with a database as index.")
+    return contextlib.closing(export.PostgresSet(options["index"], options["table"]))
 
 
 def search_flags() -> flags.FlagValues:
     """The command's own flags."""
     values = flags.FlagValues()
-    flags.DEFINE_string("index", None, "Directory of the vectors.", values)
+    flags.DEFINE_string("index", None, "Directory of the vectors, or postgresql://USER@HOST/DATABASE.", values)
+    flags.DEFINE_string("table", "embeddings", "Of a database, the table.", values)
     flags.DEFINE_string("saved_model", None, "The model they are from; default: where `embed` found it.", values)
     flags.DEFINE_integer("k", 10, "Neighbours of each image.", flag_values=values)
     flags.DEFINE_enum(
         "backend", "auto", ["auto", "numpy", "faiss"], "auto takes faiss where it is installed; both are exact.", values
     )
+    flags.DEFINE_boolean(
+        "approximate",
+        False,
+        "Nearly exact, for large sets: by an index of faiss that is built once, beside the vectors.",
+        values,
+    )
+    flags.DEFINE_enum(
+        "kind", "ivf", ["ivf", "hnsw"], "With --approximate: lists, or a graph, which is slow to build.", values
+    )
+    flags.DEFINE_integer("effort", 64, "With --approximate: lists or candidates that are compared.", flag_values=values)
     flags.DEFINE_string("data_dir", None, "With --html: as given to `embed`.", values)
     flags.DEFINE_string(
         "html", None, "Also write a page of pictures: the neighbours, or without IMAGE the near duplicates.", values
@@ -78,7 +109,14 @@ def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any], 
     if not others:
         raise InputError(f"`index` must hold other images than IMAGE. Received: {files.path}, with that alone.")
     k = min(options["k"], others)
-    ids, similarities = export.nearest(files, queries, k=k, backend=options["backend"], exclude=own)
+    if isinstance(files, export.PostgresSet):
+        how = {"approximate": options["approximate"], "effort": options["effort"]}
+        ids, similarities = files.nearest(queries, k=k, exclude=own, **how)
+    elif options["approximate"]:
+        index = export.ApproximateIndex(files, options["kind"], building=lambda line: print(line, file=sys.stderr))
+        ids, similarities = index.nearest(queries, k=k, effort=options["effort"], exclude=own)
+    else:
+        ids, similarities = export.nearest(files, queries, k=k, backend=options["backend"], exclude=own)
     rows: list[tuple[str, str, str]] = []
     ends = []
     for image, row, values in zip(images, ids, similarities, strict=True):
@@ -112,16 +150,15 @@ def own_ids(files: Any, images: Sequence[str]) -> list[str | None]:
     source = files.facts.get("source") or ""
     if not source.startswith("folder:"):
         return [None] * len(images)
-    folder, ids = source.removeprefix("folder:"), set(files.ids)
+    folder = source.removeprefix("folder:")
 
-    def own(image):
-        names = (
-            os.path.relpath(os.path.abspath(image), folder),
-            os.path.relpath(os.path.realpath(image), os.path.realpath(folder)),
-        )
-        return next((name for name in names if name in ids), None)
+    def names(image):
+        yield os.path.relpath(os.path.abspath(image), folder)
+        yield os.path.relpath(os.path.realpath(image), os.path.realpath(folder))
 
-    return [own(image) for image in images]
+    inside = [[name for name in names(image) if not name.startswith(os.pardir + os.sep)] for image in images]
+    ids = files.known(itertools.chain.from_iterable(inside))
+    return [next((name for name in some if name in ids), None) for some in inside]
 
 
 def find_model(files: Any, given: str | None) -> str:
@@ -130,17 +167,26 @@ def find_model(files: Any, given: str | None) -> str:
 
     path = given
     if path is None:
-        try:
-            with open(files.beside(MODEL_FILE), encoding="utf-8") as file:
-                path = unescaped(file.read().removesuffix("\n"))
-        except (OSError, ValueError) as error:
-            raise InputError("`saved_model` must be given: the index does not say where its model is.") from error
+        path = noted_model(files)
         if not storage.is_dir(path):
             raise InputError(f"`saved_model` must be given: the model is no longer at {path}.")
     path = export.latest_version(path)
     if export.model_digest(path) != files.facts.get("model", {}).get("digest"):
         raise InputError(f"`saved_model` must be the model that made the vectors. Received: {path}, another one.")
     return path
+
+
+def noted_model(files: Any) -> str:
+    """Where the model was as the set was made."""
+    from tfcontrastive import export
+
+    if isinstance(files, export.PostgresSet):
+        return files.saved_model
+    try:
+        with open(files.beside(MODEL_FILE), encoding="utf-8") as file:
+            return unescaped(file.read().removesuffix("\n"))
+    except (OSError, ValueError) as error:
+        raise InputError("`saved_model` must be given: the index does not say where its model is.") from error
 
 
 def pictures(source: str, data_dir: str | None, wanted: set[str]) -> Callable[[str], bytes | None]:
