@@ -21,7 +21,6 @@ from absl import logging
 from tfcontrastive.cluster import Cluster
 from tfcontrastive.config import DeviceConfig, InputError
 
-
 _FEW = 2**18  # numbers, a megabyte of float32
 
 

@@ -9,6 +9,7 @@ from tfcontrastive.config import (
     AugmentConfig,
     DataConfig,
     Defaults,
+    EncoderConfig,
     InputError,
     OptimizerConfig,
     RunConfig,
@@ -56,9 +57,7 @@ class AdaptConfig(RunSettings):
     first_layer_rate: float = setting(
         0.1, "Learning rate of the first layer, as a part of the last one's.", above=0, at_most=1
     )
-    head_only: float = setting(
-        0.1, "Part of the steps in which only the new head learns.", at_least=0, below=1
-    )
+    head_only: float = setting(0.1, "Part of the steps in which only the new head learns.", at_least=0, below=1)
     unfreeze: float = setting(
         0.5, "Part of the steps after which all layers learn; they are let go one by one, the last first.", above=0,
         at_most=1,
@@ -72,7 +71,7 @@ class AdaptConfig(RunSettings):
     )
     data: DataConfig = setting(DataConfig(image_size=None), "Where the images come from.")
     augmentation: AugmentConfig = setting(AugmentConfig(), "How an image becomes a view.")
-    encoder: None = setting(None, "The encoder's own.", stored=False)
+    encoder: EncoderConfig | None = setting(None, "None: the encoder's own.")
     optimizer: OptimizerConfig = setting(
         OptimizerConfig(optimizer="adam", learning_rate=0.0004, weight_decay=0.0), "How weights follow gradients."
     )

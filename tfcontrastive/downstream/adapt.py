@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcontrastive import augment, data, methods, optimizers
+from tfcontrastive import data, methods, optimizers
 from tfcontrastive.callbacks.keep_best import KeepBest, Reading
 from tfcontrastive.config import InputError, LoopConfig, RunConfig, TrainConfig
 from tfcontrastive.config.adapt import AdaptConfig
@@ -199,15 +199,10 @@ def adapted_encoder(start: Trained, trained: keras.Model, *, image_size: int) ->
     return encoder
 
 
-def largest_size(start: Trained) -> int | None:
+def own_size(start: Trained) -> int | None:
     """Height and width that an encoder was made for; None where it takes any and does not say."""
     shape = start.input_shape
     return start.image_size or (None if shape is None else shape[1])
-
-
-def views_of(config: AdaptConfig) -> augment.Policy:
-    """How an image becomes views."""
-    return Instances.make_policy(config.augmentation)
 
 
 def _as_training(config: AdaptConfig) -> TrainConfig:
