@@ -103,9 +103,9 @@ class KeepBest(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         before, self._step = self._step, distribute.step_of(self.model)
-        if passes(before, self._step, self.every_steps) or self._step == self.last_step:
-            if distribute.is_chief():
-                self.measure()
+        due = passes(before, self._step, self.every_steps) or self._step == self.last_step
+        if due and distribute.is_chief():
+            self.measure()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None and self.latest and distribute.is_chief():

@@ -15,10 +15,10 @@ from tfcontrastive.config import InputError, flat_fields
 from tfcontrastive.config.adapt import AdaptConfig
 from tfcontrastive.fitting.adapt_request import make_request
 
-TITLE = """tfcontrastive adapt: go on training an encoder with your own images, and keep what came out only where it is better.
+TITLE = """tfcontrastive adapt: go on training an encoder with your own images; what comes out is kept only if it is better.
 
-The encoder is a run, an export or published weights. Its images need no labels; with some, they choose by them. A part of the
-images chooses, and another is reported on; neither is learned from. Stopped at any moment, the same command goes on.
+The encoder is a run, an export or published weights. Its images need no labels; with some, they choose by them. A part
+of the images chooses, and another is reported on; neither is learned from. Stopped at any moment, the same command goes on.
 
 Example: tfcontrastive adapt --checkpoint=runs/a --dataset=folder:photos --minutes=20 --output_dir=adapted"""
 

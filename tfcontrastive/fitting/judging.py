@@ -55,12 +55,13 @@ def judge(
         reason = "no state on the way kept the rank of its features, so that the encoder is returned as it was"
         return Judgement("frozen", reason, {"chosen": "frozen", "reason": reason})
     name, least = _PROBES[probe], best["gain"] - certainty * best["error"]
-    shown = f"{points(best['gain'])} ± {100 * best['error']:.1f} by {name} on the images that choose, at step {best['step']:,}"
+    size = f"{points(best['gain'])} ± {100 * best['error']:.1f}"
+    shown = f"{size} by {name} on the images that choose, at step {best['step']:,}"
     facts = {name: best[name] for name in ("step", "gain", "error")} | {"margin": margin, "certainty": certainty}
     if least <= margin:
         reason = (
-            f"the best state on the way, {shown}, is not surely {100 * margin:g} points better: the encoder is returned as it "
-            "was"
+            f"the best state on the way, {shown}, is not surely {100 * margin:g} points better: the encoder is returned "
+            "as it was"
         )
         return Judgement("frozen", reason, {"chosen": "frozen", "reason": reason, **facts})
     if linear is not None:
@@ -68,8 +69,8 @@ def judge(
         facts |= {"linear_gain": mean, "linear_error": error}
         if mean + error < 0:
             reason = (
-                f"the best state on the way, {shown}, lost {points(mean)} ± {100 * error:.1f} by a linear probe: the encoder "
-                "is returned as it was"
+                f"the best state on the way, {shown}, lost {points(mean)} ± {100 * error:.1f} by a linear probe: the "
+                "encoder is returned as it was"
             )
             return Judgement("frozen", reason, {"chosen": "frozen", "reason": reason, **facts})
     reason = f"the adapted encoder is taken: {shown}"
