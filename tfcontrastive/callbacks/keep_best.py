@@ -131,7 +131,6 @@ class KeepBest(keras.callbacks.Callback):
         storage.write(
             os.path.join(self._directory, FILE), json.dumps({"format": _FORMAT, "measured": self.rows}, indent=1) + "\n"
         )
-        self._forget()
         self.latest = _metrics(row)
         return self.latest
 
@@ -146,15 +145,14 @@ class KeepBest(keras.callbacks.Callback):
         return os.path.join(self._directory, "best", f"step-{step}")
 
     def _keep(self, step: int) -> None:
-        storage.make_dirs(os.path.dirname(self._path(step)))
-        checkpoint_of(self.model.encoder, optimizer=False).write(self._path(step))
-
-    def _forget(self) -> None:
-        """Removes the weights of states that are no longer the best."""
-        best, folder = self.best, os.path.join(self._directory, "best")
-        for name in storage.names_in(folder):
-            if best is None or not name.startswith(f"step-{best['step']}."):
-                tf.io.gfile.remove(os.path.join(folder, name))
+        # The one before stays too: until what was measured is written down, it is the best.
+        manager = tf.train.CheckpointManager(
+            checkpoint_of(self.model.encoder, optimizer=False),
+            os.path.join(self._directory, "best"),
+            max_to_keep=2,
+            checkpoint_name="step",
+        )
+        manager.save(checkpoint_number=step)
 
 
 def _stored(path: str) -> list[dict[str, Any]]:

@@ -35,7 +35,8 @@ def run(argv: Sequence[str]) -> int:
     command_line.parse(argv, values)
     if "model_dir" in given:
         raise InputError("`--model_dir` is not a flag of this command. Did you mean --output_dir?")
-    settings: dict[str, Any] = {name: values[name].value for name in flat_fields(base) if values[name].present}
+    known = [name for name in flat_fields(base) if name in values]
+    settings: dict[str, Any] = {name: values[name].value for name in known if values[name].present}
     settings.pop("model_dir", None)
     dataset = settings.pop("dataset", None)
     if dataset is None:

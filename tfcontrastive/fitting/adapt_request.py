@@ -23,7 +23,7 @@ def make_request(
         'embedded_adapted'
     """
     base = AdaptConfig()
-    known = flat_fields(base).keys() - {"dataset", "model_dir"}
+    known = flat_fields(base).keys() - {"dataset", "model_dir", "encoder"}
     for setting in settings:
         if setting not in known:
             raise InputError(f"a setting of `adapt` {unknown(setting, known)}")
