@@ -11,6 +11,7 @@ import tfcontrastive  # noqa: F401, I001  (first, as it turns oneDNN on before T
 import hypothesis
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.ops import gradient_registry
 
 from tfcontrastive.system import precision
 
@@ -21,6 +22,9 @@ hypothesis.settings.load_profile("untimed")
 # Python does takes 6% of the suite's time.
 gc.freeze()
 gc.set_threshold(100_000, 10, 10)
+
+# What is traced here runs for a few steps: to optimize its graph takes longer than it saves.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -46,6 +50,17 @@ def pytest_collection_modifyitems(items) -> None:
         return LONGEST.index(room) if room in LONGEST else len(LONGEST)
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs_end_with_their_file():
+    """TensorFlow keeps every `tf.custom_gradient` that was ever traced, and with it the graph: in the end 13 GB a worker."""
+    yield
+    names = [name for name in gradient_registry._registry if name.startswith("CustomGradient-")]
+    for name in names:
+        del gradient_registry._registry[name]
+    if names:
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,9 @@
 
 import dataclasses
 
+import keras
+import pytest
+
 from tfcontrastive import data
 from tfcontrastive.config import (
     AugmentConfig,
@@ -14,6 +17,8 @@ from tfcontrastive.config import (
 )
 from tfcontrastive.downstream.distill import DistillConfig, distill
 from tfcontrastive.downstream.finetune import FinetuneConfig, finetune
+from tfcontrastive.encoders import BatchNorm
+from tfcontrastive.encoders.registry import NETWORKS, Network
 from tfcontrastive.methods import SimCLRConfig
 from tfcontrastive.runs.pretrain import train
 
@@ -23,11 +28,26 @@ CROPS = AugmentConfig(augmentation="crop", crop_min_area=0.5)
 OPTIMIZER = OptimizerConfig(optimizer="adamw", learning_rate=0.01, warmup_epochs=0.0, weight_decay=1e-4)
 
 
+def four_convolutions(input_shape, width_multiplier=1.0):
+    """A network that is traced in a fifth of the time of a ResNet-18, and learns as much in so few steps."""
+    x = images = keras.Input(input_shape)
+    for number, (filters, strides) in enumerate(((128, 1), (256, 2), (512, 2), (512, 1))):
+        width = int(filters * width_multiplier)
+        x = keras.layers.Conv2D(width, 3, strides, padding="same", use_bias=False, name=f"conv_{number}")(x)
+        x = keras.layers.Activation("relu")(BatchNorm(name=f"norm_{number}")(x))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D(dtype="float32")(x))
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    monkeypatch.setitem(NETWORKS, "four_convolutions", Network(four_convolutions, ("width_multiplier",)))
+
+
 def test_a_student_half_as_wide_learns_more_from_its_teacher_than_from_the_labels(tmp_path):
     source = data.load("embedded")
 
     def network(width):
-        return EncoderConfig(resnet_depth=18, width_multiplier=width)
+        return EncoderConfig(encoder="four_convolutions", width_multiplier=width)
 
     def loop(name, steps, batch, kind=RunConfig, **options):
         return kind(
@@ -62,4 +82,4 @@ def test_a_student_half_as_wide_learns_more_from_its_teacher_than_from_the_label
         source=source,
     )
     assert taught.metrics["teacher_top1"] == teacher.metrics["eval_top1"]
-    assert taught.metrics["eval_top1"] > alone.metrics["eval_top1"] + 0.01  # measured: 0.61 and 0.50
+    assert taught.metrics["eval_top1"] > alone.metrics["eval_top1"] + 0.01  # measured: 0.45 and 0.36
