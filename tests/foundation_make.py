@@ -403,9 +403,15 @@ def dinov3():
 
 FAMILIES = {"dinov2": dinov2, "dino": dino, "vit": vit, "mae": mae, "clip": clip, "siglip": siglip, "dinov3": dinov3}
 
-if __name__ == "__main__":
+
+def write(family, made):
+    """A family's fixture."""
     FOLDER.mkdir(exist_ok=True)
+    text = json.dumps({"versions": VERSIONS, **made}, separators=(",", ":"))
+    (FOLDER / f"{family}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
     for family in sys.argv[1:] or FAMILIES:
         print(family)
-        text = json.dumps({"versions": VERSIONS, "cases": FAMILIES[family]()}, separators=(",", ":"))
-        (FOLDER / f"{family}.json").write_text(text + "\n")
+        write(family, {"cases": FAMILIES[family]()})

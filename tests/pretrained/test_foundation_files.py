@@ -47,6 +47,29 @@ def test_several_files_and_their_index(tmp_path):
         load(tmp_path)
 
 
+def test_several_files_of_a_keras_hub_preset_and_their_index(tmp_path):
+    """Every second variable lies in the second file, so that each layer is in both."""
+    case, held = CASES["dinov2_keras_hub"], values(CASES["dinov2_keras_hub"])
+    write({**case, "file": "model_00000.weights.h5"}, tmp_path, dict(list(held.items())[::2]))
+    write({**case, "file": "model_00001.weights.h5"}, tmp_path, dict(list(held.items())[1::2]))
+    index = tmp_path / "model.weights.json"
+    places = {f"/{name.rpartition('/')[0]}": ["model_00000.weights.h5", "model_00001.weights.h5"] for name in held}
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    assert_same(tmp_path, "dinov2_keras_hub")
+    for told, message in {
+        json.dumps(
+            {"weight_map": {"/a/vars": "../b.weights.h5"}}
+        ): r"names \.\./b\.weights\.h5, which does not lie beside",
+        "[]": "is no index of files of weights",
+    }.items():
+        index.write_text(told)
+        with pytest.raises(InputError, match=message):
+            load(tmp_path)
+    index.unlink()
+    with pytest.raises(InputError, match=r"has no model\.weights\.h5 and no model\.weights\.json"):
+        load(tmp_path)
+
+
 def test_bin_files_of_both_forms(tmp_path):
     case, held = CASES[TINY], values(CASES[TINY])
     write({**case, "file": "pytorch_model.bin"}, tmp_path, held)
@@ -55,7 +78,7 @@ def test_bin_files_of_both_forms(tmp_path):
     assert_same(write_legacy_torch(tmp_path / "pytorch_model.bin", held), TINY)
 
 
-@pytest.mark.parametrize("name", [TINY, "vit_transformers"])
+@pytest.mark.parametrize("name", [TINY, "vit_transformers", "dinov3_convnext_transformers"])
 def test_names_that_transformers_has_in_memory(name, tmp_path):
     """Version 5 writes the old names with save_pretrained, not with torch.save(model.state_dict())."""
     renamed = {
@@ -66,6 +89,7 @@ def test_names_that_transformers_has_in_memory(name, tmp_path):
         "intermediate.dense": "mlp.fc1",
         "output.dense": "mlp.fc2",
         **({"encoder.layer.": "layers."} if name.startswith("vit") else {}),
+        "stages.": "model.stages.",
     }
     held = {}
     for key, value in values(CASES[name]).items():
@@ -151,7 +175,14 @@ def test_a_file_that_does_not_fit_is_told_by_name(name, change, message, tmp_pat
     ("names", "message"),
     [
         (["visual.layer1.0.conv1.weight", "visual.attnpool.positional_embedding"], "CLIP's ResNets are not read"),
-        (["stages.0.blocks.0.conv_dw.weight"], "ConvNeXts are not read"),
+        (
+            ["stem.0.weight", "stages.0.blocks.0.conv_dw.weight"],
+            r"ConvNeXt with \(1, 0, 0, 0\) blocks is none of the pub",
+        ),
+        (
+            ["stem.0.weight", "stages.0.blocks.0.conv_dw.weight", "head.fc.weight"],
+            "that is not DINOv3's or EUPE's is not",
+        ),
     ],
 )
 def test_members_of_a_family_that_are_not_read_are_named(names, message, tmp_path):

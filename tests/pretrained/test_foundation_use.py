@@ -1,6 +1,7 @@
 """A foundation encoder is used as any other: imported, exported with its licence, trained on, at other sizes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -49,6 +50,31 @@ def test_a_run_starts_from_it_and_is_found_again(tmp_path):
     before, after = load(path).on_pixels()(pixels), tfcontrastive.load(tmp_path / "run").encoder(pixels)
     assert np.abs(before - after).max() > 0
     assert np.corrcoef(np.ravel(before), np.ravel(after))[0, 1] > 0.99
+
+
+def test_a_plan_is_of_its_network(tmp_path, capsys):
+    path = write(CASES["dinov2_transformers_registers"], tmp_path)
+    assert main(["plan", f"--checkpoint={path}", "--image_size=28", "--train_batch_size=8", "--proj_out_dim=8"]) == 0
+    shown = capsys.readouterr().out
+    assert "simclr, vit, 28 pixels" in shown
+    encoder = load(path).encoder.count_params()
+    parameters = int(re.search(r"parameters +([\d,]+) trainable", shown)[1].replace(",", ""))
+    assert encoder < parameters < 1.5 * encoder
+    assert main(["plan", f"--checkpoint={path}", "--encoder=vit_small"]) == 2
+    assert "`encoder` must be the checkpoint's, vit." in capsys.readouterr().err
+
+
+def test_images_of_other_channels_are_told(tmp_path, capsys):
+    path = write(CASES["dinov2_transformers_registers"], tmp_path)
+    dataset = write_images(tmp_path / "images.npz", size=28, count=8, channels=1)
+    words = argv(
+        dataset, tmp_path / "run", encoder=None, checkpoint=path, image_size=28, train_batch_size=8, knn_epochs=0
+    )
+    assert main([word for word in words if word != "--encoder=None"]) == 2
+    assert re.search(
+        r"`dataset` must have images of 3 channels, as DINOv2.* Received: 1 channels\.", capsys.readouterr().err
+    )
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["clip_transformers", "siglip_transformers", "dinov3_transformers_gated"])

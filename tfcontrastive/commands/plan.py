@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from absl import flags
 
 from tfcontrastive import flags as command_line
+from tfcontrastive.commands.classifier import stored_encoder
 from tfcontrastive.commands.main import import_tensorflow
+from tfcontrastive.commands.run_flags import encoder_of_start
 from tfcontrastive.commands.train import config_of, foreign_flags
 from tfcontrastive.config import InputError, TrainConfig
 from tfcontrastive.system.hardware import HARDWARE, hardware_of
@@ -32,8 +35,25 @@ def run(argv: Sequence[str]) -> int:
     command_line.define(base, values)
     command_line.parse(argv, values, foreign=foreign_flags(name))
     config = command_line.from_flags(base, values)
+    if config.loop.checkpoint is not None:
+        config = with_encoder_of(config, values)
     print(describe(config, values["replicas"].value, values["hardware"].value, values["channels"].value))
     return 0
+
+
+def with_encoder_of(config: TrainConfig, values: flags.FlagValues) -> TrainConfig:
+    """The config with the encoder of its `--checkpoint`, as `train` takes it.
+
+    Raises:
+        InputError: the checkpoint does not tell its encoder, or flags ask for another.
+    """
+    import_tensorflow()
+    held = stored_encoder(config.loop.checkpoint, None)
+    if held is None:
+        raise InputError(
+            f"`checkpoint` must be a pre-training run or published weights. Received: {config.loop.checkpoint}."
+        )
+    return dataclasses.replace(config, encoder=encoder_of_start(held, values))
 
 
 def plan_flags() -> flags.FlagValues:

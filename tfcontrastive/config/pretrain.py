@@ -111,11 +111,14 @@ class EncoderConfig(BaseConfig):
 
     encoder: str = setting(
         "resnet",
-        "resnet; vit_small, vit_base, vit_large, vit_huge; vit, of any vit_options; keras.applications/NAME; "
+        "resnet; vit_small, vit_base, vit_large, vit_huge; vit, of any vit_options; efficientnet_lite0 to 4; "
+        "convnext_tiny, convnext_small, convnext_base, convnext_large; keras.applications/NAME; "
         "keras_hub/PRESET, weights included; or one of your own: file.py:function.",
     )
     resnet_depth: int = setting(50, "Depth of the ResNet.", choices=(18, 34, 50, 101, 152, 200))
-    width_multiplier: float = setting(1.0, "Multiplies the width of the ResNet, and the heads of a ViT.", above=0)
+    width_multiplier: float = setting(
+        1.0, "Multiplies the width of a convolutional network, and the heads of a ViT.", above=0
+    )
     sk_ratio: float = setting(0.0, "Selective kernels where > 0 (the paper: 0.0625).", at_least=0, at_most=1)
     se_ratio: float = setting(0.0, "Squeeze-and-excitation where > 0.", at_least=0, at_most=1)
     patch_size: int = setting(16, "Height and width of a ViT's patches, in pixels.", at_least=1)
@@ -157,6 +160,7 @@ class EncoderConfig(BaseConfig):
             "clip",
             "siglip",
             "vit",
+            "efficientnet_lite",
         ),
     )
     norm: str = setting(

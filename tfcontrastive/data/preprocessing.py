@@ -172,7 +172,8 @@ PREPROCESSING = {
     ),
     "siglip": Preprocessing(crop=1.0, resize="antialiased bicubic", mean=(0.5,), std=(0.5,)),
     "vit": Preprocessing(crop=0.9, resize="antialiased bicubic", mean=(0.5,), std=(0.5,)),
+    "efficientnet_lite": Preprocessing(mean=(127 / 255,), std=(128 / 255,)),
 }
 """The rule of each family: google-research/simclr; torchvision, MoCo and their kin; keras.applications, whose networks of
 Caffe take blue first with the mean subtracted, those of TensorFlow [-1, 1], and the rest plain pixels; DINO, DINOv2 and MAE;
-DINOv3, of photographs and of satellites' images; CLIP; SigLIP; and the first vision transformers."""
+DINOv3, of photographs and of satellites' images; CLIP; SigLIP; the first vision transformers; and EfficientNet-Lite."""

@@ -2,7 +2,9 @@
 
 from tfcontrastive.encoders.batch_norm import BatchNorm
 from tfcontrastive.encoders.by_name import encoder_from_name
+from tfcontrastive.encoders.convnext import ConvNeXt
 from tfcontrastive.encoders.dino_head import DINOHead
+from tfcontrastive.encoders.efficientnet_lite import EfficientNetLite
 from tfcontrastive.encoders.heads import ProjectionHead
 from tfcontrastive.encoders.mlp import MLP
 from tfcontrastive.encoders.resnet import SMALL_IMAGE, ResNet
@@ -13,7 +15,9 @@ __all__ = [
     "MLP",
     "SMALL_IMAGE",
     "BatchNorm",
+    "ConvNeXt",
     "DINOHead",
+    "EfficientNetLite",
     "ProjectionHead",
     "ResNet",
     "ViT",

@@ -1,4 +1,5 @@
-"""Preset folders of keras_hub, read without it: config.json tells the class, model.weights.h5 holds the variables.
+"""Preset folders of keras_hub, read without it: config.json tells the class, model.weights.h5 holds the variables, or
+model.weights.json tells which of several such files do.
 
 keras_hub's DINOv2 and DINOv3 are transformers' networks, and their variables are given under transformers' names and in its
 layout, so that one reader knows both.
@@ -18,6 +19,8 @@ from tfcontrastive.config import InputError, unknown
 from tfcontrastive.pretrained.variables import Variables, to_torch
 
 WEIGHTS = "model.weights.h5"
+INDEX = "model.weights.json"
+"""Where there are several files: `{"weight_map": {group of variables: its file, or several of them}}`."""
 
 _DENSE = {"vars/0": "weight", "vars/1": "bias"}
 
@@ -79,28 +82,47 @@ def read_preset(folder: str) -> Variables:
         raise InputError(
             f"the keras_hub preset's class {unknown(kind, _KINDS)} --encoder=keras_hub/FOLDER takes others"
         )
-    path = os.path.join(folder, WEIGHTS)
-    if not os.path.isfile(path):
-        raise InputError(f"the keras_hub preset has no {WEIGHTS}")
+    files = _files(folder)
     registers = bool(config["config"].get("num_register_tokens"))
-    places: dict[str, str] = {}
+    places: dict[str, tuple[str, str]] = {}
     shapes: dict[str, tuple[int, ...]] = {}
-    with h5py.File(path, "r") as file:
+    for path in files:
+        with h5py.File(path, "r") as file:
 
-        def visit(place: str, item: Any) -> None:
-            if not isinstance(item, h5py.Dataset):
-                return
-            name = _name(place, kind, registers)
-            places[name] = place
-            shapes[name] = _as_torch(name, np.broadcast_to(np.float32(0), item.shape)).shape
+            def visit(place: str, item: Any, path: str = path) -> None:
+                if not isinstance(item, h5py.Dataset):
+                    return
+                name = _name(place, kind, registers)
+                places[name] = path, place
+                shapes[name] = _as_torch(name, np.broadcast_to(np.float32(0), item.shape)).shape
 
-        file.visititems(visit)
+            file.visititems(visit)
 
     def read(name: str) -> np.ndarray:
+        path, place = places[name]
         with h5py.File(path, "r") as file:
-            return _as_torch(name, np.asarray(file[places[name]]))
+            return _as_torch(name, np.asarray(file[place]))
 
-    return Variables("keras_hub", path, shapes, read)
+    return Variables("keras_hub", files[0], shapes, read)
+
+
+def _files(folder: str) -> list[str]:
+    """The one file of weights, or all that its index names."""
+    path, index = os.path.join(folder, WEIGHTS), os.path.join(folder, INDEX)
+    if os.path.isfile(path):
+        return [path]
+    if not os.path.isfile(index):
+        raise InputError(f"the keras_hub preset has no {WEIGHTS} and no {INDEX}")
+    with open(index, encoding="utf-8") as text:
+        held = json.load(text)
+    told = held.get("weight_map") if isinstance(held, dict) else None
+    if not isinstance(told, dict) or not told:
+        raise InputError(f"{INDEX} is no index of files of weights: it has no weight_map")
+    names = sorted({name for part in told.values() for name in (part if isinstance(part, list) else [part])})
+    for name in names:
+        if os.path.basename(name) != name or not os.path.isfile(os.path.join(folder, name)):
+            raise InputError(f"{INDEX} names {name}, which does not lie beside it")
+    return [os.path.join(folder, name) for name in names]
 
 
 def _name(place: str, kind: str, registers: bool) -> str:

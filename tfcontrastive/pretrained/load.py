@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from tfcontrastive import storage
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.data.preprocessing import Preprocessing
+from tfcontrastive.pretrained.efficientnet_lite import recognise_efficientnet_lite
 from tfcontrastive.pretrained.foundation import recognise_foundation
 from tfcontrastive.pretrained.hdf5_file import read_hdf5
 from tfcontrastive.pretrained.keras_applications import BY_NAME, read_by_name, recognise_applications
@@ -35,8 +36,8 @@ from tfcontrastive.pretrained.torchvision import recognise_torchvision
 from tfcontrastive.pretrained.variables import Variables
 
 FAMILIES = (
-    recognise_applications, recognise_counted, recognise_checkpoint, recognise_foundation, recognise_vit,
-    recognise_torchvision,
+    recognise_applications, recognise_counted, recognise_checkpoint, recognise_efficientnet_lite, recognise_foundation,
+    recognise_vit, recognise_torchvision,
 )  # fmt: skip
 """Each tells its own files from the names of their variables."""
 

@@ -12,7 +12,7 @@ from absl import logging
 
 from tfcontrastive import data, methods
 from tfcontrastive.callbacks import Monitor
-from tfcontrastive.config import EncoderConfig, TrainConfig
+from tfcontrastive.config import EncoderConfig, InputError, TrainConfig
 from tfcontrastive.encoders.rebuild import copy_weights, differing
 from tfcontrastive.planning.cost import estimate
 from tfcontrastive.runs.agreement import check_same_data
@@ -169,8 +169,13 @@ def start_from(model: methods.ContrastiveModel, start: Start) -> None:
     """Gives a model the encoder's weights of another, the projection head's where they fit, and its targets copies.
 
     Raises:
-        InputError: the encoder is another network; lists which weights differ.
+        InputError: the encoder is another network, or of other images; lists which weights differ.
     """
+    theirs, ours = start.encoder.input_shape[-1], model.encoder.input_shape[-1]
+    if theirs != ours:
+        raise InputError(
+            f"`dataset` must have images of {theirs} channels, as {start.name}. Received: {ours} channels."
+        )
     copy_weights(start.encoder, model.encoder, start.name)
     head = model.projection_head
     if head is not None and start.projection_head is not None:

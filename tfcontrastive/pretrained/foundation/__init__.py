@@ -1,4 +1,4 @@
-"""Foundation encoders: vision transformers that others have published, one file a family."""
+"""Foundation encoders: vision transformers, and ConvNeXts, that others have published, one file a family."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from tfcontrastive.pretrained.foundation.clip import recognise_clip
 from tfcontrastive.pretrained.foundation.dino import recognise_dino
 from tfcontrastive.pretrained.foundation.dinov2 import recognise_dinov2
 from tfcontrastive.pretrained.foundation.dinov3 import recognise_dinov3
+from tfcontrastive.pretrained.foundation.dinov3_convnext import recognise_dinov3_convnext
 from tfcontrastive.pretrained.foundation.family import made
 from tfcontrastive.pretrained.foundation.siglip import recognise_siglip
 from tfcontrastive.pretrained.mapping import Recognised
@@ -23,6 +24,9 @@ def recognise_foundation(
     if not variables.is_torch:
         return None
     beside = read_beside(variables.path)
+    convnext = recognise_dinov3_convnext(variables, beside, image_size)
+    if convnext is not None:
+        return convnext
     for family in FAMILIES:
         found = family(variables, beside)
         if found is not None:

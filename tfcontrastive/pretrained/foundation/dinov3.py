@@ -30,11 +30,6 @@ EUPE = dataclasses.replace(FAMILY, name="EUPE", licence=f"FAIR Research License,
 
 def recognise_dinov3(variables: Variables, beside: Beside) -> Found | None:
     """A file of DINOv3 or EUPE, None where it is another's."""
-    if (
-        "stages.0.downsample_layers.0.weight" in variables.shapes
-        or "stages.0.blocks.0.conv_dw.weight" in variables.shapes
-    ):
-        raise InputError("DINOv3's ConvNeXts are not read; its vision transformers are")
     found = _layout(variables)
     if found is None:
         return None

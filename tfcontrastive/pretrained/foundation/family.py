@@ -79,7 +79,7 @@ def made(found: Found, variables: Variables, image_size: int | None) -> Recognis
         InputError: a member of the family that is not known, or settings beside it that say otherwise.
     """
     options = _options(found, variables)
-    preprocessing, note = _preprocessing(found)
+    preprocessing, note = preprocessing_of(found.family, found.beside)
     config = EncoderConfig(encoder="vit", vit_options=json.dumps(options), preprocessing=preprocessing)
     encoder = build_network(config, image_size=image_size, channels=3)
     links = vit_links(encoder, found.layout, variables, found.prefix, found.projection)
@@ -91,19 +91,24 @@ def made(found: Found, variables: Variables, image_size: int | None) -> Recognis
         links += head[1]
     licence, feature = found.family.licence, _feature(options)
     size = _trained_size(options)
-    facts = {
-        "licence": licence,
-        "feature": feature,
-        "layout": found.layout.library,
-        "preprocessing": f"{preprocessing}, {PREPROCESSING[preprocessing]}",
-        "image_size": str(found.family.image_size or size),
-    }
+    facts = facts_of(licence, feature, found.layout.library, preprocessing, found.family.image_size or size)
     notes = [f"feature: {feature}", f"licence: {licence}", *found.notes, *note]
     if size:
         notes.insert(0, f"positions: learned at {size} px, interpolated at other sizes")
     unused = {**COUNTER, r"(^|\.)mask_token$": "for training with masks", **found.family.unused}
     family = f"{found.family.name}, in the layout of {found.layout.library}"
     return Recognised(family, config, encoder, None, head and head[0], links, unused, tuple(notes), facts)
+
+
+def facts_of(licence: str, feature: str, library: str, preprocessing: str, image_size: int | None) -> dict[str, str]:
+    """What the card of a model keeps of the file that it came from."""
+    return {
+        "licence": licence,
+        "feature": feature,
+        "layout": library,
+        "preprocessing": f"{preprocessing}, {PREPROCESSING[preprocessing]}",
+        "image_size": str(image_size),
+    }
 
 
 def _options(found: Found, variables: Variables) -> dict[str, Any]:
@@ -204,9 +209,13 @@ def _trained_size(options: Mapping[str, Any]) -> int | None:
     return grid and grid[0] * options["patch_size"]
 
 
-def _preprocessing(found: Found) -> tuple[str, tuple[str, ...]]:
-    """The family's rule, or the one with the mean and the deviation that are told beside the file."""
-    told, usual = found.beside.mean_and_std, found.family.preprocessing
+def preprocessing_of(family: Family, beside: Beside) -> tuple[str, tuple[str, ...]]:
+    """The family's rule, or the one with the mean and the deviation that are told beside the file, and a note on that.
+
+    Raises:
+        InputError: they are of no known family.
+    """
+    told, usual = beside.mean_and_std, family.preprocessing
     if told is None:
         return usual, ()
     for name in (usual, *PREPROCESSING):
