@@ -63,7 +63,8 @@ def run(name: str, seed: int, more: tuple[str, ...] = ()) -> dict:
     """Trains one recipe with one seed and measures it."""
     import keras
 
-    from tfcontrastive.fitting.measure import Measure, settle_statistics
+    from tfcontrastive.evaluate import settle_statistics
+    from tfcontrastive.fitting.measure import Measure
     from tfcontrastive.fitting.stages import fresh_encoder
     from tfcontrastive.runs.pretrain import batches, train
 
@@ -77,7 +78,8 @@ def run(name: str, seed: int, more: tuple[str, ...] = ()) -> dict:
         measure = Measure(result.config, result.source, "test")
         trained = measure("trained", result.model.encoder, result.seconds)
         random = fresh_encoder(result.config, result.source)
-        settle_statistics(random, batches(result.config, result.model, result.source, 0).take(20))
+        some = batches(result.config, result.model, result.source, 0).take(20)
+        settle_statistics(random, (batch["views"][0] for batch in some))
         untrained = measure("random", random)
     return {
         "method": name,

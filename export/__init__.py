@@ -34,6 +34,7 @@ _HOMES = {
     "save_once": "saved_model",
     "to_onnx": "convert",
     "to_tflite": "convert",
+    "write_duplicates": "gallery",
     "write_gallery": "gallery",
 }
 

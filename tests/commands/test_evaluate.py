@@ -98,7 +98,10 @@ def test_protocols_stand_side_by_side(run, dataset, tmp_path, capsys):
     runs = [linear["runs"][seed]["linear_top1"] for seed in "01"]
     assert linear["metrics"]["linear_top1"] == pytest.approx(np.mean(runs))
     assert linear["deviations"]["linear_top1"] == pytest.approx(np.std(runs, ddof=1))
+    assert [(one["class"], one["test"]) for one in linear["by_class"]] == [(name, 5) for name in "0123"]
+    assert np.mean([one["recall"] for one in linear["by_class"]]) == pytest.approx(np.mean(runs))
     page = (out / "report.html").read_text().replace("<wbr>", "")
+    assert "<h2>By class: Linear classifier (L-BFGS)</h2>" in page
     assert page.count("<h2>kNN on npz:") == 2
     compared = [list(one["baselines"]) for one in results]
     assert compared == [[], ["raw pixels"], ["raw pixels", "untrained network"]]

@@ -290,9 +290,15 @@ def test_replaced_pictures_and_damage_are_one_line(exported, photos, tmp_path, c
         assert "vectors-00000.npy, which has 0 bytes" in errors[0]
 
 
-def test_search_lists_duplicates(index, capsys):
-    assert main(["search", f"--index={index}", "--duplicates=0.9999999"]) == 0
-    assert "\t3.png\tcopy.png" in capsys.readouterr().out
+def test_search_lists_duplicates(index, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    assert main(["search", f"--index={index}", "--duplicates=0.9999999", f"--html={page}"]) == 0
+    shown = capsys.readouterr().out
+    assert "\t3.png\tcopy.png" in shown
+    assert f"pictures: {page}" in shown
+    written = page.read_text()
+    assert written.count("data:image/") == 2
+    assert "--duplicates=0.9999999" in written
 
 
 @pytest.mark.parametrize(("passed", "code", "word"), [(True, 0, "pass"), (None, 0, "not run"), (False, 2, "FAIL")])

@@ -293,3 +293,18 @@ def test_links_to_nowhere_and_names_that_are_not_utf8(hundred):
     write_bad(images / os.fsdecode(b"bad\xe9.png"))
     assert data.load(f"folder:{images}").check(str(listing)) == [str(images / os.fsdecode(b"bad\xe9.png"))]
     assert listing.read_bytes().startswith(os.fsencode(images) + b"/bad\xe9.png\t")
+
+
+def test_the_channels_are_those_that_are_asked_for_later(tmp_path):
+    Image.new("RGB", (6, 5), (200, 30, 30)).save(tmp_path / "a.png")
+    source = data.load(f"folder:{tmp_path}")
+    gray = source.decoded_to(1)
+    assert gray.arrays("train")[0].shape == (1, 5, 6, 1)
+    assert gray is source.decoded_to(1)  # held in memory once
+    assert gray.decoded_to(3).arrays("train")[0][0, 0, 0].tolist() == [200, 30, 30]
+    assert source.channels == 3
+    assert source.decoded_to(2) is source  # as no file is
+    part = data.Subset(source, {"train": ("train", [0])}).decoded_to(4)
+    assert part.arrays("train")[0].shape == (1, 5, 6, 4)
+    embedded = data.load("embedded")
+    assert embedded.decoded_to(3) is embedded  # gray by its description

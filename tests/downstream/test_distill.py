@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+import types
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tests.downstream.test_finetune import argv, fails
 from tfcontrastive import data
@@ -147,3 +149,10 @@ def test_a_wrong_flag(capsys, tmp_path, dataset, teacher, flags, parts):
         flags["teacher"] = f"{teacher}/saved_model"
     fails(capsys, argv("distill", **flags), *parts)
     assert not (tmp_path / "run").exists()
+
+
+def test_images_have_the_channels_that_a_teacher_takes(tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8), "teal").save(tmp_path / "a.png")
+    gray = types.SimpleNamespace(channels=1, image_size=8, num_classes=2, check=lambda **_: None)
+    monkeypatch.setattr("tfcontrastive.downstream.distill.Teacher", lambda path: gray)
+    assert distillation(config("gray", f"folder:{tmp_path}", tmp_path / "run")).source.channels == 1

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tests.commands.runs import write_images
 from tfcontrastive import data
@@ -16,8 +17,8 @@ from tfcontrastive.commands.classifier import command_flags, with_encoder
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import DataConfig, EncoderConfig, InputError, RunConfig
 from tfcontrastive.downstream.distill import DistillConfig
-from tfcontrastive.downstream.finetune import FinetuneConfig, finetuning
-from tfcontrastive.pretrained.trained import load_trained
+from tfcontrastive.downstream.finetune import FinetuneConfig, Tuning, finetuning
+from tfcontrastive.pretrained.trained import Trained, load_trained
 from tfcontrastive.runs.load_run import load_run
 
 IMAGES = np.random.RandomState(0).rand(5, 8, 8, 3).astype("float32")
@@ -237,3 +238,12 @@ def test_recipes_parse_and_tell_what_to_expect(mode, config_class):
         text = pathlib.Path(command_line.recipe_path(name)).read_text(encoding="utf-8")
         for part in ("Expected:", "Hardware and time:", f"Command: tfcontrastive {mode} --recipe={name}"):
             assert part in text
+
+
+def test_images_have_the_channels_that_the_encoder_takes(tmp_path):
+    Image.new("RGB", (8, 8), "teal").save(tmp_path / "a.png")
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    gray = Trained(network, None, None, 8, 1, "gray")
+    assert Tuning(FinetuneConfig()).taken(data.load(f"folder:{tmp_path}"), gray).channels == 1
+    with pytest.raises(InputError, match=r"must have images of 1 channels, as gray\. Received: 3 channels"):
+        Tuning(FinetuneConfig()).taken(data.ArraySource({"train": (np.zeros([2, 8, 8, 3], np.uint8), None)}), gray)

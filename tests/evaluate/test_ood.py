@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError
-from tfcontrastive.evaluate import OutOfDistribution, mapped_classes, ood, read_class_map
+from tfcontrastive.evaluate import KNN, OutOfDistribution, mapped_classes, ood, read_class_map
 
 RNG = np.random.default_rng(0)
 
@@ -119,3 +120,23 @@ def test_a_head_is_a_classifier_too(monkeypatch):
     assert OutOfDistribution(ood_dataset="other", classifier="head").run(WithHead(), source())["ood_top1"] == 1
     with pytest.raises(InputError, match="came with a classifier"):
         OutOfDistribution(ood_dataset="other", classifier="head").run(encoder, source())
+
+
+def test_a_gray_encoder_looks_at_photographs_in_gray(tmp_path):
+    """Color files, at home and in the other domain: an encoder of one channel takes them with one."""
+    for domain in ("home/train", "home/test", "other"):
+        for name, color in (("cat", (200, 30, 30)), ("dog", (30, 90, 200))):
+            folder = tmp_path / domain / name
+            folder.mkdir(parents=True)
+            for number in range(3):
+                Image.new("RGB", (8, 8), color).save(folder / f"{number}.png")
+
+    def gray(batch, training=False):
+        assert batch.shape[-1] == 1
+        return encoder(batch)
+
+    gray.input_shape = (None, 8, 8, 1)
+    home = data.load(f"folder:{tmp_path / 'home'}")
+    assert home.channels == 3
+    assert OutOfDistribution(ood_dataset=f"folder:{tmp_path / 'other'}").run(gray, home)["ood_top1"] == 1
+    assert KNN(k=1).run(gray, home)["knn_top1"] == 1

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tfcontrastive.config import BaseConfig, InputError, setting
-from tfcontrastive.evaluate import KNN, LabelledFeatures, Linear, evaluate_seeds, mean_and_deviation
+from tfcontrastive.evaluate import KNN, LabelledFeatures, Linear, Predictions, evaluate_seeds, mean_and_deviation
+from tfcontrastive.evaluate.seeds import by_class
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,20 @@ def test_features_are_taken_once_for_all_seeds(monkeypatch):
     runs = evaluate_seeds(Linear(), None, None, [0, 5])
     assert len(taken) == 1
     assert set(runs) == {0, 5}
+
+
+def test_classes_over_seeds_are_means_of_their_own_recalls():
+    labels = np.array([0, 0, 0, 0, 2, 2, -1])
+    said = [
+        Predictions(labels, np.array(classes), np.ones(7)) for classes in ([0, 0, 0, 2, 2, 2, 0], [0, 0, 0, 0, 0, 0, 2])
+    ]
+    first, last = by_class(said, ["cat", "none", "dog"])
+    assert (first["class"], first["test"], first["recall"]) == ("cat", 4, 0.875)
+    assert first["recall_deviation"] == pytest.approx(np.std([0.75, 1.0], ddof=1))
+    assert first["precision"] == pytest.approx(np.mean([1.0, 4 / 6]))
+    assert (last["class"], last["test"], last["recall"]) == ("dog", 2, 0.5)
+    assert last["precision"] == pytest.approx(2 / 3)  # the other run named none so
+    assert "precision_deviation" not in last
 
 
 @pytest.mark.parametrize(("evaluator", "seeds", "message"), [

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.data.files import colors, cut_out, encode, on, tiff
 from tests.export.test_image_bytes import png_header
 from tfcontrastive.data.rendering import Rendering
-from tfcontrastive.export import write_gallery
+from tfcontrastive.export import gallery, write_duplicates, write_gallery
 
 
 def pictures(tmp_path, *files, **options):
@@ -50,3 +50,26 @@ def test_what_cannot_be_shown_is_no_picture_and_no_error(tmp_path, file):
     good, bad = pictures(tmp_path, encode(Image.fromarray(colors())), file)
     assert good.shape == (30, 40, 3)
     assert bad is None
+
+
+def test_images_that_pairs_join_are_shown_together(tmp_path):
+    page, file = tmp_path / "page.html", encode(Image.fromarray(colors()))
+    pairs = [("a", "b", 0.99), ("c", "d", 1.0), ("e", "b", 0.98), ("x <i>", "c", 0.99), ("f", "c", 0.99)]
+    write_duplicates(page, pairs, lambda name: None if name == "f" else file, threshold=0.98)
+    text = page.read_text()
+    first, second = text.split('<div class="together">')[1:]
+    assert re.findall(r'"name">(.*?)</span>', first) == ["c", "d", "x &lt;i&gt;", "f"]
+    assert "no picture" in first
+    assert re.findall(r'"name">(.*?)</span>', second) == ["a", "b", "e"]
+    assert "7 images" in text
+
+
+def test_of_large_groups_some_are_shown_and_the_rest_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "MOST_PICTURES", 3)
+    monkeypatch.setattr(gallery, "MOST_GROUPS", 1)
+    pairs = [("a", str(number), 0.99) for number in range(9)] + [("x", "y", 1.0)]
+    write_duplicates(tmp_path / "page.html", pairs, lambda name: None, threshold=0.98)
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("no picture") == 3
+    assert "0.9900, and 7 more" in text
+    assert "The 1 largest of 2 groups" in text

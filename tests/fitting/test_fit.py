@@ -5,20 +5,21 @@ import html
 import io
 import json
 import pathlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import tfcontrastive
 from tests.commands.runs import ONE_BLOCK
 from tests.fitting.folders import drawn, write
 from tfcontrastive import data
+from tfcontrastive.commands import fit as fit_command
 from tfcontrastive.commands.main import main
 from tfcontrastive.fitting import fit, leaving
 from tfcontrastive.fitting.stages import Fitting
 
-SMALL = {**ONE_BLOCK, "train_steps": 12, "train_batch_size": 32, "mixed_precision": "float32"}
+SMALL = {**ONE_BLOCK, "train_steps": 10, "train_batch_size": 32, "mixed_precision": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +35,28 @@ def command(photos, out, **more):
 
 
 @pytest.fixture(scope="module")
-def printed():
-    """What the command says on stdout."""
-    return io.StringIO()
+def killed_once(photos, tmp_path_factory):
+    """The command's result, killed while it measured and started again; what lay there between, and what it printed."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    out, printed, results = tmp_path_factory.mktemp("fit") / "out", io.StringIO(), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Fitting, "measure", killed)
+        assert main(command(photos, out)) == 130
+    names = ("clock.json", "fit.json", "held_out.json", "checkpoints/checkpoint")
+    between = {name: (out / name).read_bytes() for name in names}
+    show = fit_command.show
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(fit_command, "show", lambda result: [results.append(result), show(result)])
+        assert main(command(photos, out)) == 0
+    return SimpleNamespace(out=out, between=between, printed=printed.getvalue(), result=results[0])
 
 
 @pytest.fixture(scope="module")
-def done(photos, printed, tmp_path_factory):
-    out = tmp_path_factory.mktemp("fit") / "out"
-    with contextlib.redirect_stdout(printed):
-        assert main(command(photos, out)) == 0
-    return out
+def done(killed_once):
+    return killed_once.out
 
 
 @pytest.fixture
@@ -107,8 +119,8 @@ def test_suspects_and_logs_are_there(done):
     assert list((done / "logs").glob("events.*"))
 
 
-def test_the_next_commands_name_real_paths(done, printed):
-    lines = [line.strip() for line in printed.getvalue().splitlines()]
+def test_the_next_commands_name_real_paths(done, killed_once):
+    lines = [line.strip() for line in killed_once.printed.splitlines()]
     following = lines[lines.index("Next:") + 1 :]
     assert [line.split()[1] for line in following] == ["embed", "search", "serve-check"]
     paths = [path.strip("'").rpartition("=")[2] for line in following for path in line.split()[2:]]
@@ -116,11 +128,17 @@ def test_the_next_commands_name_real_paths(done, printed):
     assert any(pathlib.Path(path).is_file() for path in paths)  # the image to search with
 
 
-def test_started_again_in_python_it_only_measures(photos, done, unchecked):
-    before = (done / "checkpoints" / "checkpoint").read_bytes()
-    r = fit(photos, output_dir=done, minutes=None, **SMALL)
-    assert r.metrics["trained"]["knn_top1"] == json.loads((done / "metrics.json").read_text())["trained"]["knn_top1"]
-    assert (done / "checkpoints" / "checkpoint").read_bytes() == before
+def test_killed_while_it_measures_it_goes_on_with_the_clock(killed_once, metrics):
+    out, between = killed_once.out, killed_once.between
+    for name in ("fit.json", "held_out.json", "checkpoints/checkpoint"):
+        assert (out / name).read_bytes() == between[name]
+    assert metrics["seconds"] > json.loads(between["clock.json"])["seconds"] > 0
+    assert metrics["steps"] == SMALL["train_steps"]
+
+
+def test_the_result_in_python(photos, killed_once, metrics):
+    r = killed_once.result
+    assert r.metrics["trained"]["knn_top1"] == metrics["trained"]["knn_top1"]
     assert r.encoder(np.zeros([2, 24, 24, 3], np.float32)).shape == (2, r.own.features.train.shape[1])
     table = r.embeddings()
     assert len(table["id"]) == 200
@@ -130,49 +148,38 @@ def test_started_again_in_python_it_only_measures(photos, done, unchecked):
     shown = html.unescape(r._repr_html_())
     assert "trained, no labels" in shown
     assert "data:image" in shown
-    assert str(done) in repr(r)
+    assert str(killed_once.out) in repr(r)
     assert 0 < r.finetune(labels=0.5, train_epochs=1).metrics["eval_top1"] <= 1
     assert tfcontrastive.fit is fit
 
 
-def small(tmp_path, images, names, **more):
+def small(tmp_path, images, labels=None, **more):
     """The result of a run of few steps on some images."""
-    for name, image in zip(names, images, strict=True):
-        path = tmp_path / "photos" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
+    held = {"images": images} if labels is None else {"images": images, "labels": labels}
+    np.savez(tmp_path / "images.npz", **held)
     settings = {**SMALL, "train_steps": 4, "train_batch_size": 4, **more}
-    return fit(tmp_path / "photos", output_dir=tmp_path / "out", minutes=None, **settings)
+    return fit(tmp_path / "images.npz", output_dir=tmp_path / "out", minutes=None, **settings)
 
 
-def test_more_classes_than_half_the_images_are_measured_on_what_there_is(tmp_path, unchecked):
+def test_more_classes_than_half_the_images_and_weights_to_start_from(done, tmp_path, unchecked):
     images, _ = drawn(13, 12)
-    names = [f"class{number // 2}/{number}.png" for number in range(13)]  # the last has one image
-    r = small(tmp_path, images, names)
+    r = small(tmp_path, images, np.arange(13) // 2, checkpoint=str(done))  # the last class has one image
+    assert r.trained.config.data.image_size == 24  # as that of the weights
+    assert set(r.metrics["given"]) == set(r.metrics["trained"])
+    assert "starting weights" in (tmp_path / "out" / "report.html").read_text()
     assert len(r.own.features.test) == 6
     assert r.metrics["trained"]["knn_k"] == 1
-    assert (tmp_path / "out" / "report.html").exists()
 
 
-def test_killed_while_it_measures_it_goes_on_with_the_clock(tmp_path, unchecked, monkeypatch, capsys):
-    """Identical images without labels, too: a smaller result."""
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
+def test_started_again_it_only_measures_identical_images_without_labels_too(tmp_path, unchecked, capsys):
     images = np.repeat(drawn(1, 12)[0], 10, axis=0)
-    names = [f"{number}.png" for number in range(10)]
-    with monkeypatch.context() as patch:
-        patch.setattr(Fitting, "measure", killed)
-        with pytest.raises(KeyboardInterrupt):
-            small(tmp_path, images, names)
+    first = small(tmp_path, images)
     assert "all images are identical" in capsys.readouterr().err
-    spent = json.loads((tmp_path / "out" / "clock.json").read_text())["seconds"]
-    decided = (tmp_path / "out" / "fit.json").read_text()
-    r = small(tmp_path, images, names)
-    assert (tmp_path / "out" / "fit.json").read_text() == decided
-    assert r.metrics["seconds"] > spent > 0
-    assert r.metrics["steps"] == 4
+    before = (tmp_path / "out" / "checkpoints" / "checkpoint").read_bytes()
+    r = small(tmp_path, images)
+    assert (tmp_path / "out" / "checkpoints" / "checkpoint").read_bytes() == before
+    assert r.metrics["trained"] == first.metrics["trained"]
+    assert r.metrics["seconds"] > first.metrics["seconds"]
     assert "knn_top1" not in r.metrics["trained"]
     assert "chance" not in r.metrics
     assert r.metrics["clusters"] is None

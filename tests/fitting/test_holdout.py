@@ -29,6 +29,12 @@ def test_a_class_of_one_image_and_one_of_copies_are_kept():
     assert hold_out(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 1])).size == 0
 
 
+def test_a_group_that_is_most_of_a_class_stays_where_it_is_learned_from():
+    labels, group = np.zeros(20, int), np.r_[np.zeros(17, int), 1, 2, 3]
+    for seed in range(8):
+        assert set(group[hold_out(labels, group, seed=seed)]) <= {1, 2, 3}
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_no_copy_is_on_both_sides_and_no_class_is_lost(data):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tests.fitting.folders import write
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
-from tfcontrastive.fitting.memo import Memo
+from tfcontrastive.fitting.clock import Clock
+from tfcontrastive.fitting.memo import Decided, Memo
 from tfcontrastive.fitting.request import dataset_of, make_request
 
 
@@ -25,6 +26,17 @@ def test_settings_are_those_of_train_and_of_the_method():
     assert request.asked == {"method", "queue_size", "image_size"}
     with pytest.raises(InputError, match=r"a setting of `fit`.*'image_siz'.*Did you mean 'image_size'"):
         make_request("embedded", minutes=1, output_dir="x", image_siz=20)
+
+
+def test_minutes_that_were_too_few_are_asked_for_anew_and_others_stay(tmp_path):
+    memo = Memo(str(tmp_path / "out"))
+    few, more = (make_request("embedded", minutes=one, output_dir=tmp_path / "out") for one in (0.2, 5))
+    memo.claim(few)
+    (tmp_path / "out" / "clock.json").write_text('{"seconds": 40.0}')
+    assert memo.claim(more).minutes == 5
+    assert Clock(5, str(tmp_path / "out" / "clock.json")).before == 0
+    memo.keep(more, Decided(more.config, []))
+    assert memo.claim(few).minutes == 5
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])

@@ -3,9 +3,11 @@
 import itertools
 import types
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import tfcontrastive
 from tfcontrastive import augment, data
@@ -143,3 +145,12 @@ def test_workers_compare_what_decides_what_is_learned_and_when(monkeypatch):
     assert {name for name, value in agreement.shared_settings(run_config(seed=8)).items() if shared[name] != value} == {
         "seed", "version of tfcontrastive"
     }  # fmt: skip
+
+
+def test_images_have_the_channels_that_a_run_or_its_first_weights_began_with(tmp_path):
+    Image.new("RGB", (8, 8), "teal").save(tmp_path / "a.png")
+    source = data.load(f"folder:{tmp_path}")
+    gray = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    assert train.images_of_run(source, types.SimpleNamespace(encoder=gray)).channels == 1
+    assert train.images_of_run(source, None, {"images": {"channels": 1}}).channels == 1
+    assert train.images_of_run(source, None).channels == 3

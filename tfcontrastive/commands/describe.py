@@ -25,7 +25,7 @@ from tfcontrastive.runs.builders import build_method, check_network, make_optimi
 from tfcontrastive.runs.inputs import load_source, make_plan, make_strategy
 from tfcontrastive.runs.loop import Run
 from tfcontrastive.runs.model_dir import ModelDir
-from tfcontrastive.runs.pretrain import Start
+from tfcontrastive.runs.pretrain import Start, images_of_run
 from tfcontrastive.runs.schedule import Plan, check_batch, filled_in
 from tfcontrastive.runs.settle import settled
 from tfcontrastive.system.precision import resolved
@@ -39,7 +39,7 @@ def describe(
     """The text of `train --dry_run`; the arguments are those of `train`."""
     strategy = make_strategy(config)
     replicas = strategy.num_replicas_in_sync
-    source = load_source(config, fetch=False)
+    source = images_of_run(load_source(config, fetch=False), start, _stored(config, overwrite))
     if source.missing:
         config, _ = filled_in(config, _MANY, replicas=replicas)
         check_batch(config, replicas)

@@ -160,6 +160,7 @@ def open_items(options: dict[str, Any], saved_model: str) -> tuple[Any, str, int
     if isinstance(source, EncodedSource) and "image_bytes" in card["signatures"]:
         source.rendered(rendering).look(split)
         return export.encoded_items(source, split, rendering=asked), name, total
+    source = source.decoded_to(rule["channels"])
     if source.channels != rule["channels"]:
         raise InputError(
             f"`dataset` must have images of {rule['channels']} channels, as the model. Received: {source.channels}."

@@ -91,7 +91,7 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
     import keras
 
     from tfcontrastive import data, distribute, protocols, report
-    from tfcontrastive.evaluate import evaluate_seeds, mean_and_deviation
+    from tfcontrastive.evaluate import taken_by
     from tfcontrastive.pretrained.trained import load_trained
     from tfcontrastive.protocols import measurement
     from tfcontrastive.protocols.results import Result, Results, settings_of
@@ -117,15 +117,12 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
             image_size=getattr(evaluator, "image_size", None),
             channels=source.channels if source is not None else 3,
         )
+        source = taken_by(trained, source)
         results = Results(subject.output_dir)
         results.claim(trained, overwrite=overwrite)
         start = time.monotonic()
-        runs: dict[int, dict[str, float]] = {}
-        deviations: dict[str, float] = {}
         if seeds:
-            runs = evaluate_seeds(evaluator, trained, source, seeds)
-            metrics, deviations = mean_and_deviation(runs)
-            found = measurement.Measurement(metrics)
+            found = measurement.measure_seeds(evaluator, trained, source, seeds)
         else:
             found = measurement.measure(evaluator, trained, source, baselines=subject.baselines)
     if not distribute.is_chief():
@@ -138,11 +135,12 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
         subject.dataset if needs_dataset else None,
         told,
         found.metrics,
-        deviations,
-        {str(seed): values for seed, values in runs.items()},
+        found.deviations,
+        found.runs,
         round(time.monotonic() - start, 2),
         found.baselines,
         found.images,
+        by_class=found.by_class,
     )
     provenance = report.Provenance(command, getattr(evaluator, "seed", None), subject.dataset or "")
     results.add(trained, result, found.details, provenance)

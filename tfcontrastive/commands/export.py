@@ -173,21 +173,20 @@ def samples(loaded: Any, options: dict[str, Any]) -> tuple[np.ndarray | None, st
     if spec is None and options["quantize"] != "int8":
         return None, "noise"
     from tfcontrastive import data
+    from tfcontrastive.evaluate import taken_by
     from tfcontrastive.runs.model_dir import ModelDir
 
     config = loaded.config
-    name, channels = spec or config.data.dataset, loaded.model.encoder.input_shape[-1]
-    decoded = channels if channels in (1, 3, 4) and name.startswith(("folder:", "tfrecord:")) else None
     source = data.load(
-        name,
+        spec or config.data.dataset,
         data_dir=config.data.data_dir,
-        channels=decoded,
         background_color=config.data.background_color,
         intensity_range=config.data.intensity_range,
         max_bad_files=config.data.max_bad_files,
         labels=None if spec else config.data.labels,
         held_out=None if spec else config.data.held_out,
     )
+    source = taken_by(loaded.model.encoder, source)
     source.check(None if spec else ModelDir(options["model_dir"]).bad_files)
     split, most = source.splits[0] if spec else config.data.train_split, options["calibration_images"]
     if "[" not in split:  # a slice is a random one, the first images may all be of one class

@@ -21,7 +21,7 @@ from tfcontrastive.system.tables import show_table
 TITLE = """tfcontrastive search: nearest neighbours among the vectors of `tfcontrastive embed`.
 
 Usage: tfcontrastive search --index=vectors [--k=10] [--html=page.html] IMAGE...
-       tfcontrastive search --index=vectors --duplicates=0.98
+       tfcontrastive search --index=vectors --duplicates=0.98 [--html=page.html]
 An IMAGE that is itself one of the collection is not listed as its own neighbour."""
 
 
@@ -37,8 +37,6 @@ def run(argv: Sequence[str]) -> int:
         raise InputError("`index` must be given: tfcontrastive search --index=vectors IMAGE...")
     if not images and options["duplicates"] is None:
         raise InputError("`IMAGE` must be given, one or more image files, or --duplicates=0.98. Received: neither.")
-    if options["html"] is not None and not images:
-        raise InputError("`html` needs at least one IMAGE to search for. Received: none.")
     show_own_messages()
     from tfcontrastive.export.embedding_files import EmbeddingFiles
 
@@ -46,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
     if images:
         show_neighbours(files, images, options, command_line.spelled("search", argv))
     if options["duplicates"] is not None:
-        show_duplicates(files, options)
+        show_duplicates(files, options, "" if images else command_line.spelled("search", argv))
     return 0
 
 
@@ -60,7 +58,9 @@ def search_flags() -> flags.FlagValues:
         "backend", "auto", ["auto", "numpy", "faiss"], "auto takes faiss where it is installed; both are exact.", values
     )
     flags.DEFINE_string("data_dir", None, "With --html: as given to `embed`.", values)
-    flags.DEFINE_string("html", None, "Also write the neighbours as a page of pictures.", values)
+    flags.DEFINE_string(
+        "html", None, "Also write a page of pictures: the neighbours, or without IMAGE the near duplicates.", values
+    )
     flags.DEFINE_float("duplicates", None, "List all pairs at least this similar, in (-1, 1].", flag_values=values)
     flags.DEFINE_integer("most", 1000, "Pairs to list at most.", flag_values=values)
     return values
@@ -190,14 +190,41 @@ def read_bytes(path: str) -> bytes | None:
         return None
 
 
-def show_duplicates(files: Any, options: dict[str, Any]) -> None:
-    """The pairs, as they are found."""
-    from tfcontrastive import export
+def show_duplicates(files: Any, options: dict[str, Any], command: str) -> None:
+    """The pairs, as they are found, and the page if it is asked for by a command without images."""
+    from tfcontrastive import export, report
 
-    found = 0
+    found = []
     pairs = export.near_duplicates(files, options["duplicates"])
     for first, second, similarity in itertools.islice(pairs, options["most"]):
         print(f"{similarity:.4f}\t{escaped(first)}\t{escaped(second)}")
-        found += 1
+        found.append((first, second, similarity))
     more = ", the first of them" if next(pairs, None) else ""
-    print(f"{found:,} pairs{more} with similarity >= {options['duplicates']:g}")
+    print(f"{len(found):,} pairs{more} with similarity >= {options['duplicates']:g}")
+    if options["html"] is None or not command:
+        return
+    source, wanted = files.facts.get("source") or "", {name for first, second, _ in found for name in (first, second)}
+    export.write_duplicates(
+        options["html"],
+        found,
+        pictures(source, options["data_dir"], wanted),
+        rendering_of(files, options["saved_model"]),
+        threshold=options["duplicates"],
+        subtitle=f"Among {len(files):,} images{f', the first {len(found):,} pairs: raise --most for more' if more else ''}.",
+        provenance=report.Provenance(command, data=source),
+    )
+    print(f"pictures: {escaped(options['html'])}")
+
+
+def rendering_of(files: Any, given: str | None) -> Any:
+    """How the model that made the vectors decodes images; None, as plain pictures, where it is no longer there."""
+    from tfcontrastive import export
+    from tfcontrastive.data import Preprocessing
+
+    try:
+        saved_model = find_model(files, given)
+    except InputError:
+        if given is not None:
+            raise
+        return None
+    return Preprocessing(**export.read_card(saved_model).get("preprocessing", {}).get("rule", {})).rendering()

@@ -28,12 +28,17 @@ class EncodedSource(Source):
     Args:
         cache: whether to hold the decoded images in memory; None decides by their size.
         rendering: of transparent and of 16-bit images; None: on white, and refused if 16 bits would come out dark.
+
+    Attributes:
+        decodes: whether its images become as many channels as are asked for; else their description fixes these.
     """
+
+    decodes = False
 
     def __init__(self, cache: bool | None, rendering: Rendering | None = None):
         self._cache = cache
         self.rendering = rendering or Rendering()
-        self._rendered: dict[Rendering, EncodedSource] = {}
+        self._versions: dict[tuple[int, Rendering], EncodedSource] = {}
         self._depth_is_known = False
         self._is_local = True  # else a TPU's own host may read the files, and it has no Python
         self._held: dict[str, tuple[np.ndarray, np.ndarray | None] | None] = {}
@@ -60,13 +65,25 @@ class EncodedSource(Source):
         return decode(encoded, self.channels, self.rendering)
 
     def rendered(self, rendering: Rendering) -> Source:
-        if rendering == self.rendering:
+        return self._version(self.channels, rendering)
+
+    def decoded_to(self, channels: int) -> Source:
+        if not self.decodes or channels not in (1, 3, 4):
             return self
-        if rendering not in self._rendered:
+        return self._version(channels, self.rendering)
+
+    def _version(self, channels: int, rendering: Rendering) -> EncodedSource:
+        """The same images decoded in another way."""
+        if (channels, rendering) == (self.channels, self.rendering):
+            return self
+        if (channels, rendering) not in self._versions:
             other = copy.copy(self)
-            other.rendering, other._held, other._rendered, other._depth_is_known = rendering, {}, {}, False
-            self._rendered[rendering] = other
-        return self._rendered[rendering]
+            other.channels, other.rendering, other._held, other._versions = channels, rendering, {}, {}
+            other._depth_is_known = self._depth_is_known and rendering == self.rendering
+            self._versions[channels, rendering] = other
+            if channels != self.channels:
+                logging.info("%s: images are decoded to %d channels, not %d.", self.name, channels, self.channels)
+        return self._versions[channels, rendering]
 
     def look(self, split: str) -> None:
         if self._depth_is_known:
@@ -90,6 +107,10 @@ class EncodedSource(Source):
         if split not in self._held:
             self._held[split] = self._decode_all(split)
         return self._held[split]
+
+    def held(self, split: str) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """As `arrays`, of what is in memory already: nothing is decoded."""
+        return self._held.get(split)
 
     def _decode_all(self, split: str) -> tuple[np.ndarray, np.ndarray | None] | None:
         count, shape = self.num_examples(split), self.image_shape(split)

@@ -58,6 +58,8 @@ class FolderSource(EncodedSource):
         source.num_examples("train[90%:]")
     """
 
+    decodes = True
+
     def __init__(
         self,
         path: str | os.PathLike,
@@ -91,7 +93,7 @@ class FolderSource(EncodedSource):
     def with_held_out(self, held_out: HeldOut) -> FolderSource:
         """The same images, some of `train` in a split of their own. Raises InputError: the list is of other images."""
         other = copy.copy(self)
-        other._listings, other._held, other._rendered = {}, {}, {}
+        other._listings, other._held, other._versions = {}, {}, {}
         other._take(self._tree.with_held_out(self.name.partition(":")[2], held_out))
         return other
 

@@ -81,6 +81,11 @@ class Source(abc.ABC):
         del rendering
         return self
 
+    def decoded_to(self, channels: int) -> Source:
+        """The same images with 1, 3 or 4 channels, where they are files whose kind is not fixed; else as they are."""
+        del channels
+        return self
+
     def look(self, split: str) -> None:
         """Looks at some images of a split, once, and refuses what would come out dark. Raises InputError."""
         del split

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive.config import InputError
-from tfcontrastive.data.encoded import forget_global_seed
+from tfcontrastive.data.encoded import EncodedSource, forget_global_seed
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import members, parse_split
 from tfcontrastive.data.source import Source
@@ -18,7 +18,7 @@ _SHUFFLE_RECORDS = 2048
 
 def labels_of(source: Source, split: str) -> np.ndarray:
     """The labels of a split, int32 `[N]` in its order, -1 where there is none. No image is decoded."""
-    held = source.arrays(split)
+    held = source.held(split) if isinstance(source, EncodedSource) else source.arrays(split)
     if held is not None:
         images, labels = held
         return np.full(len(images), -1, np.int32) if labels is None else labels
@@ -88,6 +88,10 @@ class Subset(Source):
 
     def rendered(self, rendering: Rendering) -> Subset:
         return self if rendering == self.rendering else Subset(self._source.rendered(rendering), self._parts)
+
+    def decoded_to(self, channels: int) -> Subset:
+        whole = self._source.decoded_to(channels)
+        return self if whole is self._source else Subset(whole, self._parts)
 
     def _part(self, split: str) -> tuple[str, np.ndarray | None]:
         """Where the examples of a split or an expression are: a split of the whole, and positions in it; None: all."""

@@ -54,6 +54,7 @@ class TfRecordSource(EncodedSource):
     """
 
     splits = ("train",)
+    decodes = True
 
     def __init__(
         self,

@@ -82,6 +82,8 @@ def distillation(config: DistillConfig, *, source: data.Source | None = None, dr
     run = Run(config, lambda site: tuning(site), source=source, dry=dry)
     with run.strategy.scope():
         teacher = Teacher(config.teacher)
+    if teacher.channels is not None:
+        run.source = run.source.decoded_to(teacher.channels)
     teacher.check(image_size=config.data.image_size or teacher.image_size, channels=run.source.channels)
     if run.source.num_classes not in (None, teacher.num_classes):
         raise InputError(
@@ -165,7 +167,7 @@ class Distilling(Tuning):
             return whole, None
         return whole, super().labelled(whole)[1]  # the other images stay, without their labels
 
-    def starting_point(self, source: data.Source) -> Trained | None:
+    def starting_point(self) -> Trained | None:
         config = self.config
         if config.checkpoint is None and config.saved_model is None and config.encoder is None:
             if self.teacher.encoder is None:
@@ -173,7 +175,7 @@ class Distilling(Tuning):
                     "Give the flags of the student's encoder. Received: none, and a SavedModel as teacher."
                 )
             return None
-        return super().starting_point(source)
+        return super().starting_point()
 
     def preprocessing(self, start: Trained | None) -> data.Preprocessing:
         if start is None and self.config.encoder is None:

@@ -239,7 +239,8 @@ class Tuning:
         source, rows = self.labelled(site.source)
         num_classes = self.num_classes or site.source.num_classes
         keras.utils.set_random_seed(self.config.loop.seed)
-        start = self.starting_point(source)
+        start = self.starting_point()
+        source = self.taken(source, start)
         config = self.settled(site, source, start)
         plan = make_plan(config, source)
         check_same_data(config, source, plan, site.strategy)
@@ -327,7 +328,7 @@ class Tuning:
             if self.needs_labels and held is not None and held[1] is not None:
                 check_classes(held[1][held[1] >= 0], labels)
 
-    def starting_point(self, source: data.Source) -> Trained | None:
+    def starting_point(self) -> Trained | None:
         """The trained encoder to start from; None where the run starts from scratch."""
         config = self.config
         if self.start is None and config.checkpoint is None and config.saved_model is None:
@@ -340,12 +341,19 @@ class Tuning:
                 "`saved_model` must tell its architecture to be fine-tuned, as this package's exports do. Received: "
                 f"{start.name}. Its features can be measured as they are: tfcontrastive evaluate --protocol=linear."
             )
+        return start
+
+    def taken(self, source: data.Source, start: Trained | None) -> data.Source:
+        """The images as the encoder takes them that the run starts from. Raises InputError: it does not take such."""
+        if start is None:
+            return source
+        source = evaluate.taken_by(start, source)
         if start.channels != source.channels:
             raise InputError(
                 f"`dataset` must have images of {start.channels} channels, as {start.name}. "
                 f"Received: {source.channels} channels in {source.name}."
             )
-        return start
+        return source
 
     def preprocessing(self, start: Trained | None) -> data.Preprocessing:
         """How images are prepared: as the flags of the encoder say, else as for the encoder that the run starts from."""

@@ -6,7 +6,7 @@ from tfcontrastive.evaluate.content_style import ContentStyle
 from tfcontrastive.evaluate.corruptions import CORRUPTIONS, corrupt
 from tfcontrastive.evaluate.embedding_map import map_2d
 from tfcontrastive.evaluate.evaluator import Evaluator, FeatureEvaluator, evaluate, labelled_features
-from tfcontrastive.evaluate.features import FeatureExtractor, extract_features
+from tfcontrastive.evaluate.features import FeatureExtractor, extract_features, taken_by
 from tfcontrastive.evaluate.geometry import FeatureGeometry
 from tfcontrastive.evaluate.geometry_metrics import class_separation, effective_rank
 from tfcontrastive.evaluate.images_of import images_of
@@ -77,6 +77,7 @@ __all__ = [
     "nearest_neighbours",
     "settle_statistics",
     "sprite_sheet",
+    "taken_by",
     "top_k_accuracy",
     "top_k_hits",
     "write_projector",

@@ -13,7 +13,7 @@ from tfcontrastive import data
 from tfcontrastive.config import InputError
 from tfcontrastive.config.protocols.base import FeatureSettings
 from tfcontrastive.data.held_out import HELD_OUT
-from tfcontrastive.evaluate.features import extract_features, input_shape
+from tfcontrastive.evaluate.features import extract_features, input_shape, taken_by
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.predictions import Predictions
 
@@ -107,6 +107,7 @@ def labelled_features(
     """
     if source.num_classes is None:
         raise InputError(f"`source` must be labelled to be evaluated. Received: {source.name} without labels.")
+    source = taken_by(encoder, source)
     eval_split = eval_split or held_out_split(source)
     size = image_size or default_image_size(encoder, source, eval_split)
 

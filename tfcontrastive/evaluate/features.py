@@ -18,6 +18,18 @@ def input_shape(encoder: Callable[..., tf.Tensor]) -> tuple[int | None, ...] | N
     return tuple(shape) if isinstance(shape, tuple | list) and len(shape) == 4 else None
 
 
+def taken_by(encoder: Any, source: Any) -> Any:
+    """A source as an encoder takes it: with as many channels, where its images are files that may have any.
+
+    Args:
+        encoder: of any kind; None, and one that does not say what it takes, leave the source as it is.
+        source: from `tfcontrastive.data.load`, or None.
+    """
+    shape = input_shape(encoder)
+    decoded_to = getattr(source, "decoded_to", None)  # what only looks like a `Source` need not have it
+    return source if shape is None or shape[-1] is None or decoded_to is None else decoded_to(shape[-1])
+
+
 class _Rows:
     """An array that grows by rows; one that was told how many come is never copied: a million features barely fit once.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfcontrastive import augment, data, losses
 from tfcontrastive.config.protocols.geometry import FeatureGeometrySettings
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
-from tfcontrastive.evaluate.features import FeatureExtractor, projected
+from tfcontrastive.evaluate.features import FeatureExtractor, projected, taken_by
 from tfcontrastive.evaluate.geometry_metrics import class_separation, effective_rank
 
 
@@ -40,6 +40,7 @@ class FeatureGeometry(FeatureGeometrySettings, FeatureEvaluator):
     """
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
+        source = taken_by(encoder, source)
         split = self.eval_split or held_out_split(source) if source.num_classes else self._only_split(source)
         size = self.image_size or default_image_size(encoder, source, split)
         extract = FeatureExtractor(encoder)

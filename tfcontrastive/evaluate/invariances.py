@@ -15,7 +15,7 @@ from tfcontrastive.config import InputError
 from tfcontrastive.config.protocols.invariances import InvariancesSettings
 from tfcontrastive.evaluate.checks import checked_features
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
-from tfcontrastive.evaluate.features import FeatureExtractor, projected
+from tfcontrastive.evaluate.features import FeatureExtractor, projected, taken_by
 
 _FEWEST = 10  # training images of which a tenth, shown in every way, can be held out
 
@@ -74,6 +74,7 @@ class Invariances(InvariancesSettings, FeatureEvaluator):
     """
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
+        source = taken_by(encoder, source)
         eval_split = self.eval_split or held_out_split(source)
         size = self.image_size or default_image_size(encoder, source, eval_split)
         extract = FeatureExtractor(encoder)

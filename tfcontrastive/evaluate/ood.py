@@ -16,7 +16,7 @@ from tfcontrastive.config.protocols.ood import OutOfDistributionSettings
 from tfcontrastive.evaluate.class_map import mapped_classes, read_class_map
 from tfcontrastive.evaluate.classifiers import classifier_of
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
-from tfcontrastive.evaluate.features import FeatureExtractor
+from tfcontrastive.evaluate.features import FeatureExtractor, taken_by
 from tfcontrastive.evaluate.metrics import accuracies, top_k_accuracy
 
 
@@ -40,7 +40,8 @@ class OutOfDistribution(OutOfDistributionSettings, FeatureEvaluator):
             raise InputError(
                 "`ood_dataset` must be given: --ood_dataset=folder:sketches, or imagenet_r. Received: None."
             )
-        other = data.load(self.ood_dataset, data_dir=self.data_dir)
+        other = taken_by(encoder, data.load(self.ood_dataset, data_dir=self.data_dir))
+        source = taken_by(encoder, source)
         classes = mapped_classes(other, source, read_class_map(self.class_map) if self.class_map else None)
         eval_split = self.eval_split or held_out_split(source)
         size = self.image_size or default_image_size(encoder, source, eval_split)

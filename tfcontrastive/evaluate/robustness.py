@@ -18,7 +18,7 @@ from tfcontrastive.evaluate.checks import checked_labels
 from tfcontrastive.evaluate.classifiers import classifier_of
 from tfcontrastive.evaluate.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator, default_image_size, held_out_split
-from tfcontrastive.evaluate.features import FeatureExtractor
+from tfcontrastive.evaluate.features import FeatureExtractor, taken_by
 from tfcontrastive.evaluate.metrics import top_k_accuracy
 
 # AlexNet's errors on ImageNet-C, mean over the five severities, and on clean ImageNet: github.com/hendrycks/robustness.
@@ -62,6 +62,7 @@ class Robustness(RobustnessSettings, FeatureEvaluator):
     """
 
     def run(self, encoder: Callable[..., tf.Tensor], source: data.Source) -> dict[str, float]:
+        source = taken_by(encoder, source)
         baseline = self._baseline(source)  # before hours of work
         eval_split = self.eval_split or held_out_split(source)
         size = self.image_size or default_image_size(encoder, source, eval_split)

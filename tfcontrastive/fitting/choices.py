@@ -184,7 +184,7 @@ def augmentation(survey: Survey, size: int) -> list[Choice]:
     elif one_sided > _ORIENTED:
         reason = f"left and right differ: {one_sided:.0%} of what mirroring changes is alike in all images"
         found.append(Choice("keep_orientation", True, reason))
-    if survey.channels in (1, 3, 4) and survey.share("gray") > 0.95:
+    if survey.channels == 1 or (survey.channels in (3, 4) and survey.share("gray") > 0.95):
         found.append(
             Choice("keep_color", True, "the images are gray: brightness and contrast vary, hue would do nothing")
         )

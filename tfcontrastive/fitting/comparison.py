@@ -99,6 +99,7 @@ def _config(result: TrainResult, name: str, optimizer: OptimizerConfig, *, batch
     shared = {field.name: getattr(loop, field.name) for field in dataclasses.fields(RunConfig)}
     changes: dict[str, Any] = {"model_dir": os.path.join(loop.model_dir, name), "train_batch_size": batch}
     changes |= {"train_steps": steps, "restore_step": None}  # a step to go back to is one of the pre-training
+    changes["checkpoint_steps"] = loop.checkpoint_steps or max(1, steps // 4)  # its epochs may be few steps
     return FinetuneConfig(data=result.config.data, optimizer=optimizer, loop=RunConfig(**{**shared, **changes}))
 
 

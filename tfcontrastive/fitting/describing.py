@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tfcontrastive.fitting.choices import decide
 from tfcontrastive.fitting.memory import within_memory
 from tfcontrastive.fitting.request import Request
 from tfcontrastive.fitting.start import start_of
 from tfcontrastive.fitting.survey import survey
 from tfcontrastive.runs.inputs import eval_split, load_source
+from tfcontrastive.runs.pretrain import images_of_run
 from tfcontrastive.system.precision import fastest, resolve
 
 
@@ -25,6 +28,8 @@ def describe(request: Request) -> list[str]:
     held_out = config.data.held_out or eval_split(config, source)
     lines = [*seen.lines(), f"Held out: {held_out or 'about 20% of each class would be'}."]
     config, start = start_of(config, asked)
+    source = images_of_run(source, start)
+    seen = dataclasses.replace(seen, channels=source.channels)
     precision = config.loop.mixed_precision
     config, choices = decide(
         config,

@@ -9,7 +9,7 @@ import numpy as np
 
 _HASH_BITS, _HASH_DISTANCE = 64, 6
 _DIFFERENCE = 6.0  # of 255, the mean over a thumbnail
-_ROWS = 512
+_ROWS, _PAIRS = 512, 4096  # compared at a time
 _STEP = 2.0  # of 255, that a cell must be lighter: flat areas have no more than noise
 
 
@@ -61,11 +61,45 @@ def near_duplicates(thumbnails: np.ndarray, group: np.ndarray) -> list[tuple[int
     signs = np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
     for start in range(0, len(hashes), _ROWS):
         distance = (_HASH_BITS - signs[start : start + _ROWS] @ signs.T) / 2
-        for i, j in np.argwhere(distance <= _HASH_DISTANCE):
-            i = int(i) + start
-            if i < j and group[i] != group[j] and np.abs(flat[i] - flat[j]).mean() <= _DIFFERENCE:
-                found.append((i, int(j)))
+        first, second = np.nonzero(distance <= _HASH_DISTANCE)
+        first += start
+        other = (first < second) & (group[first] != group[second])
+        first, second = first[other], second[other]
+        for at in range(0, len(first), _PAIRS):
+            i, j = first[at : at + _PAIRS], second[at : at + _PAIRS]
+            alike = np.abs(flat[i] - flat[j]).mean(axis=1) <= _DIFFERENCE
+            found += zip(i[alike].tolist(), j[alike].tolist(), strict=True)
     return found
+
+
+def together(group: np.ndarray, near: Sequence[tuple[int, int]], labels: np.ndarray) -> np.ndarray:
+    """What must lie on one side of a hold-out: the same number for the same content, and for what looks nearly alike.
+
+    Likeness is handed on: a with b and b with c are three together. A class whose images would all be one group keeps its
+    groups of content, for otherwise none of it could be held out.
+
+    Args:
+        group: int `[N]`, of `groups`.
+        near: pairs of images that look alike, by their positions.
+        labels: int `[N]`.
+
+    Returns:
+        int `[N]`.
+
+    Examples:
+        >>> together(np.arange(5), [(0, 1), (1, 4)], np.zeros(5, int)).tolist()
+        [0, 0, 2, 3, 0]
+    """
+    joined = np.array(group)
+    for i, j in near:
+        low, high = sorted((joined[i], joined[j]))
+        if low != high:
+            joined[joined == high] = low
+    for label in np.unique(labels):
+        own = labels == label
+        if len(np.unique(joined[own])) == 1:
+            joined[own] = group[own]
+    return joined
 
 
 def _cells(side: int, count: int) -> np.ndarray:

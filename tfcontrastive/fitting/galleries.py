@@ -121,11 +121,15 @@ def duplicates(story: Story) -> report.Gallery:
         rows = np.flatnonzero(story.group == number)[:4]
         groups.append(tuple(story.picture(int(row), detail="identical") for row in rows))
     known = {one: row for row, one in enumerate(story.found.ids)}
-    ids = story.found.survey.parts["train"].ids
-    pairs = [(known.get(ids[i]), known.get(ids[j])) for i, j in story.found.survey.near]
-    for first, second in [pair for pair in pairs if None not in pair][:_SHOWN]:
+    ids, splits = story.found.survey.parts["train"].ids, story.found.splits
+    near = [(known.get(ids[i]), known.get(ids[j])) for i, j in story.found.survey.near]
+    pairs = [(first, second) for first, second in near if first is not None and second is not None]
+    for first, second in pairs[:_SHOWN]:
         groups.append(tuple(story.picture(row, detail="nearly alike") for row in (first, second)))
-    caption = "The same file twice, and images that look alike; identical ones were held out together or not at all."
+    caption = "The same file twice, and images that look alike."
+    if len(set(splits)) > 1:
+        apart = sum(splits[first] != splits[second] for first, second in pairs)
+        caption += f" {f'{apart:,} pairs lie' if apart else 'No pair lies'} on both sides of the hold-out."
     return report.Gallery("Duplicates", groups, caption, empty="There are none.")
 
 

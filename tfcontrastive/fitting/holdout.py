@@ -1,4 +1,4 @@
-"""Which images are held out: a fifth of each class, drawn by a seed, with identical images on one side."""
+"""Which images are held out: a fifth of each class, drawn by a seed, with images that are alike on one side."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tfcontrastive import data
 from tfcontrastive.data.held_out import HeldOut
+from tfcontrastive.fitting.duplicates import together
 from tfcontrastive.fitting.survey import Survey
 from tfcontrastive.runs.inputs import eval_split
 
@@ -51,7 +52,7 @@ def drawn(
         say(f"Nothing is held out, and no accuracy measured: there are {len(part)} images.")
         return Kept(config, source)
     seed = config.loop.seed
-    rows = hold_out(part.labels, part.group, seed=seed)
+    rows = hold_out(part.labels, together(part.group, seen.near, part.labels), seed=seed)
     if not len(rows):
         say("Nothing is held out: all images are identical.")
         return Kept(config, source)
@@ -60,8 +61,8 @@ def drawn(
     held_out.write(path)
     by_class = " of each class" if seen.class_names else ""
     say(
-        f"Held out: {len(rows):,} of {len(part):,} images, about {FRACTION:.0%}{by_class}, identical files on one side; "
-        f"nothing is tuned on them; listed in {path}."
+        f"Held out: {len(rows):,} of {len(part):,} images, about {FRACTION:.0%}{by_class}, those that are alike on one "
+        f"side; nothing is tuned on them; listed in {path}."
     )
     return Kept(_with_list(config, path), data.with_held_out(source, held_out))
 
@@ -78,7 +79,7 @@ def hold_out(labels: np.ndarray, group: np.ndarray, *, fraction: float = FRACTIO
 
     Args:
         labels: int `[N]`; -1, no label, is a class like others.
-        group: int `[N]`, the same number for the same content.
+        group: int `[N]`, the same number for what must lie on one side, as `duplicates.together` gives it.
         fraction: in (0, 1).
         seed: of the choice.
 
@@ -100,12 +101,14 @@ def hold_out(labels: np.ndarray, group: np.ndarray, *, fraction: float = FRACTIO
             continue
         wanted = fraction * size[own].sum()
         taken = 0
-        for position, unit in enumerate(own[:-1]):
-            # A group of many copies is passed over where another brings the part nearer to what is wanted.
-            if position and abs(taken + size[unit] - wanted) > abs(taken - wanted):
+        for unit in own[:-1]:
+            # A group of many copies is passed over where it would take the part farther from what is wanted.
+            if abs(taken + size[unit] - wanted) > abs(taken - wanted):
                 continue
             out[unit] = True
             taken += size[unit]
             if taken >= wanted:
                 break
+        if not taken:
+            out[own[np.argmin(size[own])]] = True
     return np.flatnonzero(out[inverse])

@@ -62,7 +62,7 @@ class Measured:
     """One encoder.
 
     Attributes:
-        name: raw_pixels, random, trained, fine_tuned or supervised.
+        name: raw_pixels, random, given (the weights that training started from), trained, fine_tuned or supervised.
         features: what it makes of the images.
         metrics: `knn_top1`, `linear_top1` and others by name, where they could be measured.
         seconds: that it was trained for.
@@ -76,7 +76,8 @@ class Measured:
     @property
     def title(self) -> str:
         """Its name in words."""
-        return {"random": "untrained", "trained": "trained, no labels"}.get(self.name, self.name.replace("_", " "))
+        words = {"random": "untrained", "given": "starting weights", "trained": "trained, no labels"}
+        return words.get(self.name, self.name.replace("_", " "))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,17 +177,6 @@ def chance(features: Features) -> dict[str, float]:
     counts = np.bincount(labelled.train_labels, minlength=labelled.num_classes)
     often = float(np.mean(labelled.labels == counts.argmax()))
     return {"knn_top1": often, "linear_top1": often, "uniform": 1 / int((counts > 0).sum())}
-
-
-def settle_statistics(encoder: keras.Model, batches: tf.data.Dataset) -> None:
-    """Gives a network that was never trained the batch-norm statistics of the data, as a fair comparison needs.
-
-    Args:
-        encoder: the network.
-        batches: of views, as a run's.
-    """
-    for batch in batches:
-        encoder(batch["views"][0], training=True)
 
 
 def require_finite(measured: Measured) -> None:

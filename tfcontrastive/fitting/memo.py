@@ -14,6 +14,7 @@ from tfcontrastive import storage
 from tfcontrastive.config import InputError, RunSettings, TrainConfig, flat_fields, from_nested, nested
 from tfcontrastive.config.adapt import AdaptConfig
 from tfcontrastive.fitting.choices import Choice
+from tfcontrastive.fitting.clock import FILE as CLOCK
 from tfcontrastive.fitting.request import Request
 from tfcontrastive.runs.load_run import read_config
 from tfcontrastive.runs.model_dir import write_json
@@ -43,7 +44,9 @@ class Memo:
         self._output_dir = output_dir
 
     def claim(self, request: Request, *, overwrite: bool = False) -> Request:
-        """Makes the directory this command's, or finds that it already is; the minutes are those that it began with.
+        """Makes the directory this command's, or finds that it already is.
+
+        The minutes are those that the command began with, unless nothing was decided yet: then the new ones, from now on.
 
         Args:
             request: what is asked for.
@@ -71,6 +74,12 @@ class Memo:
                     f"`output_dir` {self._output_dir!r} was made with {name}={before.get(name)!r}. Received: "
                     f"{name}={now.get(name)!r}. Use another directory, or --overwrite to move this one aside."
                 )
+        if (
+            stored["config"] is None and request.minutes != before["minutes"]
+        ):  # which were too few, and nothing is decided
+            self._write(request, None)
+            storage.write(os.path.join(self._output_dir, CLOCK), json.dumps({"seconds": 0.0}) + "\n")
+            return request
         return dataclasses.replace(request, minutes=before["minutes"])
 
     def decided(self) -> Decided | None:

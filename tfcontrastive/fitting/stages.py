@@ -13,6 +13,7 @@ from tfcontrastive import data, distribute, evaluate, export
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.data.held_out import HELD_OUT
 from tfcontrastive.downstream.finetune import encoder_of
+from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.fitting import comparison, leaving, page, unlabelled
 from tfcontrastive.fitting.choices import Choice, decide
 from tfcontrastive.fitting.clock import FILE as CLOCK
@@ -27,7 +28,6 @@ from tfcontrastive.fitting.measure import (
     bare_pixels,
     chance,
     require_finite,
-    settle_statistics,
 )
 from tfcontrastive.fitting.memo import Decided, Memo
 from tfcontrastive.fitting.memory import within_memory
@@ -45,8 +45,9 @@ from tfcontrastive.runs.inputs import eval_split, load_source
 from tfcontrastive.runs.load_run import card_of
 from tfcontrastive.runs.model_dir import ModelDir, write_json
 from tfcontrastive.runs.pace import measure_pace
-from tfcontrastive.runs.pretrain import TrainResult, batches, train
+from tfcontrastive.runs.pretrain import TrainResult, batches, images_of_run, train
 from tfcontrastive.runs.schedule import filled_in
+from tfcontrastive.system.directory_lock import DirectoryLock
 from tfcontrastive.system.precision import fastest, resolve
 from tfcontrastive.system.stages import Stages
 
@@ -114,19 +115,30 @@ def run(request: Request, *, overwrite: bool = False, stages: Stages, started: f
     Raises:
         InputError: as `fit`.
     """
-    return Fitting(request, overwrite=overwrite, stages=stages, started=started).run()
+    with DirectoryLock("output_dir", request.config.loop.model_dir) as lock:
+        return Fitting(request, overwrite=overwrite, stages=stages, started=started, lock=lock).run()
 
 
 class Fitting:
-    """One command, from its request to its result; the arguments are those of `run`."""
+    """One command, from its request to its result; the arguments are those of `run`, and the lock of its directory."""
 
-    def __init__(self, request: Request, *, overwrite: bool = False, stages: Stages, started: float | None = None):
-        self.stages, self.say = stages, stages.say
+    def __init__(
+        self,
+        request: Request,
+        *,
+        overwrite: bool = False,
+        stages: Stages,
+        started: float | None = None,
+        lock: DirectoryLock | None = None,
+    ):
+        self.stages, self.say, self.lock = stages, stages.say, lock
         self.directory = ModelDir(request.config.loop.model_dir)
         self.memo = Memo(self.directory.path)
         self.source = load_source(request.config)  # what cannot be read is refused before anything is written
         require_images(self.source)
         self.request = self.memo.claim(request, overwrite=overwrite)
+        if lock is not None:
+            lock.take()  # of a directory that is new, or has taken the place of one that was moved aside
         if self.request.minutes != request.minutes:
             self.say(f"Going on with the {self.request.minutes:g} minutes that this directory began with.")
         self.clock = Clock(self.request.minutes, self.path(CLOCK), started=started)
@@ -148,6 +160,7 @@ class Fitting:
             callbacks=[self.clock.callback()],
             title=decided.config.method,
             say=self.say,
+            lock=self.lock,
         )
         self._next("measure")
         measure = Measure(result.config, result.source, eval_split(result.config, result.source))
@@ -178,13 +191,14 @@ class Fitting:
         """What is trained, as it was decided before or now."""
         asked = self.request.asked
         config, start = start_of(config, asked)
+        self.source = source = images_of_run(self.source, start)
+        seen = dataclasses.replace(seen, channels=source.channels)
         before = self.memo.decided()
         if before is not None:
             loop = before.config.loop
             length = f"{loop.train_steps:,} steps" if loop.train_steps else f"{loop.train_epochs:,} epochs"
             self.say(f"Going on with what was decided: {length}.")
             return before, start
-        source = self.source
         num_images = source.num_examples(config.data.train_split)
         chosen = resolve(config.loop.mixed_precision) if config.loop.mixed_precision != "auto" else fastest()
         config, choices = decide(
@@ -221,13 +235,18 @@ class Fitting:
 
     def measure(self, measure: Measure, result: TrainResult, start: Trained | None) -> list[Measured]:
         """Raw pixels, the untrained network, the given one, and the trained one."""
-        random = fresh_encoder(result.config, result.source)
-        settle_statistics(random, batches(result.config, result.model, result.source, 0).take(20))
+        random, given = fresh_encoder(result.config, result.source), None if start is None else start.encoder
+        if brings_weights(result.config):
+            with precision(result.config.loop.mixed_precision):
+                random, given = rebuild(random, image_size=result.config.data.image_size, weights=False), random
+        if random.non_trainable_weights:  # without batch norm there is nothing to settle
+            some = batches(result.config, result.model, result.source, 0).take(20)
+            evaluate.settle_statistics(random, (batch["views"][0] for batch in some))
         measured = [measure.raw_pixels(), measure("random", random)]
         encoders: list[Any] = [bare_pixels, random]
-        if start is not None:
-            measured.append(measure("given", start.encoder))
-            encoders.append(start.encoder)
+        if given is not None:
+            measured.append(measure("given", given))
+            encoders.append(given)
         measured.append(measure("trained", result.model.encoder, result.seconds))
         encoders.append(result.model.encoder)
         require_finite(measured[-1])
@@ -257,9 +276,14 @@ class Fitting:
         """Fine-tuning, or the supervised comparison; adds it to what was measured."""
         labelled = measured[-1].features.labelled()
         if labelled is None:
-            self.say(
-                "There are no labels to measure with." if result.source.num_classes is None else "Nothing is held out."
+            why = (
+                "The labels are of one class, or of classes that are all on one side: there is no accuracy to measure."
             )
+            if result.source.num_classes is None:
+                why = "There are no labels to measure with."
+            elif measure.split is None:
+                why = "Nothing is held out."
+            self.say(why)
             return
         how: dict[str, Any] = {"callbacks": [self.clock.callback()], "say": self.say}
         name = self.request.comparison
@@ -350,3 +374,8 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
     keras.utils.set_random_seed(config.loop.seed)
     with precision(config.loop.mixed_precision):
         return build_encoder(config.encoder, image_size=config.data.image_size, channels=source.channels)
+
+
+def brings_weights(config: TrainConfig) -> bool:
+    """Whether the network's name alone stands for trained weights."""
+    return config.encoder.encoder.startswith("keras_hub/")

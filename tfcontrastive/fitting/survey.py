@@ -120,7 +120,7 @@ class Survey:
 
     def _classes(self) -> str:
         if not self.class_names:
-            return "No labels: sub-folders would be classes, or give --labels=labels.csv."
+            return "No labels: two sub-folders or more would be classes, or give --labels=labels.csv."
         counts = self.counts()
         order = np.argsort(-counts, kind="stable")
         shown = ", ".join(f"{self.class_names[at]} {counts[at]:,}" for at in order[:_SHOWN])

@@ -31,7 +31,7 @@ def verdict(measured: Sequence[Measured], chance: Mapping[str, float]) -> list[s
         )
     measured_by = [probe for probe in _PROBES if probe in trained.metrics]
     if not measured_by:
-        return said + _without_labels(trained, random, by_name.get("raw_pixels"))
+        return said + _without_labels(trained, random, by_name.get("raw_pixels"), by_name.get("given"))
     said.append(_against(measured_by, trained, random, by_name.get("raw_pixels"), chance))
     behind = [_PROBES[probe] for probe in measured_by if trained.metrics[probe] <= random.metrics[probe]]
     if behind:
@@ -46,6 +46,8 @@ def verdict(measured: Sequence[Measured], chance: Mapping[str, float]) -> list[s
         said.append(
             f"The lead over the untrained network by {' and '.join(unsure)} may be chance: there are few images."
         )
+    if "given" in by_name:
+        said.append(_since_the_start(measured_by, trained, by_name["given"]))
     pixels = by_name.get("raw_pixels")
     if pixels is not None:
         below = [_PROBES[probe] for probe in measured_by if trained.metrics[probe] < pixels.metrics[probe]]
@@ -74,13 +76,25 @@ def _against(
     )
 
 
-def _without_labels(trained: Measured, random: Measured, pixels: Measured | None) -> list[str]:
+def _since_the_start(probes: Sequence[str], trained: Measured, given: Measured) -> str:
+    """What the training added to the weights that it started from."""
+    gains = {probe: trained.metrics[probe] - given.metrics[probe] for probe in probes}
+    told = " and ".join(f"{points(gain)} by {_PROBES[probe]}" for probe, gain in gains.items())
+    said = f"Training changed what the starting weights are worth by {told}."
+    if any(gain <= 0 for gain in gains.values()):
+        said += " Use those as they are, or train with a lower --learning_rate."
+    return said
+
+
+def _without_labels(trained: Measured, random: Measured, pixels: Measured | None, given: Measured | None) -> list[str]:
     own, before = (one.metrics.get("retrieval_top1") for one in (trained, random))
     if own is None:
         return ["There were too few images to measure anything."]
     parts = [f"{before:.1%} by the untrained network"]
     if pixels is not None:
         parts.append(f"{pixels.metrics['retrieval_top1']:.1%} by raw pixels")
+    if given is not None:
+        parts.append(f"{given.metrics['retrieval_top1']:.1%} by the starting weights")
     said = [f"{own:.1%} of the images are found by their own augmented view, {', '.join(parts)}; there are no labels."]
     if own <= before:
         said.append(f"Training did not beat the untrained network at that. {_LONGER}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -18,10 +19,13 @@ from tfcontrastive.evaluate import (
     LabelledFeatures,
     Predictions,
     RawPixels,
+    evaluate_seeds,
     images_of,
+    mean_and_deviation,
     settle_statistics,
 )
 from tfcontrastive.evaluate.evaluator import default_image_size, held_out_split
+from tfcontrastive.evaluate.seeds import by_class, with_seeds
 from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.report import Details, surest_mistakes
 
@@ -38,12 +42,41 @@ class Measurement:
         baselines: the same values of `raw pixels` and of the `untrained network`.
         images: how many there are: see `Result.images`; {} of an evaluator that does not look at features alone.
         details: the predictions, of an evaluator that makes some.
+        deviations, runs, by_class: of several seeds, see `Result`; {} and [] of one.
     """
 
     metrics: dict[str, float]
     baselines: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     images: dict[str, float] = dataclasses.field(default_factory=dict)
     details: Details | None = None
+    deviations: dict[str, float] = dataclasses.field(default_factory=dict)
+    runs: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    by_class: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+def measure_seeds(evaluator: Any, trained: Trained, source: data.Source | None, seeds: Sequence[int]) -> Measurement:
+    """Runs an evaluator once with each seed: the means, how far they vary, and by class where it names classes.
+
+    Args:
+        evaluator, trained, source: as of `measure`.
+        seeds: different integers >= 0.
+
+    Raises:
+        InputError: as `evaluate_seeds`.
+    """
+    if not isinstance(evaluator, FeatureEvaluator) or not evaluator.needs_features_only:
+        values = evaluate_seeds(evaluator, trained, source, seeds)
+        images, classes = {}, []
+    else:
+        seeded = with_seeds(evaluator, seeds)
+        features = evaluator.features(trained, source)
+        measured = {seed: one.measured(features) for seed, one in seeded.items()}
+        values = {seed: metrics for seed, (metrics, _) in measured.items()}
+        said = [predictions for _, predictions in measured.values() if predictions is not None]
+        images, classes = _images(features), by_class(said, source.class_names) if said else []
+    metrics, deviations = mean_and_deviation(values)
+    runs = {str(seed): one for seed, one in values.items()}
+    return Measurement(metrics, images=images, deviations=deviations, runs=runs, by_class=classes)
 
 
 def measure(evaluator: Any, trained: Trained, source: data.Source | None, *, baselines: str = "auto") -> Measurement:

@@ -15,6 +15,7 @@ from tfcontrastive import distribute, report, storage
 from tfcontrastive.config import BaseConfig, InputError, flat_fields
 from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.runs.model_dir import write_json
+from tfcontrastive.system.directory_lock import DirectoryLock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Result:
         images: how many there are for training and for the test, how many classes, and which part of the test images the
             largest of them has: `train`, `test`, `classes`, `largest_class`; {} where that is not known.
         predictions: the file beside metrics.json with what was said of each test image; None where there is none.
+        by_class: of several seeds, recall and precision of each class, see `evaluate.by_class`; [] of a single run.
     """
 
     protocol: str
@@ -45,6 +47,7 @@ class Result:
     baselines: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     images: dict[str, float] = dataclasses.field(default_factory=dict)
     predictions: str | None = None
+    by_class: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def measures_the_same(self, other: Result) -> bool:
         """Whether one of the two can take the other's place."""
@@ -134,18 +137,19 @@ class Results:
             details: what was said of each test image, kept in a file of its own.
             provenance: of the page.
         """
-        old = self.read() if storage.exists(self.metrics) else []
-        results = [one for one in old if not one.measures_the_same(result)]
         storage.make_writable("output_dir", self.path)
-        if details is not None:
-            taken = {one.predictions for one in results}
-            names = (
-                f"predictions_{result.protocol}{f'_{number}' if number else ''}.npz" for number in itertools.count()
-            )
-            result = dataclasses.replace(result, predictions=next(name for name in names if name not in taken))
-            storage.write(os.path.join(self.path, result.predictions), details.to_bytes())
-        results.append(result)
-        self._write(trained, results, provenance)
+        with DirectoryLock("output_dir", self.path, wait=True):  # of two that end at once, neither loses the other's
+            old = self.read() if storage.exists(self.metrics) else []
+            results = [one for one in old if not one.measures_the_same(result)]
+            if details is not None:
+                taken = {one.predictions for one in results}
+                names = (
+                    f"predictions_{result.protocol}{f'_{number}' if number else ''}.npz" for number in itertools.count()
+                )
+                result = dataclasses.replace(result, predictions=next(name for name in names if name not in taken))
+                storage.write(os.path.join(self.path, result.predictions), details.to_bytes())
+            results.append(result)
+            self._write(trained, results, provenance)
         writer = tf.summary.create_file_writer(os.path.join(self.logs, result.protocol))
         with writer.as_default(step=trained.step):
             for name, value in result.metrics.items():

@@ -43,7 +43,7 @@ class Transfer(TransferSettings, TuningEvaluator):
             if where is None:
                 missing.append(name)
                 continue
-            images = data.load(where, data_dir=self.data_dir)
+            images = evaluate.taken_by(encoder, data.load(where, data_dir=self.data_dir))
             if self.how != "finetune":
                 values |= self.linear(encoder, images, name, task)
             if self.how != "linear":

@@ -12,6 +12,7 @@ from tfcontrastive.report.headline import Figure, Headline, against
 from tfcontrastive.report.page import Section
 from tfcontrastive.report.result_text import heading, interval, settings_sentence, shown, spoken, title, value_rows
 from tfcontrastive.report.table import Column, Table
+from tfcontrastive.system.names import escaped
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], Sequence[Section]]] = {
     "robustness": probe_sections.robustness,
@@ -38,6 +39,8 @@ def evaluation_sections(
     sections: list[Section] = [Headline(figures, verdict=_verdict(results)), *_comparisons(results)]
     for index, result in enumerate(results):
         sections += SECTIONS.get(result["protocol"], values_table)(result)
+        if result.get("by_class"):
+            sections.append(class_table(result))
         if details is not None and details[index] is not None:
             sections += details[index].sections(title(result))
     return sections
@@ -48,6 +51,26 @@ def values_table(result: Mapping[str, Any]) -> list[Section]:
     columns, rows = value_rows(result)
     caption = f"{_images(result)} {settings_sentence(result)}".strip()
     return [Table(heading(result), [Column(name) for name in columns], rows, caption)]
+
+
+def class_table(result: Mapping[str, Any]) -> Table:
+    """Each class over several seeds, those that are found least first."""
+    rows = []
+    for one in sorted(result["by_class"], key=lambda one: (one["recall"], one["class"])):
+        cells = [_share(one[name], one.get(f"{name}_deviation")) for name in ("recall", "precision")]
+        rows.append((escaped(one["class"]), one["test"], *cells))
+    columns = [Column("class"), Column("test images", ",d"), Column("recall"), Column("precision")]
+    caption = (
+        f"Means and standard deviations over {len(result['runs'])} seeds; the classes that are found least first. Recall: "
+        "the part of a class that is named so; precision: the part of what is named so that is right."
+    )
+    return Table(f"By class: {title(result)}", columns, rows, caption=caption)
+
+
+def _share(value: float | None, deviation: float | None) -> str | None:
+    if value is None:
+        return None
+    return f"{value:.1%}" if deviation is None else f"{value:.1%} ± {deviation:.1%}"
 
 
 def _images(result: Mapping[str, Any]) -> str:

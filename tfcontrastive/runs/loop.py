@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from tfcontrastive.planning.cost import Cost, check_memory
 from tfcontrastive.runs.inputs import load_source, make_strategy
 from tfcontrastive.runs.model_dir import ModelDir, write_json
 from tfcontrastive.runs.schedule import Plan
+from tfcontrastive.system.directory_lock import DirectoryLock
 from tfcontrastive.system.terminal import say
 
 
@@ -171,6 +173,7 @@ class Run:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         title: str | None = None,
         say: Callable[[str], None] = say,
+        lock: DirectoryLock | None = None,
     ) -> Finished:
         """Trains to the end, from the newest checkpoint if there is one, measures, and writes what came out.
 
@@ -179,32 +182,35 @@ class Run:
             callbacks: more Keras callbacks; what they add to the logs of an epoch is written.
             title: shown beside the progress; default: the kind of run, or its method.
             say: takes the lines of progress where the output is not a terminal; default: they go to stderr.
+            lock: of the directory, where the caller has it; default: the chief takes it meanwhile.
 
         Raises:
-            InputError: anything in the config, the data or the directory that cannot work, and a loss that is not finite.
+            InputError: anything in the config, the data or the directory that cannot work, one that another process trains
+                in, and a loss that is not finite.
             Stopped: SIGTERM or SIGHUP came; the run is saved.
         """
-        prepared = self.prepare(anew=overwrite)
-        self._claim(prepared, overwrite=overwrite, allow_config_change=allow_config_change)
-        if self.source.check(self.directory.bad_files):  # fewer images, hence other steps
-            prepared = self.prepare()
-        if distribute.is_chief():
-            prepared.write_parts(self.directory)
-        measuring = prepared.measuring()
-        measuring.set_model(prepared.model)
-        first = prepared.batches(0)
-        views = prepared.first_views(first)
-        seconds = fit(
-            prepared,
-            self.directory,
-            lambda step: prepared.batches(step) if step else first,  # a pipeline takes a second to build
-            title=title or prepared.title,
-            views=views,
-            callbacks=[measuring, *callbacks],
-            say=say,
-        )
-        metrics = measuring.latest or (measuring.measure() if distribute.is_chief() else {})
-        self._write(prepared.plan.steps, metrics)
+        with self._alone(lock) as held:
+            prepared = self.prepare(anew=overwrite)
+            self._claim(prepared, held, overwrite=overwrite, allow_config_change=allow_config_change)
+            if self.source.check(self.directory.bad_files):  # fewer images, hence other steps
+                prepared = self.prepare()
+            if distribute.is_chief():
+                prepared.write_parts(self.directory)
+            measuring = prepared.measuring()
+            measuring.set_model(prepared.model)
+            first = prepared.batches(0)
+            views = prepared.first_views(first)
+            seconds = fit(
+                prepared,
+                self.directory,
+                lambda step: prepared.batches(step) if step else first,  # a pipeline takes a second to build
+                title=title or prepared.title,
+                views=views,
+                callbacks=[measuring, *callbacks],
+                say=say,
+            )
+            metrics = measuring.latest or (measuring.measure() if distribute.is_chief() else {})
+            self._write(prepared.plan.steps, metrics)
         return Finished(prepared, metrics, views, seconds)
 
     def evaluate(self) -> dict[str, float]:
@@ -231,10 +237,18 @@ class Run:
         self._write(step, metrics)
         return metrics
 
-    def _claim(self, prepared: Prepared, **how: bool) -> None:
+    def _alone(self, lock: DirectoryLock | None) -> contextlib.AbstractContextManager[DirectoryLock | None]:
+        """The lock of the directory, which the chief takes where the caller has not."""
+        if lock is not None or not distribute.is_chief():
+            return contextlib.nullcontext(lock)
+        return DirectoryLock(self.argument, self.directory.path)
+
+    def _claim(self, prepared: Prepared, lock: DirectoryLock | None, **how: bool) -> None:
         """The chief claims the directory; no worker looks for checkpoints there before."""
         if distribute.is_chief():
             self.directory.claim(prepared.config, prepared.source.spec, **how)
+            if lock is not None:
+                lock.take()  # of a directory that is new, or has taken the place of one that was moved aside
             self.directory.sweep()
             sweep(self.directory.checkpoints)
         distribute.agree(self.strategy, 0)

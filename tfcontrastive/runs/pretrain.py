@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import data, methods
+from tfcontrastive import data, evaluate, methods
 from tfcontrastive.callbacks import Monitor
 from tfcontrastive.config import EncoderConfig, InputError, TrainConfig
 from tfcontrastive.encoders.rebuild import copy_weights, differing
@@ -22,6 +22,7 @@ from tfcontrastive.runs.loop import Prepared, Run, Site
 from tfcontrastive.runs.reprs import as_html, in_words
 from tfcontrastive.runs.schedule import Plan
 from tfcontrastive.runs.settle import settled
+from tfcontrastive.system.directory_lock import DirectoryLock
 from tfcontrastive.system.terminal import say
 
 
@@ -63,6 +64,7 @@ def train(
     start: Start | None = None,
     source: data.Source | None = None,
     say: Callable[[str], None] = say,
+    lock: DirectoryLock | None = None,
 ) -> TrainResult:
     """Trains an encoder, or goes on where a run in the same `model_dir` stopped.
 
@@ -77,9 +79,11 @@ def train(
             fits; `config.encoder` must be the same network. None starts at random.
         source: the images; default: the config's.
         say: takes the lines of progress where the output is not a terminal; default: they go to stderr.
+        lock: of the directory, where the caller has it already.
 
     Raises:
-        InputError: anything in the config, the data or the directory that cannot work, and a loss that is not finite.
+        InputError: anything in the config, the data or the directory that cannot work, one that another process trains in,
+            and a loss that is not finite.
 
     Examples:
         >>> config = TrainConfig(
@@ -93,7 +97,7 @@ def train(
     """
     run = pretraining(config, start=start, source=source)
     how = {"overwrite": overwrite, "allow_config_change": allow_config_change}
-    done = run.train(**how, callbacks=callbacks, title=title, say=say)
+    done = run.train(**how, callbacks=callbacks, title=title, say=say, lock=lock)
     made = done.prepared
     return TrainResult(made.config, made.model, done.metrics, made.source, made.plan, done.views, done.seconds)
 
@@ -103,16 +107,30 @@ def pretraining(config: TrainConfig, *, start: Start | None = None, source: data
 
     def prepare(site: Site) -> Pretraining:
         # The gammas of a run that starts from other weights are theirs.
-        settings = settled(config, site.source, site.strategy, stored=site.stored, first_gammas=start is None)
-        plan = make_plan(settings, site.source)
-        check_same_data(settings, site.source, plan, site.strategy)
-        if site.source.num_classes is None and settings.loop.lineareval_while_pretraining:
+        source = images_of_run(site.source, start, site.stored)
+        settings = settled(config, source, site.strategy, stored=site.stored, first_gammas=start is None)
+        plan = make_plan(settings, source)
+        check_same_data(settings, source, plan, site.strategy)
+        if source.num_classes is None and settings.loop.lineareval_while_pretraining:
             logging.info("The data has no labels: training without the online probe and without kNN.")
-        model = first_model(settings, site.source, plan, site.strategy, start)
+        model = first_model(settings, source, plan, site.strategy, start)
         cost = estimate(model, settings, site.replicas)
-        return Pretraining(config=settings, source=site.source, plan=plan, model=model, cost=cost)
+        return Pretraining(config=settings, source=source, plan=plan, model=model, cost=cost)
 
     return Run(config, prepare, source=source)
+
+
+def images_of_run(source: data.Source, start: Start | None, stored: Mapping[str, Any] | None = None) -> data.Source:
+    """The images with the channels that a run began with, or that the encoder takes which it starts from.
+
+    Args:
+        source: of the run.
+        start: as of `train`.
+        stored: the settings of the run that goes on.
+    """
+    if stored is not None:
+        return source.decoded_to(stored["images"]["channels"])
+    return source if start is None else evaluate.taken_by(start.encoder, source)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
