@@ -1,14 +1,14 @@
 """Is an adapted encoder ever worse than it was? What `tfcontrastive adapt` takes, over sets, encoders and seeds.
 
-    python benchmarks/adapt.py --encoders=ours=runs/fashion,lite0=FILE         # three sets, ten seeds: hours of 2 cores
+    python benchmarks/adapt.py --encoders=ours=runs/fashion,lite0=FILE      # three sets, ten seeds: hours of 2 cores
     python benchmarks/adapt.py --encoders=ours=runs/fashion --seeds=0,1 --sets=digits --objectives=instance,simclr
-    python benchmarks/adapt.py --table                                         # only print what was measured so far
+    python benchmarks/adapt.py --table                                      # only print what was measured so far
 
-An encoder is the directory of a run, an export, or published weights; without --encoders it is SimCLR on the embedded images,
-trained first. Each run sets a fifth of the images apart to report on and a quarter of the rest to choose by, both by its seed,
-adapts for --steps steps, and measures on the reported images: the encoder as it was, what was chosen, and the best state on
-the way even where it was not taken. `scratch` is the same network trained from its first weights by SimCLR in the same number
-of steps. A line of JSON is appended to --output after each run, and what stands there is not run again.
+An encoder is the directory of a run, an export, or published weights; without --encoders it is SimCLR on the embedded
+images, trained first. Each run sets a fifth of the images apart to report on and a quarter of the rest to choose by, both by
+its seed, adapts for --steps steps, and measures on the reported images: the encoder as it was, what was chosen, and the best
+state on the way even where it was not taken. `scratch` is the same network from its first weights, trained by SimCLR in as
+many steps. A line of JSON is appended to --output after each run, and what stands there is not run again.
 """
 
 import argparse
@@ -162,7 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoders", default="")
     parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--objectives", default="instance")
+    parser.add_argument("--objectives", default="simclr")
     parser.add_argument("--seeds", default="0,1,2,3,4,5,6,7,8,9")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--image_size", type=int, default=None)

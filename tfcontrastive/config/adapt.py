@@ -17,7 +17,7 @@ from tfcontrastive.config import (
     setting,
 )
 
-OBJECTIVES = ("instance", "simclr", "moco")
+OBJECTIVES = ("simclr", "moco", "instance")
 """What may be learned from images without labels."""
 
 
@@ -43,8 +43,8 @@ class AdaptConfig(RunSettings):
     checkpoint: str | None = setting(None, "The encoder: the directory of a run, or published weights.")
     saved_model: str | None = setting(None, "An export whose encoder is adapted, instead of a checkpoint.")
     objective: str = setting(
-        "instance",
-        "instance: each image is a class of its own; simclr, moco: views of an image against other images.",
+        "simclr",
+        "simclr, moco: views of an image against other images; instance: each image is a class of its own.",
         choices=OBJECTIVES,
     )
     label_smoothing: float = setting(
@@ -73,7 +73,7 @@ class AdaptConfig(RunSettings):
     augmentation: AugmentConfig = setting(AugmentConfig(), "How an image becomes a view.")
     encoder: EncoderConfig | None = setting(None, "None: the encoder's own.")
     optimizer: OptimizerConfig = setting(
-        OptimizerConfig(optimizer="adam", learning_rate=0.0004, weight_decay=0.0), "How weights follow gradients."
+        OptimizerConfig(optimizer="adam", learning_rate=0.004, weight_decay=0.0), "How weights follow gradients."
     )
     loop: AdaptLoop = setting(AdaptLoop(train_epochs=20), "How long, where to, which devices.")
     defaults: Defaults = setting(Defaults(64, 1.0), "What is taken where nothing is asked for.", stored=False)

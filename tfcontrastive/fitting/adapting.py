@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcontrastive import data, distribute, export
+from tfcontrastive import data, distribute, evaluate, export
 from tfcontrastive.callbacks.keep_best import KeepBest
 from tfcontrastive.config import DataConfig, nested, replace_flat
 from tfcontrastive.config.adapt import AdaptConfig
@@ -26,6 +26,7 @@ from tfcontrastive.fitting.choosing import FILE as CHOOSING
 from tfcontrastive.fitting.choosing import Chooser, Parts, parts_of
 from tfcontrastive.fitting.clock import FILE as CLOCK
 from tfcontrastive.fitting.clock import Clock
+from tfcontrastive.fitting.duplicates import together
 from tfcontrastive.fitting.galleries import Story, neighbours
 from tfcontrastive.fitting.holdout import drawn
 from tfcontrastive.fitting.judging import Judgement, judge, verdict
@@ -44,6 +45,7 @@ from tfcontrastive.runs.model_dir import ModelDir, write_json
 from tfcontrastive.runs.pace import pace_of
 from tfcontrastive.runs.pretrain import TrainResult
 from tfcontrastive.runs.schedule import filled_in
+from tfcontrastive.system.directory_lock import DirectoryLock
 from tfcontrastive.system.stages import Stages
 
 STAGES = (
@@ -112,7 +114,8 @@ def run(
     request: Request[AdaptConfig], *, overwrite: bool = False, stages: Stages, started: float | None = None
 ) -> AdaptResult:
     """All stages of a request; the arguments are those of `fitting.stages.run`."""
-    return Adapting(request, overwrite=overwrite, stages=stages, started=started).run()
+    with DirectoryLock("output_dir", request.config.loop.model_dir or "") as lock:
+        return Adapting(request, lock, overwrite=overwrite, stages=stages, started=started).run()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,17 +145,18 @@ class Scene:
 
 
 class Adapting:
-    """One command, from its request to its result; the arguments are those of `run`."""
+    """One command, from its request to its result; the arguments are those of `run`, and the lock of its directory."""
 
     def __init__(
         self,
         request: Request[AdaptConfig],
+        lock: DirectoryLock,
         *,
         overwrite: bool = False,
         stages: Stages,
         started: float | None = None,
     ):
-        self.stages, self.say = stages, stages.say
+        self.stages, self.say, self.lock = stages, stages.say, lock
         self.directory = ModelDir(request.config.loop.model_dir or "")
         self.memo = Memo(self.directory.path, FILE)
         self.source = load_source(request.config)  # what cannot be read is refused before anything is written
@@ -161,8 +165,10 @@ class Adapting:
         self.start = load_trained(
             checkpoint=request.config.checkpoint, saved_model=request.config.saved_model, image_size=size
         )
+        self.source = evaluate.taken_by(self.start.encoder, self.source)
         check_start(self.start, self.source)
         self.request = self.memo.claim(request, overwrite=overwrite)
+        lock.take()  # of a directory that is new, or has taken the place of one that was moved aside
         if self.request.minutes != request.minutes:
             self.say(f"Going on with the {self.request.minutes:g} minutes that this directory began with.")
         self.clock = Clock(self.request.minutes, self.path(CLOCK), started=started)
@@ -205,8 +211,9 @@ class Adapting:
         source = kept.source.rendered(preprocessing.rendering(kept.source.rendering))
         rows = _kept_rows(seen, kept.source, config)
         part = seen.parts["train"]
+        alike = together(part.group, seen.near, part.labels)
         parts = parts_of(
-            source, part.labels[rows], part.group[rows], self.path(CHOOSING), seed=config.loop.seed,
+            source, part.labels[rows], alike[rows], self.path(CHOOSING), seed=config.loop.seed,
             num_classes=source.num_classes,
         )  # fmt: skip
         self.say(
@@ -260,7 +267,7 @@ class Adapting:
             scene, config = dataclasses.replace(scene, config=settled), Decided(settled, config.choices)
             self.memo.keep(self.request, config)
         run = adapting(scene.config, scene.start, scene.parts.source, chooser, labelled=scene.parts.labelled)
-        done = run.train(callbacks=[self.clock.callback()], title="adapting", say=self.say)
+        done = run.train(callbacks=[self.clock.callback()], title="adapting", say=self.say, lock=self.lock)
         return scene, config, chooser, done
 
     def settle(self, scene: Scene) -> Decided:

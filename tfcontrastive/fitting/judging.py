@@ -43,8 +43,8 @@ def judge(
         probe: the metric that chose.
         margin: that the gain less `certainty` standard errors must exceed.
         certainty: standard errors.
-        linear: scores by a linear probe of the same images, of that state and of the encoder as it was: a state that is
-            worse by these, beyond one standard error, is not taken.
+        linear: scores by a linear probe of the same images, of that state and of the encoder as it was: a state that lost
+            more than the margin by these is not taken.
 
     Examples:
         >>> best = {"step": 10, "gain": 0.03, "error": 0.01, "worth": 0.0136, "metrics": {"knn_top1": 0.83}}
@@ -67,7 +67,7 @@ def judge(
     if linear is not None:
         mean, error = gain(*linear)
         facts |= {"linear_gain": mean, "linear_error": error}
-        if mean + error < 0:
+        if mean < -margin:
             reason = (
                 f"the best state on the way, {shown}, lost {points(mean)} ± {100 * error:.1f} by a linear probe: the "
                 "encoder is returned as it was"
