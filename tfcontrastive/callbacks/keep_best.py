@@ -70,6 +70,8 @@ class KeepBest(keras.callbacks.Callback):
         floors: `{metric: part}`: a state must keep this part of what the encoder had at first.
 
     Examples:
+        >>> def read(encoder):
+        ...     return Reading(np.ones(100), {"knn_top1": 1.0})
         >>> callback = KeepBest(read, "adapted", every_steps=100, last_step=800, certainty=1.64)
     """
 
