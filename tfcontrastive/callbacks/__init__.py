@@ -1,4 +1,4 @@
-"""Keras callbacks of a run: accuracy, checkpoints, summaries, monitor, evaluators, best state, progress, NaN guard, signals."""
+"""Keras callbacks of a run: accuracy, checkpoints, summaries, monitor, evaluators, best state, progress, NaNs, signals."""
 
 from tfcontrastive.callbacks.accuracy import Accuracy
 from tfcontrastive.callbacks.checkpoints import Checkpoints

@@ -16,7 +16,7 @@ from tfcontrastive.config import DataConfig, nested, replace_flat
 from tfcontrastive.config.adapt import AdaptConfig
 from tfcontrastive.data.held_out import HELD_OUT
 from tfcontrastive.downstream.adapt import Adaptation, adapted_encoder, adapting, check_start, own_size
-from tfcontrastive.downstream.instances import MOST_IMAGES, Instances
+from tfcontrastive.downstream.instances import Instances
 from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.fitting import adapt_page, leaving, unlabelled
 from tfcontrastive.fitting.adapt_request import make_request
@@ -123,7 +123,8 @@ class Scene:
     """What an adaptation has at hand once its images and its encoder are known.
 
     Attributes:
-        config: with the held-out images and the size of all.
+        decided: the config, with the held-out images and the size of all, and why.
+        goes_on: all of it was decided before, its length too.
         seen: what the images are.
         start: the encoder.
         source: the images, those that are reported on apart.
@@ -131,12 +132,18 @@ class Scene:
         preprocessing: of the encoder.
     """
 
-    config: AdaptConfig
+    decided: Decided
+    goes_on: bool
     seen: Survey
     start: Trained
     source: data.Source
     parts: Parts
     preprocessing: data.Preprocessing
+
+    @property
+    def config(self) -> AdaptConfig:
+        """Of the run."""
+        return self.decided.config
 
     @property
     def measure(self) -> Measure:
@@ -182,7 +189,7 @@ class Adapting:
         self._next("measure_frozen")
         measured = self.measure_frozen(scene)
         self._next("adapt")
-        scene, decided, chooser, done = self.train(scene)
+        scene, chooser, done = self.train(scene)
         self._next("measure_adapted")
         made = done.prepared
         judgement = self.judge(scene, made, chooser)
@@ -191,7 +198,7 @@ class Adapting:
         require_finite(own)
         measured.append(self._with_retrieval(scene, own, adapted))
         self._next("leave")
-        return self.leave(scene, decided, done, judgement, measured, adapted)
+        return self.leave(scene, done, judgement, measured, adapted)
 
     def _next(self, name: str) -> None:
         self.stages.next()
@@ -222,7 +229,9 @@ class Adapting:
             f"{parts.source.num_examples('train'):,}. Listed in {self.path(CHOOSING)}."
         )
         self.say(f"{start.name}, images of {size} pixels a side.")
-        return Scene(config, seen, start, source, parts, preprocessing)
+        before = self.memo.decided()
+        decided = before or self.settle(config, parts, seen)
+        return Scene(decided, before is not None, seen, start, source, parts, preprocessing)
 
     def measure_frozen(self, scene: Scene) -> list[Measured]:
         """Raw pixels, and the encoder as it was given."""
@@ -249,41 +258,34 @@ class Adapting:
         found = unlabelled.retrieval(encoder, some, policy, seed=scene.config.loop.seed)
         return dataclasses.replace(one, metrics={**one.metrics, "retrieval_top1": found})
 
-    def train(self, scene: Scene) -> tuple[Scene, Decided, Chooser, Finished]:
-        """Decides what is left open, as before or now, and adapts."""
-        before = self.memo.decided()
-        config = self.settle(scene) if before is None else before
-        scene = dataclasses.replace(scene, config=config.config)
+    def train(self, scene: Scene) -> tuple[Scene, Chooser, Finished]:
+        """Decides how long, as before or now, and adapts."""
         policy = Instances.make_policy(scene.config.augmentation)
         chooser = Chooser(scene.parts, scene.config, scene.preprocessing, policy)
-        if before is not None:
+        if scene.goes_on:
             self.say(f"Going on with what was decided: {scene.config.loop.train_steps:,} steps.")
-        elif self.request.minutes is not None and not self.request.asked & {"train_steps", "train_epochs"}:
-            config = self.with_length(scene, config, chooser)
-            scene = dataclasses.replace(scene, config=config.config)
-        if before is None:
+        else:
+            decided = scene.decided
+            if self.request.minutes is not None and not self.request.asked & {"train_steps", "train_epochs"}:
+                decided = self.with_length(scene, chooser)
             replicas = distribute.strategy_of(scene.config.loop).num_replicas_in_sync
-            settled, _ = filled_in(scene.config, scene.parts.source.num_examples("train"), replicas=replicas)
-            scene, config = dataclasses.replace(scene, config=settled), Decided(settled, config.choices)
-            self.memo.keep(self.request, config)
+            config, _ = filled_in(decided.config, scene.parts.source.num_examples("train"), replicas=replicas)
+            scene = dataclasses.replace(scene, decided=Decided(config, decided.choices))
+            self.memo.keep(self.request, scene.decided)
         run = adapting(scene.config, scene.start, scene.parts.source, chooser, labelled=scene.parts.labelled)
         done = run.train(callbacks=[self.clock.callback()], title="adapting", say=self.say, lock=self.lock)
-        return scene, config, chooser, done
+        return scene, chooser, done
 
-    def settle(self, scene: Scene) -> Decided:
+    def settle(self, config: AdaptConfig, parts: Parts, seen: Survey) -> Decided:
         """The settings that were not asked for, but the length."""
-        asked, config = self.request.asked, scene.config
-        count, size = scene.parts.source.num_examples("train"), config.data.image_size or 0
-        batch, reason = batch_of(count)
-        choices = [Choice("train_batch_size", min(batch, 64), reason)]
-        if config.objective == "instance" and count > MOST_IMAGES:
-            choices.append(Choice("objective", "simclr", f"{count:,} images are too many to be a class each"))
-        choices = [one for one in (*choices, *augmentation(scene.seen, size)) if one.name not in asked]
+        batch, reason = batch_of(parts.source.num_examples("train"))
+        choices = [Choice("train_batch_size", min(batch, 64), reason), *augmentation(seen, config.data.image_size or 0)]
+        choices = [one for one in choices if one.name not in self.request.asked]
         for choice in choices:
             self.say(choice.line())
         return Decided(replace_flat(config, {one.name: one.value for one in choices}), choices)
 
-    def with_length(self, scene: Scene, decided: Decided, chooser: Chooser) -> Decided:
+    def with_length(self, scene: Scene, chooser: Chooser) -> Decided:
         """As many steps as the minutes leave, beside the measurements on the way and the last stages."""
         self.say("Measuring how fast this machine trains.")
         run = adapting(scene.config, scene.start, scene.parts.source, chooser, labelled=scene.parts.labelled)
@@ -302,7 +304,7 @@ class Adapting:
         values = {"train_steps": steps}
         if not self.request.asked & {"checkpoint_steps", "checkpoint_epochs"}:
             values["checkpoint_steps"] = max(1, round(30.0 / pace.step_seconds))
-        return Decided(replace_flat(decided.config, values), [*decided.choices, choice])
+        return Decided(replace_flat(scene.config, values), [*scene.decided.choices, choice])
 
     def judge(self, scene: Scene, made: Adaptation, chooser: Chooser) -> Judgement:
         """Gives the model its best state, and says whether that is taken."""
@@ -319,7 +321,6 @@ class Adapting:
     def leave(
         self,
         scene: Scene,
-        decided: Decided,
         done: Finished,
         judgement: Judgement,
         measured: list[Measured],
@@ -355,8 +356,8 @@ class Adapting:
         made, level = done.prepared, chance(own.features)
         trained = TrainResult(config, made.model, done.metrics, scene.source, made.plan, done.views, done.seconds)
         found = AdaptResult(
-            output_dir=self.directory.path, metrics={}, verdict=said, survey=seen, choices=decided.choices, trained=trained,
-            measured=measured, ids=ids, splits=splits, next_commands=leaving.next_commands(self.request, config, ids),
+            output_dir=self.directory.path, metrics={}, verdict=said, survey=seen, choices=scene.decided.choices,
+            trained=trained, measured=measured, ids=ids, splits=splits, next_commands=leaving.next_commands(self.request, config, ids),
             chosen=judgement.chosen, reason=judgement.reason, network=encoder, start=scene.start,
         )  # fmt: skip
         groups = unlabelled.clusters(own.features.everywhere(), seed=config.loop.seed)
