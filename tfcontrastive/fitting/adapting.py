@@ -357,7 +357,8 @@ class Adapting:
         trained = TrainResult(config, made.model, done.metrics, scene.source, made.plan, done.views, done.seconds)
         found = AdaptResult(
             output_dir=self.directory.path, metrics={}, verdict=said, survey=seen, choices=scene.decided.choices,
-            trained=trained, measured=measured, ids=ids, splits=splits, next_commands=leaving.next_commands(self.request, config, ids),
+            trained=trained, measured=measured, ids=ids, splits=splits,
+            next_commands=leaving.next_commands(self.request, config, ids),
             chosen=judgement.chosen, reason=judgement.reason, network=encoder, start=scene.start,
         )  # fmt: skip
         groups = unlabelled.clusters(own.features.everywhere(), seed=config.loop.seed)
