@@ -125,7 +125,13 @@ class KeepBest(keras.callbacks.Callback):
         now = self._read(self.model.encoder)
         mean, error = gain(now.scores, self._before.scores)
         holds = all(now.metrics[name] >= part * self._before.metrics[name] for name, part in self.floors.items())
-        row = {"step": step, "gain": mean, "error": error, "worth": mean - self.certainty * error, "counts": holds}
+        row: dict[str, Any] = {
+            "step": step,
+            "gain": mean,
+            "error": error,
+            "worth": mean - self.certainty * error,
+            "counts": holds,
+        }
         row |= {"metrics": now.metrics, "before": self._before.metrics}
         self.rows.append(row)
         if self.best is row:

@@ -33,7 +33,7 @@ class _Instances(ContrastiveModel):
     """The objective alone, without an anchor."""
 
     Config = InstancesConfig
-    metric_names = ("contrast_acc",)
+    metric_names: Sequence[str] = ("contrast_acc",)
     compares_images = False
     batch_keys = ("label",)
 

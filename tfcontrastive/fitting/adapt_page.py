@@ -33,7 +33,7 @@ def write_page(path: str, story: Story, rows: Sequence[Mapping[str, Any]], judge
         judgement: what was chosen.
     """
     found, request = story.found, story.request
-    config = found.trained.config
+    config: Any = found.trained.config  # an `AdaptConfig`
     sections: list[report.Section] = [
         headline(story, judgement),
         *page.comparisons(found.measured, story.level, own=judgement.chosen),

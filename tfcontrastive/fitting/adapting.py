@@ -327,7 +327,8 @@ class Adapting:
         adapted: keras.Model,
     ) -> AdaptResult:
         """Model, vectors, numbers and page, of the encoder that was chosen."""
-        config, seen, measure = scene.config, scene.seen, scene.measure
+        seen, measure = scene.seen, scene.measure
+        config: Any = scene.config
         own = next(one for one in measured if one.name == judgement.chosen)
         encoder = adapted if judgement.chosen == "adapted" else self.frozen(scene)
         step = judgement.facts.get("step", 0) if judgement.chosen == "adapted" else 0
