@@ -186,7 +186,8 @@ def measured(options: argparse.Namespace, rows: list[dict], output: pathlib.Path
     """Runs what is not among the rows, and adds it to them and to the file."""
     import tfcontrastive as tfc
 
-    more = {name: float(value) for name, _, value in (one.partition("=") for one in options.set)}
+    pairs = (one.partition("=") for one in options.set)
+    more = {name: int(value) if value.isdigit() else float(value) for name, _, value in pairs}
     known = {row["id"] for row in rows}
     places = dict(one.split("=") for one in options.encoders.split(",")) if options.encoders else {"ours": _trained()}
     for encoder, path in places.items():
@@ -195,7 +196,7 @@ def measured(options: argparse.Namespace, rows: list[dict], output: pathlib.Path
             for name in options.sets.split(","):
                 for objective in [*options.objectives.split(","), *(["scratch"] if options.scratch else [])]:
                     key = [encoder, name, objective, seed, options.steps, sorted(more.items()), options.unlabelled]
-                    if str(key) in known:
+                    if str(key) in known or (objective == "scratch" and start.config is None):  # of an export
                         continue
                     how = {"size": options.image_size, "steps": options.steps}
                     if objective == "scratch":

@@ -12,7 +12,7 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.fit import show
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError, flat_fields
-from tfcontrastive.config.adapt import AdaptConfig
+from tfcontrastive.config.adapt import OF_THE_OPTIMIZER, AdaptConfig
 from tfcontrastive.fitting.adapt_request import make_request
 
 TITLE = """tfcontrastive adapt: go on training an encoder with your own images; what comes out is kept only if it is better.
@@ -71,12 +71,14 @@ def own_flags() -> flags.FlagValues:
 
 def help_text(base: AdaptConfig, values: flags.FlagValues) -> str:
     """The help: the command's own flags, then those of the config."""
-    groups: dict[str, Any] = {
-        "Flags": values,
-        "Adaptation": base,
-        "Data": base.data,
-        "Augmentation": base.augmentation,
-        "Optimizer": base.optimizer,
-        "Run": base.loop,
-    }
-    return command_line.help_text(TITLE, groups)
+    nested: dict[str, Any] = {"Data": base.data, "Augmentation": base.augmentation, "Run": base.loop}
+    inside = {name for group in nested.values() for name in flat_fields(group)} | set(flat_fields(base.optimizer))
+    known = flags.FlagValues()
+    command_line.define(base, known)
+    own, rates = flags.FlagValues(), flags.FlagValues()
+    for name in known:
+        if name not in inside and name in flat_fields(base):
+            own[name] = known[name]
+    for name in OF_THE_OPTIMIZER:
+        rates[name] = known[name]
+    return command_line.help_text(TITLE, {"Flags": values, "Adaptation": own, "Adam": rates, **nested})

@@ -21,6 +21,12 @@ OBJECTIVES = ("simclr", "moco", "instance")
 """What may be learned from images without labels."""
 
 
+OF_THE_OPTIMIZER = ("learning_rate", "learning_rate_scaling", "warmup_epochs", "clip_norm")
+"""What may be asked for of the optimizer."""
+
+_ADAM = OptimizerConfig(optimizer="adam", learning_rate=0.004, weight_decay=0.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class AdaptLoop(RunConfig):
     """A run that is measured by kNN."""
@@ -72,9 +78,7 @@ class AdaptConfig(RunSettings):
     data: DataConfig = setting(DataConfig(image_size=None), "Where the images come from.")
     augmentation: AugmentConfig = setting(AugmentConfig(), "How an image becomes a view.")
     encoder: EncoderConfig | None = setting(None, "None: the encoder's own.")
-    optimizer: OptimizerConfig = setting(
-        OptimizerConfig(optimizer="adam", learning_rate=0.004, weight_decay=0.0), "How weights follow gradients."
-    )
+    optimizer: OptimizerConfig = setting(_ADAM, "How weights follow gradients.")
     loop: AdaptLoop = setting(AdaptLoop(train_epochs=20), "How long, where to, which devices.")
     defaults: Defaults = setting(Defaults(64, 1.0), "What is taken where nothing is asked for.", stored=False)
 
@@ -85,8 +89,14 @@ class AdaptConfig(RunSettings):
                 "`head_only` must be less than `unfreeze`, by when all layers learn. Received: "
                 f"head_only={self.head_only:g}, unfreeze={self.unfreeze:g}."
             )
-        if self.optimizer.optimizer not in ("adam", "adamw"):
+        for name, value in dataclasses.asdict(self.optimizer).items():
+            if name not in OF_THE_OPTIMIZER and value != getattr(_ADAM, name):
+                raise InputError(
+                    f"`{name}` must be {getattr(_ADAM, name)} here, where Adam has a rate for each layer and an anchor "
+                    f"in place of weight decay. Received: {name}={value}."
+                )
+        if self.loop.restore_step is not None:
             raise InputError(
-                "`optimizer` must be adam here, whose steps have a rate for each layer. Received: "
-                f"optimizer={self.optimizer.optimizer}."
+                "`restore_step` must be left out here: the best state on the way is kept in any case. Received: "
+                f"restore_step={self.loop.restore_step}."
             )
