@@ -23,9 +23,6 @@ hypothesis.settings.load_profile("untimed")
 gc.freeze()
 gc.set_threshold(100_000, 10, 10)
 
-# What is traced here runs for a few steps: to optimize its graph takes longer than it saves.
-tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )

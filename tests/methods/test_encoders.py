@@ -7,12 +7,12 @@ import tensorflow as tf
 from keras import layers
 
 import tfcontrastive
-from tests.methods.cases import SIZE, make_model, tiny_encoder
+from tests.methods.cases import CASES, SIZE, make_model, tiny_encoder
 from tfcontrastive.config import InputError
 from tfcontrastive.methods import METHODS
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, SIZE, SIZE, 3), np.uint8)
-SETTINGS = {"moco": {"queue_size": 8}, "instdisc": {"bank_size": 8}, "simclr": {}}
+SETTINGS = {"moco": {"queue_size": 8}, "simclr": {}}
 
 
 class Wide(keras.Model):
@@ -74,7 +74,8 @@ def test_what_is_no_encoder_is_refused_when_it_is_handed_over(case, method):
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_subclass_trains_with_every_method(method):
-    model = tfcontrastive.build(method, called(Told(4)), num_classes=2, **SETTINGS.get(method, {}))
+    settings = next(settings for name, settings in CASES.values() if name == method)
+    model = tfcontrastive.build(method, called(Told(4)), num_classes=2, **settings)
     model.compile(keras.optimizers.SGD(0.1))
     batch = {"image": IMAGES, "label": np.arange(8) % 2, "index": np.arange(8)}
     history = model.fit(tf.data.Dataset.from_tensors(batch), verbose=0).history
