@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfcontrastive import data, evaluate, losses, storage
 from tfcontrastive.config import InputError
 from tfcontrastive.config.finetune import DistillConfig
-from tfcontrastive.downstream.finetune import Finetuned, PreparedClassifier, Tuning, finetuned
+from tfcontrastive.downstream.finetune import Finetuned, PreparedClassifier, Tuning, finetuned, require_channels
 from tfcontrastive.downstream.teacher import Teacher
 from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.models.objectives import CrossEntropy
@@ -176,6 +176,10 @@ class Distilling(Tuning):
                 )
             return None
         return super().starting_point()
+
+    def taken(self, source: data.Source, start: Trained | None) -> data.Source:
+        require_channels(source, start)  # they are already as the teacher takes them
+        return source
 
     def preprocessing(self, start: Trained | None) -> data.Preprocessing:
         if start is None and self.config.encoder is None:

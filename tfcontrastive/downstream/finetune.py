@@ -132,6 +132,15 @@ def finetuned(run: Run, **how: Any) -> Finetuned:
     return Finetuned(made.config, made.model, done.metrics, made.source, done.seconds, made.preprocessing, made)
 
 
+def require_channels(source: data.Source, start: Trained | None) -> None:
+    """Refuses images of other channels than the encoder takes that a run starts from. Raises InputError."""
+    if start is not None and start.channels != source.channels:
+        raise InputError(
+            f"`dataset` must have images of {start.channels} channels, as {start.name}. "
+            f"Received: {source.channels} channels in {source.name}."
+        )
+
+
 def encoder_of(trunk: keras.Model) -> keras.Model:
     """The encoder of a classifier's trunk, without what the trunk has kept of a projection head."""
     return trunk.layers[1] if trunk.name.endswith(_WITH_HEAD) else trunk
@@ -345,14 +354,8 @@ class Tuning:
 
     def taken(self, source: data.Source, start: Trained | None) -> data.Source:
         """The images as the encoder takes them that the run starts from. Raises InputError: it does not take such."""
-        if start is None:
-            return source
         source = evaluate.taken_by(start, source)
-        if start.channels != source.channels:
-            raise InputError(
-                f"`dataset` must have images of {start.channels} channels, as {start.name}. "
-                f"Received: {source.channels} channels in {source.name}."
-            )
+        require_channels(source, start)
         return source
 
     def preprocessing(self, start: Trained | None) -> data.Preprocessing:

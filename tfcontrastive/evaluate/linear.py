@@ -12,6 +12,7 @@ from tfcontrastive import data
 from tfcontrastive.config.protocols.linear import LinearSettings
 from tfcontrastive.evaluate.checks import checked_splits
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator
+from tfcontrastive.evaluate.features import taken_by
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.linear_lbfgs import linear_scores
 from tfcontrastive.evaluate.linear_sgd import RECIPES, SGDRecipe, linear_sgd, linear_sgd_on_images
@@ -37,7 +38,7 @@ class Linear(LinearSettings, FeatureEvaluator):
             return super().run(encoder, source)
         return linear_sgd_on_images(
             encoder,
-            source,
+            taken_by(encoder, source),
             recipe=self.recipe,
             train_split=self.train_split,
             eval_split=self.eval_split,

@@ -56,7 +56,8 @@ def near_duplicates(thumbnails: np.ndarray, group: np.ndarray) -> list[tuple[int
     Returns:
         (i, j) with i < j, ascending.
     """
-    hashes, found = difference_hash(thumbnails), []
+    found: list[tuple[int, int]] = []
+    hashes = difference_hash(thumbnails)
     flat = thumbnails.reshape(len(thumbnails), -1).astype(np.int16)
     signs = np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
     for start in range(0, len(hashes), _ROWS):

@@ -64,16 +64,19 @@ def measure_seeds(evaluator: Any, trained: Trained, source: data.Source | None, 
     Raises:
         InputError: as `evaluate_seeds`.
     """
+    images: dict[str, float] = {}
+    classes: list[dict[str, Any]] = []
     if not isinstance(evaluator, FeatureEvaluator) or not evaluator.needs_features_only:
         values = evaluate_seeds(evaluator, trained, source, seeds)
-        images, classes = {}, []
     else:
         seeded = with_seeds(evaluator, seeds)
         features = evaluator.features(trained, source)
         measured = {seed: one.measured(features) for seed, one in seeded.items()}
         values = {seed: metrics for seed, (metrics, _) in measured.items()}
         said = [predictions for _, predictions in measured.values() if predictions is not None]
-        images, classes = _images(features), by_class(said, source.class_names) if said else []
+        images = _images(features)
+        if said:
+            classes = by_class(said, None if source is None else source.class_names)
     metrics, deviations = mean_and_deviation(values)
     runs = {str(seed): one for seed, one in values.items()}
     return Measurement(metrics, images=images, deviations=deviations, runs=runs, by_class=classes)

@@ -120,12 +120,12 @@ def pretraining(config: TrainConfig, *, start: Start | None = None, source: data
     return Run(config, prepare, source=source)
 
 
-def images_of_run(source: data.Source, start: Start | None, stored: Mapping[str, Any] | None = None) -> data.Source:
+def images_of_run(source: data.Source, start: Any, stored: Mapping[str, Any] | None = None) -> data.Source:
     """The images with the channels that a run began with, or that the encoder takes which it starts from.
 
     Args:
         source: of the run.
-        start: as of `train`.
+        start: as of `train`, or any with an `encoder`; None: none.
         stored: the settings of the run that goes on.
     """
     if stored is not None:

@@ -9,7 +9,7 @@ from tfcontrastive.config import InputError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 
 class DirectoryLock:
@@ -50,7 +50,7 @@ class DirectoryLock:
             file = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:  # there is none, or not one that may be read: whoever writes to it will say so
             return
-        if self.held and os.path.samestat(os.fstat(file), os.fstat(self._file)):  # type: ignore[arg-type]
+        if self.held and os.path.samestat(os.fstat(file), os.fstat(self._file)):
             os.close(file)
             return
         try:
