@@ -53,8 +53,10 @@ def done(given, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adapting, "load_trained", lambda **how: given)
         patch.setattr(leaving, "check", lambda saved_model: [])  # in its consumers: test_fit.py
+        patch.setattr(adapting.unlabelled, "clusters", lambda features, seed: None)
         with pytest.MonkeyPatch.context() as kill:
             kill.setattr(KeepBest, "measure", killed_at_four)
+            kill.setattr(adapting.Adapting, "measure_frozen", lambda self, scene: [])  # told of later
             with pytest.raises(Killed):
                 main(["adapt", *words])
         assert main(["adapt", *words]) == 0
