@@ -49,7 +49,8 @@ def done(given, tmp_path_factory):
         return measure(self)
 
     words = ["--checkpoint=given", f"--dataset={root / 'photos'}", f"--output_dir={root / 'out'}", "--train_steps=6",
-             "--measurements=3", "--checkpoint_steps=3", "--train_batch_size=16", "--mixed_precision=float32"]  # fmt: skip
+             "--measurements=3", "--checkpoint_steps=3", "--train_batch_size=16",
+             "--mixed_precision=float32", "--objective=instance"]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adapting, "load_trained", lambda **how: given)
         patch.setattr(leaving, "check", lambda saved_model: [])  # in its consumers: test_fit.py
