@@ -92,7 +92,7 @@ def verdict(judgement: Judgement, measured: Sequence[Measured]) -> list[str]:
         probes.remove("retrieval_top1") if "retrieval_top1" in probes else None
     values = [f"{adapted[probe]:.1%} against {frozen[probe]:.1%} by {_PROBES[probe]}" for probe in probes]
     if values:
-        state = "adapted" if judgement.chosen == "adapted" else "best adapted state, which was not taken,"
+        state = "adapted encoder" if judgement.chosen == "adapted" else "best adapted state, which was not taken,"
         said.append(
             f"On the reported images, which neither taught nor chose, the {state} reaches {' and '.join(values)} as it was."
         )
