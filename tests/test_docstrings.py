@@ -26,6 +26,7 @@ PACKAGES = {"tfcontrastive": "tfcontrastive", "export": "tfcontrastive.export", 
 
 NOT_RUN = {
     "tfcontrastive.encoders.hub.hub_encoder": "downloads a preset; tests/encoders/test_hub.py loads one from a folder",
+    "tfcontrastive.fitting.adapting.adapt": "a whole command; tests/fitting/test_adapting.py runs it on 80 images",
     "tfcontrastive.fitting.stages.fit": "a whole command; tests/fitting/test_fit.py runs it on 200 images",
     "tfcontrastive.pretrained.load.load": "a file of published weights; tests/pretrained writes such files",
     "tfcontrastive.protocols.transfer.Transfer": "data sets that tensorflow-datasets downloads; see tests/protocols",

@@ -15,6 +15,7 @@ from tfcontrastive.system import onednn, signals
 
 COMMANDS = {
     "fit": "your own images, one command: an encoder in so many minutes, measured and ready to use",
+    "adapt": "go on training an encoder with your own images, and keep it only where that helped",
     "demo": "SimCLR on real images that ship inside, with proof and pictures, in a few minutes on a CPU",
     "train": "learn an encoder from unlabelled images",
     "evaluate": "what an encoder is worth: kNN, linear probe, robustness and others",
@@ -122,7 +123,7 @@ def import_tensorflow() -> None:
 
 def _trains(argv: Sequence[str]) -> bool:
     """Whether a command saves checkpoints: a signal to save, before or after its training, is then none to end."""
-    return argv[0] in ("fit", "demo", "train", "finetune", "distill")
+    return argv[0] in ("fit", "adapt", "demo", "train", "finetune", "distill")
 
 
 def _stop(number: int) -> None:

@@ -5,7 +5,7 @@ Names are imported on first use: what is asked for can be checked without Tensor
 
 import importlib
 
-_HOMES = {"FitResult": "result", "fit": "stages"}
+_HOMES = {"AdaptResult": "adapt_result", "FitResult": "result", "adapt": "adapting", "fit": "stages"}
 
 __all__ = sorted(_HOMES)
 

@@ -99,11 +99,11 @@ def decide(
     if not started and config.encoder.encoder == "resnet" and not asked & {"encoder", "sk_ratio", "se_ratio"}:
         choose("resnet_depth", depth, why["network"])
         choose("width_multiplier", width, "as the depth")
-    batch, reason = _batch(num_images)
+    batch, reason = batch_of(num_images)
     choose("train_batch_size", batch, reason)
     for name, (value, reason) in {**OF_RUNS, **(OF_SIMCLR if config.method == "simclr" else {})}.items():
         choose(name, value, reason)
-    choices += [one for one in _augmentation(survey, size) if one.name not in asked]
+    choices += [one for one in augmentation(survey, size) if one.name not in asked]
     return replace_flat(config, {one.name: one.value for one in choices}), choices
 
 
@@ -155,7 +155,7 @@ def flops_of_view(size: int, depth: int, width: float) -> float:
     return 6 * _PER_PIXEL[depth, stem] * size**2 * width**2
 
 
-def _batch(num_images: int) -> tuple[int, str]:
+def batch_of(num_images: int) -> tuple[int, str]:
     """The largest power of two that makes eight steps of an epoch, from 16 to 128, or 256 on an accelerator."""
     most = 256 if tf.config.list_physical_devices("GPU") else 128
     batch = int(2 ** np.floor(np.log2(max(num_images / 8, 1))))
@@ -169,7 +169,7 @@ def fits_memory(needed: float) -> bool:
     return available is None or needed <= _MEMORY_SHARE * available
 
 
-def _augmentation(survey: Survey, size: int) -> list[Choice]:
+def augmentation(survey: Survey, size: int) -> list[Choice]:
     """Views from how the images look."""
     found = []
     if size <= 64:

@@ -2,9 +2,73 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from tfcontrastive import data
+from tfcontrastive.data.held_out import HeldOut
+from tfcontrastive.fitting.duplicates import together
+from tfcontrastive.fitting.survey import Survey
+from tfcontrastive.runs.inputs import eval_split
+
 FRACTION = 0.2
+_FEWEST_TO_HOLD_OUT = 8  # images; of fewer all are trained on
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """The config and the images of a command, with those that are held out apart."""
+
+    config: Any
+    source: data.Source
+
+
+def drawn(
+    config: Any, source: data.Source, seen: Survey, path: str, *, by_path: bool, say: Callable[[str], None]
+) -> Kept:
+    """Holds images out as a list says that was drawn before, or draws one now, where the data has no such split.
+
+    Args:
+        config: of a run.
+        source: its images.
+        seen: what they are.
+        path: of the list.
+        by_path: images are listed by their paths below a folder, not by their numbers.
+        say: is told what is held out, or why nothing is.
+    """
+    if os.path.exists(path):
+        return Kept(_with_list(config, path), data.with_held_out(source, HeldOut.read(path)))
+    if config.data.held_out is not None or eval_split(config, source) is not None:
+        return Kept(config, source)
+    if config.data.train_split != "train":
+        say(f"Nothing is held out of {config.data.train_split}: name an --eval_split, or leave --train_split out.")
+        return Kept(config, source)
+    part = seen.parts["train"]
+    if len(part) < _FEWEST_TO_HOLD_OUT:
+        say(f"Nothing is held out, and no accuracy measured: there are {len(part)} images.")
+        return Kept(config, source)
+    seed = config.loop.seed
+    rows = hold_out(part.labels, together(part.group, seen.near, part.labels), seed=seed)
+    if not len(rows):
+        say("Nothing is held out: all images are identical.")
+        return Kept(config, source)
+    images = [part.ids[row] for row in rows] if by_path else rows.tolist()
+    held_out = HeldOut(len(part), tuple(images), seed)
+    held_out.write(path)
+    by_class = " of each class" if seen.class_names else ""
+    say(
+        f"Held out: {len(rows):,} of {len(part):,} images, about {FRACTION:.0%}{by_class}, those that are alike on one "
+        f"side; nothing is tuned on them; listed in {path}."
+    )
+    return Kept(_with_list(config, path), data.with_held_out(source, held_out))
+
+
+def _with_list(config: Any, path: str) -> Any:
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, held_out=path))
 
 
 def hold_out(labels: np.ndarray, group: np.ndarray, *, fraction: float = FRACTION, seed: int = 0) -> np.ndarray:

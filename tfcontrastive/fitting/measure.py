@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfcontrastive import data, evaluate
 from tfcontrastive.config import InputError, TrainConfig
+from tfcontrastive.config.adapt import AdaptConfig
 
 MOST = 20_000
 """Images of a split that are measured, chosen evenly; a probe of more takes minutes and says the same."""
@@ -87,11 +88,13 @@ class Measure:
         config: of the run.
         source: its images.
         split: the held-out ones; None: there are none.
+        preprocessing: how images are cropped and resized; None: as the run's own encoder wants them.
     """
 
-    config: TrainConfig
+    config: TrainConfig | AdaptConfig
     source: data.Source
     split: str | None
+    preprocessing: data.Preprocessing | None = None
 
     def __call__(self, name: str, encoder: Callable[..., tf.Tensor], seconds: float = 0.0) -> Measured:
         """One encoder, measured."""
@@ -127,7 +130,7 @@ class Measure:
             batch_size=self.config.loop.eval_batch_size,
             image_size=size or self.config.data.image_size,
             limit=MOST,
-            preprocessing=data.Preprocessing.of_run(self.config.encoder, self.config.data),
+            preprocessing=self.preprocessing or data.Preprocessing.of_run(self.config.encoder, self.config.data),
         )
 
     def metrics(self, features: Features) -> dict[str, float]:

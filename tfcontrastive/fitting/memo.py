@@ -11,7 +11,8 @@ import tensorflow as tf
 
 import tfcontrastive
 from tfcontrastive import storage
-from tfcontrastive.config import InputError, TrainConfig, flat_fields, nested
+from tfcontrastive.config import InputError, RunSettings, TrainConfig, flat_fields, from_nested, nested
+from tfcontrastive.config.adapt import AdaptConfig
 from tfcontrastive.fitting.choices import Choice
 from tfcontrastive.fitting.clock import FILE as CLOCK
 from tfcontrastive.fitting.request import Request
@@ -26,7 +27,7 @@ _FORMAT = 1
 class Decided:
     """What a command decided: the config of its training, and why."""
 
-    config: TrainConfig
+    config: Any  # of the command's own kind of run
     choices: list[Choice]
 
 
@@ -35,10 +36,11 @@ class Memo:
 
     Args:
         output_dir: the directory.
+        file: its name.
     """
 
-    def __init__(self, output_dir: str):
-        self.path = os.path.join(output_dir, FILE)
+    def __init__(self, output_dir: str, file: str = FILE):
+        self.path = os.path.join(output_dir, file)
         self._output_dir = output_dir
 
     def claim(self, request: Request, *, overwrite: bool = False) -> Request:
@@ -85,15 +87,14 @@ class Memo:
         stored = self._read()
         if stored is None or stored["config"] is None:
             return None
-        config = read_config(stored["config"])
-        return Decided(config, [Choice(**one) for one in stored["choices"]])
+        return Decided(_config(stored["config"]), [Choice(**one) for one in stored["choices"]])
 
     def keep(self, request: Request, decided: Decided) -> None:
         """Writes down what was decided."""
         self._write(request, decided)
 
     def _write(self, request: Request, decided: Decided | None) -> None:
-        config = None if decided is None else {"kind": "pretrain", **nested(decided.config)}
+        config = None if decided is None else {"kind": decided.config.kind, **nested(decided.config)}
         choices = [] if decided is None else [dataclasses.asdict(one) for one in decided.choices]
         facts = {"format": _FORMAT, "tfcontrastive": tfcontrastive.__version__, "asked": _asked(request)}
         write_json(self.path, {**facts, "config": config, "choices": choices})
@@ -107,8 +108,8 @@ class Memo:
                 raise ValueError(f"format {stored['format']}")
         except (tf.errors.OpError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"fit.json must be one that this version wrote. Received: {self.path!r}: {error!r}. Use another directory, "
-                "or --overwrite to move this one aside."
+                f"{os.path.basename(self.path)} must be one that this version wrote. Received: {self.path!r}: {error!r}. "
+                "Use another directory, or --overwrite to move this one aside."
             ) from error
         return stored
 
@@ -121,5 +122,13 @@ def _asked(request: Request) -> dict[str, Any]:
         if name in request.asked and not field.metadata.get("may_change")
     }
     values |= {"dataset": request.config.data.dataset, "labels": request.config.data.labels, "minutes": request.minutes}
-    values |= {"method": request.config.method, "comparison": request.comparison}
+    if isinstance(request.config, TrainConfig):
+        values |= {"method": request.config.method, "comparison": request.comparison}
     return values
+
+
+def _config(stored: dict[str, Any]) -> RunSettings:
+    """The config of a run by its kind."""
+    if stored["kind"] != AdaptConfig.kind:
+        return read_config(stored)
+    return from_nested(AdaptConfig(), {name: value for name, value in stored.items() if name != "kind"})

@@ -97,10 +97,12 @@ def headline(story: Story) -> report.Headline:
     return report.Headline(figures, verdict=" ".join(story.found.verdict))
 
 
-def comparisons(measured: Sequence[Measured], level: Mapping[str, float]) -> list[report.Comparison]:
-    """Every encoder on one axis, for each probe."""
+def comparisons(
+    measured: Sequence[Measured], level: Mapping[str, float], own: str = "trained"
+) -> list[report.Comparison]:
+    """Every encoder on one axis, for each probe; `own` names the one that the page is about."""
     sections: list[report.Comparison] = []
-    kinds = {"trained": "own", "supervised": "reference", "fine_tuned": "reference"}
+    kinds = {own: "own", "supervised": "reference", "fine_tuned": "reference"}
     for key, label in _PROBES.items():
         if key == "retrieval_top1" and sections:
             continue

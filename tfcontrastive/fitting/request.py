@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tfcontrastive import methods
-from tfcontrastive.config import InputError, TrainConfig, flat_fields, replace_flat, unknown
+from tfcontrastive.config import InputError, RunSettings, TrainConfig, flat_fields, replace_flat, unknown
 
 COMPARISONS = ("fine_tuned", "supervised")
 
 
+Settings = TypeVar("Settings", bound=RunSettings)
+
+
 @dataclasses.dataclass(frozen=True)
-class Request:
+class Request(Generic[Settings]):
     """What is asked for.
 
     Attributes:
@@ -24,7 +27,7 @@ class Request:
             network learns from them alone.
     """
 
-    config: TrainConfig
+    config: Settings
     asked: frozenset[str]
     minutes: float | None
     comparison: str = "fine_tuned"
@@ -56,7 +59,7 @@ class Request:
 
 def make_request(
     what: str | os.PathLike, *, minutes: float | None, output_dir: str | os.PathLike | None, **settings: Any
-) -> Request:
+) -> Request[TrainConfig]:
     """The request of a folder or a data set, with settings as `tfcontrastive train` has them.
 
     Args:
@@ -108,11 +111,11 @@ def dataset_of(what: str) -> str:
         if path.lower().endswith(".npz"):
             return f"npz:{what}"
         raise InputError(
-            f"`fit` needs a folder of images, npz:FILE, tfrecord:GLOB, or a name of tensorflow-datasets. Received: {what!r}"
-            ", which is a file. Give the folder that it lies in."
+            f"`dataset` must be a folder of images, npz:FILE, tfrecord:GLOB, or a name of tensorflow-datasets. "
+            f"Received: {what!r}, which is a file. Give the folder that it lies in."
         )
     if what.startswith(("~", ".", os.sep)) or what.endswith(os.sep):
-        raise InputError(f"`fit` needs a folder of images. Received: {what!r}, which does not exist.")
+        raise InputError(f"`dataset` must be a folder of images. Received: {what!r}, which does not exist.")
     return what
 
 

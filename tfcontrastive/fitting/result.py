@@ -18,6 +18,7 @@ from tfcontrastive.fitting.choices import Choice
 from tfcontrastive.fitting.comparison import as_trained
 from tfcontrastive.fitting.measure import Measured
 from tfcontrastive.fitting.survey import Survey
+from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.runs.pretrain import TrainResult
 
 
@@ -132,9 +133,13 @@ class FitResult:
                     mixed_precision=config.loop.mixed_precision,
                 ),
             ),
-            start=as_trained(self.trained),
+            start=self.as_trained(),
             source=self.trained.source,
         )
+
+    def as_trained(self) -> Trained:
+        """The encoder, as other commands take it."""
+        return as_trained(self.trained)
 
     @property
     def own(self) -> Measured:

@@ -11,16 +11,15 @@ import numpy as np
 
 from tfcontrastive import data, distribute, evaluate, export
 from tfcontrastive.config import TrainConfig
-from tfcontrastive.data.held_out import HELD_OUT, HeldOut
+from tfcontrastive.data.held_out import HELD_OUT
 from tfcontrastive.downstream.finetune import encoder_of
 from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.fitting import comparison, leaving, page, unlabelled
 from tfcontrastive.fitting.choices import Choice, decide
 from tfcontrastive.fitting.clock import FILE as CLOCK
 from tfcontrastive.fitting.clock import Clock
-from tfcontrastive.fitting.duplicates import together
 from tfcontrastive.fitting.galleries import Story, neighbours
-from tfcontrastive.fitting.holdout import FRACTION, hold_out
+from tfcontrastive.fitting.holdout import drawn
 from tfcontrastive.fitting.length import Budget, with_length
 from tfcontrastive.fitting.measure import (
     MOST,
@@ -61,7 +60,6 @@ STAGES = (
     "model, vectors and report",
 )
 
-_FEWEST_TO_HOLD_OUT = 8  # images; of fewer all are trained on
 _RETRIEVED = 500  # images that are looked for by their views
 _LEAVING_SECONDS = 40.0  # of the last stage
 _PROJECTED = 1_000
@@ -183,36 +181,11 @@ class Fitting:
         seen = survey(source, self.directory.bad_files)
         for line in seen.lines():
             self.say(line)
-        path = self.path(f"{HELD_OUT}.json")
-        if os.path.exists(path):
-            self.source = data.with_held_out(source, HeldOut.read(path))
-            return _with_data(config, held_out=path), seen
-        if config.data.held_out is not None or eval_split(config, source) is not None:
-            return config, seen
-        if config.data.train_split != "train":
-            self.say(
-                f"Nothing is held out of {config.data.train_split}: name an --eval_split, or leave --train_split out."
-            )
-            return config, seen
-        part = seen.parts["train"]
-        if len(part) < _FEWEST_TO_HOLD_OUT:
-            self.say(f"Nothing is held out, and no accuracy measured: there are {len(part)} images.")
-            return config, seen
-        seed = config.loop.seed
-        rows = hold_out(part.labels, together(part.group, seen.near, part.labels), seed=seed)
-        if not len(rows):
-            self.say("Nothing is held out: all images are identical.")
-            return config, seen
-        images = [part.ids[row] for row in rows] if self.request.folder is not None else rows.tolist()
-        held_out = HeldOut(len(part), tuple(images), seed)
-        held_out.write(path)
-        self.source = data.with_held_out(source, held_out)
-        by_class = " of each class" if seen.class_names else ""
-        self.say(
-            f"Held out: {len(rows):,} of {len(part):,} images, about {FRACTION:.0%}{by_class}, those that are alike on one "
-            f"side; nothing is tuned on them; listed in {path}."
+        kept = drawn(
+            config, source, seen, self.path(f"{HELD_OUT}.json"), by_path=self.request.folder is not None, say=self.say
         )
-        return _with_data(config, held_out=path), seen
+        self.source = kept.source
+        return kept.config, seen
 
     def decide(self, config: TrainConfig, seen: Survey) -> tuple[Decided, Trained | None]:
         """What is trained, as it was decided before or now."""
@@ -406,7 +379,3 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
 def brings_weights(config: TrainConfig) -> bool:
     """Whether the network's name alone stands for trained weights."""
     return config.encoder.encoder.startswith("keras_hub/")
-
-
-def _with_data(config: TrainConfig, **changes: Any) -> TrainConfig:
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))

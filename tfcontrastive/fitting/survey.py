@@ -155,7 +155,7 @@ def survey(source: Source, bad_files: str | None = None) -> Survey:
     if huge:
         path, width, height = huge
         raise InputError(
-            f"`fit` needs images of at most {MOST_PIXELS // 10**6} megapixels. Received: {path!r}, of {width:,} x "
+            f"`dataset` must have images of at most {MOST_PIXELS // 10**6} megapixels. Received: {path!r}, of {width:,} x "
             f"{height:,} pixels. Cut them into tiles, or make smaller copies."
         )
     source.check(bad_files)
@@ -180,10 +180,12 @@ def require_images(source: Source) -> None:
         InputError: there is no `train`, or not two images in it.
     """
     if "train" not in source.splits:
-        raise InputError(f"`fit` needs images in train. Received: {source.name} with {', '.join(source.splits)}.")
+        raise InputError(
+            f"`dataset` must have images in train. Received: {source.name} with {', '.join(source.splits)}."
+        )
     count = source.num_examples("train")
     if count < 2:
-        raise InputError(f"`fit` needs at least two images to learn from. Received: {count} in {source.name}.")
+        raise InputError(f"`dataset` must have at least two images to learn from. Received: {count} in {source.name}.")
 
 
 def _part(source: Source, split: str, group: np.ndarray) -> Part:

@@ -34,7 +34,14 @@ class Clusters:
 def retrieval(
     encoder: Callable[..., tf.Tensor], images: np.ndarray, policy: augment.Policy, *, seed: int = 0, batch: int = 256
 ) -> float:
-    """How often an image is the nearest of all to its own augmented view, by cosine similarity.
+    """How often an image is the nearest of all to its own augmented view, by cosine similarity; see `found_by_view`."""
+    return float(np.mean(found_by_view(encoder, images, policy, seed=seed, batch=batch)))
+
+
+def found_by_view(
+    encoder: Callable[..., tf.Tensor], images: np.ndarray, policy: augment.Policy, *, seed: int = 0, batch: int = 256
+) -> np.ndarray:
+    """Whether each image is the nearest of all to its own augmented view, by cosine similarity.
 
     Args:
         encoder: images `[B, S, S, C]` in [0, 1] -> `[B, F]`.
@@ -44,7 +51,7 @@ def retrieval(
         batch: images at a time.
 
     Returns:
-        a number in [0, 1]; chance is 1 / N.
+        bool `[N]`; by chance one in N.
     """
     geometry, view, size = policy.geometries[0], policy.views[0], images.shape[1]
     seeds = augment.row_seeds(seed, 0, tf.range(len(images)), 2)
@@ -55,7 +62,7 @@ def retrieval(
         queries.append(tf.cast(encoder(view(crops, own[:, 1]), training=False), tf.float32).numpy())
         memory.append(tf.cast(encoder(some, training=False), tf.float32).numpy())
     _, rows = evaluate.nearest_neighbours(np.concatenate(queries), np.concatenate(memory), k=1)
-    return float(np.mean(rows[:, 0] == np.arange(len(images))))
+    return rows[:, 0] == np.arange(len(images))
 
 
 def clusters(features: np.ndarray, *, seed: int = 0) -> Clusters | None:

@@ -33,7 +33,7 @@ class MoCo(ContrastiveModel):
     """
 
     Config = MoCoConfig
-    metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+    metric_names: Sequence[str] = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
     num_views = 2
     encoded_views = 1
 

@@ -39,7 +39,7 @@ class SimCLR(ContrastiveModel):
     """
 
     Config = SimCLRConfig
-    metric_names = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
+    metric_names: Sequence[str] = ("contrast_acc", "contrast_entropy", *VIEW_METRICS)
     least_views = 2
     takes_small_views = True
     least_images = 2

@@ -2,6 +2,7 @@
 
 from tfcontrastive.optimizers.build import NAMES, build
 from tfcontrastive.optimizers.lars import LARS, lars_update
+from tfcontrastive.optimizers.layer_rates import LayerwiseAdam
 from tfcontrastive.optimizers.loss_scale import LossScale
 from tfcontrastive.optimizers.schedules import (
     cosine_ramp,
@@ -20,6 +21,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Lamb",
+    "LayerwiseAdam",
     "LossScale",
     "Momentum",
     "build",

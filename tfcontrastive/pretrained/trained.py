@@ -215,6 +215,8 @@ def _of_name(encoder: str, weights: str | None, image_size: int | None, channels
 
 def _of_run(model_dir: str, image_size: int | None) -> Trained:
     stored = ModelDir(model_dir).read_config()
+    if stored["kind"] == "adapt":  # what was chosen is its export, which may be the encoder as it was
+        return _of_saved_model(ModelDir(model_dir).saved_model, image_size)
     if stored["kind"] != "pretrain":
         return _of_classifier(model_dir, stored, image_size)
     run = load_run(model_dir, image_size=image_size)

@@ -16,12 +16,14 @@ from tfcontrastive.config import InputError, RunSettings, differences, nested
 from tfcontrastive.data import ImageSpec
 
 FORMAT = 2
-"""Of config.json: `{"format", "tfcontrastive": version, "kind": pretrain, finetune or distill, "images": {"channels",
+"""Of config.json: `{"format", "tfcontrastive": version, "kind": pretrain, finetune, distill or adapt, "images": {"channels",
 "num_classes"}}` and the nested config."""
 
 _OF_IMAGES = {"channels", "num_classes"}
 
-_OF_A_COMMAND = {"fit.json", "clock.json", "held_out.json", "bad_files.txt", "checked_files.json"}
+_OF_A_COMMAND = {
+    "fit.json", "adapt.json", "clock.json", "held_out.json", "choosing.json", "bad_files.txt", "checked_files.json",
+}  # fmt: skip
 """Files of a command that trains in its own directory after other stages; they are there before the run is."""
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError, TrainConfig
@@ -65,11 +66,23 @@ def measure_pace(
     config = settled(config, source, strategy, stored=None)
     plan: Plan = make_plan(config, source)
     model = first_model(config, source, plan, strategy)
+    first = batches(config, model, source, 0)
+    return config, pace_of(model, first, at_most_seconds=at_most_seconds, at_most_steps=at_most_steps)
+
+
+def pace_of(
+    model: keras.Model, batches: tf.data.Dataset, *, at_most_seconds: float = 5.0, at_most_steps: int = 40
+) -> Pace:
+    """The pace of a compiled model, which is trained for some steps and not to be used further.
+
+    Args:
+        model: compiled.
+        batches: endless.
+        at_most_seconds, at_most_steps: as `measure_pace`.
+    """
     clock = _Clock(at_most_seconds)
-    model.fit(
-        batches(config, model, source, 0).take(1 + at_most_steps), epochs=1, shuffle=False, verbose=0, callbacks=[clock]
-    )
-    return config, Pace(clock.compiled - clock.begun, (clock.now - clock.compiled) / max(step_of(model) - 1, 1))
+    model.fit(batches.take(1 + at_most_steps), epochs=1, shuffle=False, verbose=0, callbacks=[clock])
+    return Pace(clock.compiled - clock.begun, (clock.now - clock.compiled) / max(step_of(model) - 1, 1))
 
 
 class _Clock(keras.callbacks.Callback):

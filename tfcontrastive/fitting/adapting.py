@@ -1,0 +1,402 @@
+"""The stages of `adapt`: a trained encoder, own images, and the proof of whether going on with them helped."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcontrastive import data, distribute, evaluate, export
+from tfcontrastive.callbacks.keep_best import KeepBest
+from tfcontrastive.config import DataConfig, nested, replace_flat
+from tfcontrastive.config.adapt import AdaptConfig
+from tfcontrastive.data.held_out import HELD_OUT
+from tfcontrastive.downstream.adapt import Adaptation, adapted_encoder, adapting, check_start, own_size
+from tfcontrastive.downstream.instances import Instances
+from tfcontrastive.encoders.rebuild import rebuild
+from tfcontrastive.fitting import adapt_page, leaving, unlabelled
+from tfcontrastive.fitting.adapt_request import make_request
+from tfcontrastive.fitting.adapt_result import AdaptResult
+from tfcontrastive.fitting.choices import Choice, augmentation, batch_of
+from tfcontrastive.fitting.choosing import FILE as CHOOSING
+from tfcontrastive.fitting.choosing import Chooser, Parts, parts_of
+from tfcontrastive.fitting.clock import FILE as CLOCK
+from tfcontrastive.fitting.clock import Clock
+from tfcontrastive.fitting.duplicates import together
+from tfcontrastive.fitting.galleries import Story, neighbours
+from tfcontrastive.fitting.holdout import drawn
+from tfcontrastive.fitting.judging import Judgement, judge, verdict
+from tfcontrastive.fitting.measure import MOST, Measure, Measured, chance, require_finite
+from tfcontrastive.fitting.memo import Decided, Memo
+from tfcontrastive.fitting.pictures import Pictures
+from tfcontrastive.fitting.request import Request
+from tfcontrastive.fitting.rows import measured_splits, rows_of
+from tfcontrastive.fitting.survey import Survey, require_images, survey
+from tfcontrastive.fitting.suspects import Suspect, suspects, write_suspects
+from tfcontrastive.pretrained.trained import Trained, load_trained
+from tfcontrastive.runs.builders import precision
+from tfcontrastive.runs.inputs import eval_split, load_source
+from tfcontrastive.runs.loop import Finished
+from tfcontrastive.runs.model_dir import ModelDir, write_json
+from tfcontrastive.runs.pace import pace_of
+from tfcontrastive.runs.pretrain import TrainResult
+from tfcontrastive.runs.schedule import filled_in
+from tfcontrastive.system.directory_lock import DirectoryLock
+from tfcontrastive.system.stages import Stages
+
+STAGES = (
+    "looking at the images",
+    "measuring the encoder as it is",
+    "adapting without labels",
+    "measuring what came out",
+    "model, vectors and report",
+)
+
+FILE = "adapt.json"
+"""What was asked for and decided."""
+
+_RETRIEVED = 500  # images that are looked for by their views
+_LEAVING_SECONDS = 45.0
+_MARGIN = 0.95  # of the minutes
+_BESIDE = 1.3  # of the first measurement's time, for the last one
+
+
+def adapt(
+    what: str | os.PathLike,
+    *,
+    checkpoint: str | os.PathLike | None = None,
+    saved_model: str | os.PathLike | None = None,
+    minutes: float | None = 20.0,
+    output_dir: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> AdaptResult:
+    """Goes on training an encoder with your own images, and keeps what came out only where held-out images prefer it.
+
+    The encoder is measured as it is; then it learns from views of the images, without labels, with a small rate that is
+    smaller still in lower layers, which join in one by one, and an anchor to its first features. Every so often it is
+    measured on images that choose, which it does not learn from. The best state is taken where its gain is beyond chance
+    and a margin; else the encoder is returned as it was. Either way, both are measured on a third part of the images.
+    Stopped at any moment and called again it goes on.
+
+    Args:
+        what: a folder of images, whose sub-folders are classes where there are any; or what `tfcontrastive.data.load` takes.
+        checkpoint: the encoder: the directory of a run, or published weights.
+        saved_model: an export whose encoder it is, instead.
+        minutes: that the whole may take; None with `train_epochs` or `train_steps`, whatever they take.
+        output_dir: where everything goes; default: the images' name and `_adapted`.
+        overwrite: what lies there is moved aside.
+        **settings: by the names of `tfcontrastive adapt`'s flags: `objective="simclr"`, `margin=0.01`, `image_size=96`, ...
+
+    Returns:
+        the result; its files are in `output_dir`.
+
+    Raises:
+        InputError: no such images or encoder, too few images, settings that do not work, or a directory of something else.
+
+    Examples:
+        >>> r = adapt("photos", checkpoint="runs/a", minutes=20)
+        >>> r.chosen, r.metrics["frozen"]["knn_top1"], r.metrics["adapted"]["knn_top1"]
+        >>> features = r.encoder(images)
+    """
+    paths: dict[str, Any] = {"checkpoint": checkpoint, "saved_model": saved_model}
+    settings |= {name: os.fspath(path) for name, path in paths.items() if path is not None}
+    request = make_request(what, minutes=minutes, output_dir=output_dir, **settings)
+    with Stages(STAGES) as stages:
+        return run(request, overwrite=overwrite, stages=stages)
+
+
+def run(
+    request: Request[AdaptConfig], *, overwrite: bool = False, stages: Stages, started: float | None = None
+) -> AdaptResult:
+    """All stages of a request; the arguments are those of `fitting.stages.run`."""
+    with DirectoryLock("output_dir", request.config.loop.model_dir or "") as lock:
+        return Adapting(request, lock, overwrite=overwrite, stages=stages, started=started).run()
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What an adaptation has at hand once its images and its encoder are known.
+
+    Attributes:
+        decided: the config, with the held-out images and the size of all, and why.
+        goes_on: all of it was decided before, its length too.
+        seen: what the images are.
+        start: the encoder.
+        source: the images, those that are reported on apart.
+        parts: the others, for each purpose.
+        preprocessing: of the encoder.
+    """
+
+    decided: Decided
+    goes_on: bool
+    seen: Survey
+    start: Trained
+    source: data.Source
+    parts: Parts
+    preprocessing: data.Preprocessing
+
+    @property
+    def config(self) -> AdaptConfig:
+        """Of the run."""
+        return self.decided.config
+
+    @property
+    def measure(self) -> Measure:
+        """On the reported images, with all others to look at."""
+        return Measure(self.config, self.source, eval_split(self.config, self.source), self.preprocessing)
+
+
+class Adapting:
+    """One command, from its request to its result; the arguments are those of `run`, and the lock of its directory."""
+
+    def __init__(
+        self,
+        request: Request[AdaptConfig],
+        lock: DirectoryLock,
+        *,
+        overwrite: bool = False,
+        stages: Stages,
+        started: float | None = None,
+    ):
+        self.stages, self.say, self.lock = stages, stages.say, lock
+        self.directory = ModelDir(request.config.loop.model_dir or "")
+        self.memo = Memo(self.directory.path, FILE)
+        self.source = load_source(request.config)  # what cannot be read is refused before anything is written
+        require_images(self.source)
+        size = request.config.data.image_size
+        self.start = load_trained(
+            checkpoint=request.config.checkpoint, saved_model=request.config.saved_model, image_size=size
+        )
+        self.source = evaluate.taken_by(self.start.encoder, self.source)
+        check_start(self.start, self.source)
+        self.request = self.memo.claim(request, overwrite=overwrite)
+        lock.take()  # of a directory that is new, or has taken the place of one that was moved aside
+        if self.request.minutes != request.minutes:
+            self.say(f"Going on with the {self.request.minutes:g} minutes that this directory began with.")
+        self.clock = Clock(self.request.minutes, self.path(CLOCK), started=started)
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.directory.path, name)
+
+    def run(self) -> AdaptResult:
+        self._next("look")
+        scene = self.look()
+        self._next("measure_frozen")
+        measured = self.measure_frozen(scene)
+        self._next("adapt")
+        scene, chooser, done = self.train(scene)
+        self._next("measure_adapted")
+        made = done.prepared
+        judgement = self.judge(scene, made, chooser)
+        adapted = adapted_encoder(scene.start, made.model.encoder, image_size=scene.config.data.image_size)
+        own = scene.measure("adapted", adapted, done.seconds)
+        require_finite(own)
+        measured.append(self._with_retrieval(scene, own, adapted))
+        self._next("leave")
+        return self.leave(scene, done, judgement, measured, adapted)
+
+    def _next(self, name: str) -> None:
+        self.stages.next()
+        self.clock.stage(name)
+
+    def look(self) -> Scene:
+        """The images of each purpose, and the encoder's own preprocessing and size."""
+        config, start = self.request.config, self.start
+        seen = survey(self.source, self.directory.bad_files)
+        for line in seen.lines():
+            self.say(line)
+        by_path = self.request.folder is not None
+        kept = drawn(config, self.source, seen, self.path(f"{HELD_OUT}.json"), by_path=by_path, say=self.say)
+        size = config.data.image_size or own_size(start) or DataConfig().image_size
+        config = dataclasses.replace(kept.config, data=dataclasses.replace(kept.config.data, image_size=size))
+        preprocessing = start.preprocessing.decoding_as(config.data)
+        source = kept.source.rendered(preprocessing.rendering(kept.source.rendering))
+        rows = _kept_rows(seen, kept.source, config)
+        part = seen.parts["train"]
+        alike = together(part.group, seen.near, part.labels)
+        parts = parts_of(
+            source, part.labels[rows], alike[rows], self.path(CHOOSING), seed=config.loop.seed,
+            num_classes=source.num_classes,
+        )  # fmt: skip
+        self.say(
+            f"To choose by: {parts.source.num_examples('choosing'):,} images, by "
+            f"{'their labels' if parts.labelled else 'their own views, as there are no labels'}; learned from: "
+            f"{parts.source.num_examples('train'):,}. Listed in {self.path(CHOOSING)}."
+        )
+        self.say(f"{start.name}, images of {size} pixels a side.")
+        before = self.memo.decided()
+        decided = before or self.settle(config, parts, seen)
+        return Scene(decided, before is not None, seen, start, source, parts, preprocessing)
+
+    def measure_frozen(self, scene: Scene) -> list[Measured]:
+        """Raw pixels, and the encoder as it was given."""
+        frozen = self.frozen(scene)
+        own = scene.measure("frozen", frozen)
+        require_finite(own)
+        return [scene.measure.raw_pixels(), self._with_retrieval(scene, own, frozen)]
+
+    def frozen(self, scene: Scene) -> keras.Model:
+        """The encoder as it was given, in float32, for images of this size."""
+        with precision("float32"):
+            return rebuild(scene.start.encoder, image_size=scene.config.data.image_size)
+
+    def _with_retrieval(self, scene: Scene, one: Measured, encoder: keras.Model) -> Measured:
+        """The same, with how often an image is found by its own view."""
+        measure = scene.measure
+        images: list[np.ndarray] = []
+        for batch in measure.batches(measure.split or measure.train_split):
+            images.append(batch["image"].numpy())
+            if sum(map(len, images)) >= _RETRIEVED:
+                break
+        some = np.concatenate(images)[:_RETRIEVED]
+        policy = Instances.make_policy(scene.config.augmentation)
+        found = unlabelled.retrieval(encoder, some, policy, seed=scene.config.loop.seed)
+        return dataclasses.replace(one, metrics={**one.metrics, "retrieval_top1": found})
+
+    def train(self, scene: Scene) -> tuple[Scene, Chooser, Finished]:
+        """Decides how long, as before or now, and adapts."""
+        policy = Instances.make_policy(scene.config.augmentation)
+        chooser = Chooser(scene.parts, scene.config, scene.preprocessing, policy)
+        if scene.goes_on:
+            self.say(f"Going on with what was decided: {scene.config.loop.train_steps:,} steps.")
+        else:
+            decided = scene.decided
+            if self.request.minutes is not None and not self.request.asked & {"train_steps", "train_epochs"}:
+                decided = self.with_length(scene, chooser)
+            replicas = distribute.strategy_of(scene.config.loop).num_replicas_in_sync
+            config, _ = filled_in(decided.config, scene.parts.source.num_examples("train"), replicas=replicas)
+            scene = dataclasses.replace(scene, decided=Decided(config, decided.choices))
+            self.memo.keep(self.request, scene.decided)
+        run = adapting(scene.config, scene.start, scene.parts.source, chooser, labelled=scene.parts.labelled)
+        done = run.train(callbacks=[self.clock.callback()], title="adapting", say=self.say, lock=self.lock)
+        return scene, chooser, done
+
+    def settle(self, config: AdaptConfig, parts: Parts, seen: Survey) -> Decided:
+        """The settings that were not asked for, but the length."""
+        batch, reason = batch_of(parts.source.num_examples("train"))
+        choices = [Choice("train_batch_size", min(batch, 64), reason), *augmentation(seen, config.data.image_size or 0)]
+        choices = [one for one in choices if one.name not in self.request.asked]
+        for choice in choices:
+            self.say(choice.line())
+        return Decided(replace_flat(config, {one.name: one.value for one in choices}), choices)
+
+    def with_length(self, scene: Scene, chooser: Chooser) -> Decided:
+        """As many steps as the minutes leave, beside the measurements on the way and the last stages."""
+        self.say("Measuring how fast this machine trains.")
+        run = adapting(scene.config, scene.start, scene.parts.source, chooser, labelled=scene.parts.labelled)
+        made = run.prepare(anew=True)
+        began = time.monotonic()
+        chooser(made.model.encoder)
+        reading = time.monotonic() - began
+        pace = pace_of(made.model, made.batches(0))
+        other = _BESIDE * self.clock.stages.get("measure_frozen", 0.0) + _LEAVING_SECONDS
+        left = _MARGIN * self.clock.left() - other - (scene.config.measurements + 1) * reading
+        steps = pace.steps_in(left)
+        epochs = steps * made.config.loop.train_batch_size / made.plan.num_examples
+        reason = f"{epochs:.1f} epochs fit into {self.request.minutes:g} minutes with the rest"
+        choice = Choice("train_steps", steps, reason)
+        self.say(choice.line())
+        values = {"train_steps": steps}
+        if not self.request.asked & {"checkpoint_steps", "checkpoint_epochs"}:
+            values["checkpoint_steps"] = max(1, round(30.0 / pace.step_seconds))
+        return Decided(replace_flat(scene.config, values), [*scene.decided.choices, choice])
+
+    def judge(self, scene: Scene, made: Adaptation, chooser: Chooser) -> Judgement:
+        """Gives the model its best state, and says whether that is taken."""
+        keep: KeepBest = made.measuring()
+        best = keep.restore(made.model.encoder)
+        config, linear = scene.config, None
+        if best is not None and best["worth"] > config.margin:
+            now, then = chooser.linear(made.model.encoder), chooser.linear(made.model.start)
+            linear = None if now is None else (now, then)
+        found = judge(best, probe=chooser.probe, margin=config.margin, certainty=config.certainty, linear=linear)
+        self.say(f"{found.reason[:1].upper()}{found.reason[1:]}.")
+        return found
+
+    def leave(
+        self,
+        scene: Scene,
+        done: Finished,
+        judgement: Judgement,
+        measured: list[Measured],
+        adapted: keras.Model,
+    ) -> AdaptResult:
+        """Model, vectors, numbers and page, of the encoder that was chosen."""
+        seen, measure = scene.seen, scene.measure
+        config: Any = scene.config
+        own = next(one for one in measured if one.name == judgement.chosen)
+        encoder = adapted if judgement.chosen == "adapted" else self.frozen(scene)
+        step = judgement.facts.get("step", 0) if judgement.chosen == "adapted" else 0
+        card = {
+            "step": step,
+            "recipe": nested(config, lasting=True),
+            "data": {"dataset": config.data.dataset, "image_size": config.data.image_size},
+            "adapted": {"from": scene.start.name, **judgement.facts},
+        }
+        saved = export.save_once(
+            encoder, self.directory.saved_model, image_size=config.data.image_size, card=card,
+            preprocessing=scene.preprocessing,
+        )  # fmt: skip
+        ids, splits, group = rows_of(self.request, seen, scene.source, measure)
+        names = seen.class_names
+        leaving.write_embeddings(self.path(leaving.EMBEDDINGS), own.features, ids, names, splits)
+        doubted: list[Suspect] = []
+        if names:
+            doubted = suspects(own.features.everywhere(), own.features.all_labels(), group, len(names))
+            write_suspects(self.path(leaving.SUSPECTS), doubted, ids, names)
+        problems = leaving.checked_before(self.path(leaving.METRICS), saved)
+        if problems is None:
+            problems = leaving.check(saved)
+        said = verdict(judgement, measured)
+        said += [f"The SavedModel fails a check: {problem}." for problem in problems]
+        made, level = done.prepared, chance(own.features)
+        trained = TrainResult(config, made.model, done.metrics, scene.source, made.plan, done.views, done.seconds)
+        found = AdaptResult(
+            output_dir=self.directory.path, metrics={}, verdict=said, survey=seen, choices=scene.decided.choices,
+            trained=trained, measured=measured, ids=ids, splits=splits,
+            next_commands=leaving.next_commands(self.request, config, ids),
+            chosen=judgement.chosen, reason=judgement.reason, network=encoder, start=scene.start,
+        )  # fmt: skip
+        groups = unlabelled.clusters(own.features.everywhere(), seed=config.loop.seed)
+        pictures = Pictures(scene.source, measured_splits(measure), MOST)
+        story = Story(found, self.request, measure, level, group, doubted, groups, pictures)
+        adapt_page.write_page(self.path(leaving.PAGE), story, made.measuring().rows, judgement)
+        self.clock.end()
+        facts = {
+            **judgement.facts,
+            "from": scene.start.name,
+            "steps": made.plan.steps,
+            "verdict": said,
+            "saved_model": saved,
+            "saved_model_problems": problems,
+            "images": _counts(scene),
+            "stages": {name: round(seconds, 1) for name, seconds in self.clock.stages.items()},
+            "seconds": self.clock.seconds(),
+        }
+        metrics = leaving.numbers(self.request, measured, level, facts)
+        write_json(self.path(leaving.METRICS), metrics)
+        return dataclasses.replace(found, metrics=metrics, shown=(adapt_page.results(story), neighbours(story)))
+
+
+def _kept_rows(seen: Survey, source: data.Source, config: AdaptConfig) -> np.ndarray:
+    """The places in the survey of the images that are still in `train`, in that order."""
+    part = seen.parts["train"]
+    if len(part) == source.num_examples("train"):
+        return np.arange(len(part))
+    held_out = data.HeldOut.read(config.data.held_out or "")
+    if isinstance(held_out.images[0], int):
+        return held_out.rows(len(part), seen.name)[0]
+    listed = set(held_out.images)
+    return np.array([row for row, one in enumerate(part.ids) if one not in listed])
+
+
+def _counts(scene: Scene) -> dict[str, int]:
+    """How many images learn, choose and report."""
+    split = scene.measure.split
+    found = {name: scene.parts.source.num_examples(name) for name in ("train", "choosing")}
+    return found | ({"reported": scene.source.num_examples(split)} if split is not None else {})
