@@ -24,7 +24,7 @@ class DirectoryLock:
         wait: until it is free, where another process has it; else that is refused.
 
     Examples:
-        >>> with DirectoryLock("model_dir", "runs/a") as lock:
+        >>> with DirectoryLock("model_dir", "of_a_run_to_come") as lock:
         ...     lock.held
         False
     """
