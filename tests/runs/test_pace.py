@@ -14,7 +14,7 @@ def test_steps_fill_the_time_that_compiling_leaves():
 
 
 def test_too_little_time_is_refused_with_what_is_needed():
-    with pytest.raises(InputError, match=r"at least 50 steps, of 2\.00 s each"):
+    with pytest.raises(InputError, match=r"at least 50 steps, of 2\.00 s each .* Give at least 2 more"):
         Pace(10.0, 2.0).steps_in(30.0)
 
 

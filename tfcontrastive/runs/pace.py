@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 
@@ -39,11 +40,10 @@ class Pace:
         """
         steps = int((seconds - self.compile_seconds) / (self.step_seconds * step_cost))
         if steps < _FEWEST_STEPS:
-            needed = (seconds + (_FEWEST_STEPS - steps) * self.step_seconds * step_cost) / 60
+            missing = self.compile_seconds + _FEWEST_STEPS * self.step_seconds * step_cost - seconds
             raise InputError(
                 f"`minutes` must leave time for at least {_FEWEST_STEPS} steps, of {self.step_seconds:.2f} s each on this "
-                f"machine. Received: time for {max(steps, 0)}. About {needed:.0f} minutes more than everything else takes "
-                "are needed; give more."
+                f"machine. Received: time for {max(steps, 0)}. Give at least {math.ceil(missing / 60)} more."
             )
         return steps
 
