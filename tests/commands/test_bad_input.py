@@ -1,5 +1,7 @@
 """Each mistake is one line on stderr, exit code 2, and leaves nothing half-written."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -114,6 +116,17 @@ def test_help_does_not_wait_for_tensorflow():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "train" in run.stdout
+
+
+@pytest.mark.parametrize("words", [["train", "--help"], ["--help"]])  # more and less than a buffer holds
+def test_output_that_nobody_reads_is_no_mistake(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "tfcontrastive.commands.main", *words]
+    run = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert run.returncode == 128 + signal.SIGPIPE
+    assert run.stderr == b""
 
 
 @pytest.mark.parametrize("flags", [[], ["--dry_run"]])

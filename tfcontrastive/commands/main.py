@@ -7,6 +7,8 @@ import importlib
 import io
 import keyword
 import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -42,6 +44,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         the exit code: 0; 2 for a mistake in what was given, 1 for a lost worker, 128 + its number for a signal to end, all
         told in one line on stderr.
     """
+    try:
+        code = _run(argv)
+        if sys.stdout is not None:  # of a process that was started without one
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not _reader_has_left():
+            raise
+        return 128 + signal.SIGPIPE
+
+
+def _run(argv: Sequence[str] | None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be UTF-8
@@ -128,6 +142,16 @@ def _trains(argv: Sequence[str]) -> bool:
 
 def _stop(number: int) -> None:
     raise signals.Stopped(number, f"stopped by {signals.name_of(number)}. Start the same command again to go on.")
+
+
+def _reader_has_left() -> bool:
+    """Whether nobody reads our output any more, as after `| head`; what is left of it then goes nowhere."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    left = any(event & select.POLLERR for _, event in poll.poll(0))
+    if left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return left
 
 
 def _fail(message: str, code: int = 2) -> int:
