@@ -1,5 +1,7 @@
-"""Several strategies in one process, as a notebook makes them."""
+"""Several strategies in one process, as a notebook makes them, and what replicas bring together."""
 
+import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfcontrastive import distribute
@@ -20,6 +22,31 @@ def test_a_second_mirrored_strategy_does_not_disturb_the_first():
     for _ in range(2):
         assert first.experimental_local_results(gathered())[1].numpy().tolist() == [[0, 0], [1, 1]]
         assert second.experimental_local_results(meant())[0].numpy().tolist() == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("few", [0, 2**18])  # as TensorFlow gathers, and by one sum
+def test_rows_come_in_the_order_of_replicas_and_gradients_go_back_to_them(few, two_replicas, monkeypatch):
+    monkeypatch.setattr(distribute, "_FEW", few)
+    values = np.arange(8, dtype=np.float32).reshape(4, 2)
+    values[3, 1] = np.nan
+    weights = np.random.default_rng(0).random((2, 4, 2)).astype(np.float32)  # of each replica's own loss
+
+    @tf.function
+    def step():
+        def replica():
+            x = tf.constant(values.reshape(2, 2, 2))[distribute.replica_id()]
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                rows = distribute.all_gather(x)
+                loss = tf.reduce_sum(rows * tf.constant(weights)[distribute.replica_id()])
+            return rows, tape.gradient(loss, x)
+
+        return two_replicas.run(replica)
+
+    rows, gradients = map(two_replicas.experimental_local_results, step())
+    for each in rows:
+        np.testing.assert_array_equal(each, values)
+    np.testing.assert_allclose(np.concatenate(gradients), weights.sum(axis=0), rtol=1e-6)
 
 
 def test_every_setting_of_the_devices_counts(monkeypatch):
