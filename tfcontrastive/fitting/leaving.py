@@ -15,6 +15,7 @@ from tfcontrastive import export, storage
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.fitting.measure import Features
 from tfcontrastive.fitting.request import Request
+from tfcontrastive.runs.model_dir import write_json
 from tfcontrastive.system.names import escaped
 
 EMBEDDINGS, SUSPECTS, METRICS, PAGE = "embeddings.parquet", "labels.csv", "metrics.json", "report.html"
@@ -95,11 +96,13 @@ def next_commands(request: Request, config: TrainConfig, ids: Sequence[str]) -> 
     ]
 
 
-def numbers(
-    request: Request, measured: Sequence[Any], chance: Mapping[str, float], facts: Mapping[str, Any]
+def write_numbers(
+    path: str, request: Request, measured: Sequence[Any], chance: Mapping[str, float], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What metrics.json holds: each encoder by its name, chance, and facts of the run."""
+    """Writes metrics.json, and returns what it holds: each encoder by its name, chance, and facts of the run."""
     found: dict[str, Any] = {one.name: {**one.metrics, "train_seconds": one.seconds} for one in measured}
     if chance:
         found["chance"] = dict(chance)
-    return {**found, "dataset": request.config.data.dataset, **facts}
+    found |= {"dataset": request.config.data.dataset, **facts}
+    write_json(path, found)
+    return found
