@@ -85,9 +85,9 @@ def _network(config, x):
     order: list[str] = []
     start = {"kernel_initializer": keras.initializers.TruncatedNormal(stddev=0.02)}
 
-    def weighted(kind, *args, name, **kwargs):
+    def weighted(layer_class, *args, name, **kwargs):
         order.append(name)
-        return kind(*args, **{"name": name, "dtype": dtype, **kwargs})
+        return layer_class(*args, **{"name": name, "dtype": dtype, **kwargs})
 
     def norm(name, **kwargs):
         return weighted(layers.LayerNormalization, epsilon=1e-6, name=name, **kwargs)

@@ -144,11 +144,13 @@ class _Builder:
             return x
         return layers.Add(name=f"{block.name}_add", dtype=self.config["dtype"])([x, inputs])
 
-    def convolved(self, x, name, kind, *sizes, activate=True):
+    def convolved(self, x, name, layer_class, *sizes, activate=True):
         dtype = self.config["dtype"]
-        kernel = "depthwise" if kind is layers.DepthwiseConv2D else "kernel"
+        kernel = "depthwise" if layer_class is layers.DepthwiseConv2D else "kernel"
         start = {f"{kernel}_initializer": keras.initializers.VarianceScaling(2.0, "fan_out")}
-        x = self.weighted(kind(*sizes, padding="same", use_bias=False, name=f"{name}_conv", dtype=dtype, **start))(x)
+        x = self.weighted(
+            layer_class(*sizes, padding="same", use_bias=False, name=f"{name}_conv", dtype=dtype, **start)
+        )(x)
         decay, synchronized = self.config["batch_norm_decay"], self.config["global_bn"]
         norm = BatchNorm(decay, epsilon=1e-3, synchronized=synchronized, name=f"{name}_norm", dtype=dtype)
         x = self.weighted(norm)(x)

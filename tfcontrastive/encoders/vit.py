@@ -144,9 +144,9 @@ def _network(config, images):
     hidden = config["mlp_width"] or 4 * width
     gated = config["activation"] == "swiglu"
 
-    def weighted(kind, *args, name, **kwargs):
+    def weighted(layer_class, *args, name, **kwargs):
         order.append(name)
-        return kind(*args, **{"name": name, "dtype": dtype, **kwargs})
+        return layer_class(*args, **{"name": name, "dtype": dtype, **kwargs})
 
     def norm(name):
         return weighted(layers.LayerNormalization, epsilon=config["epsilon"], name=name)
