@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfcontrastive import distribute
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders.checks import encoder_shape
+from tfcontrastive.system.custom_gradient import custom_gradient
 
 
 def encode_in_micro_batches(network: keras.Model, images: tf.Tensor, size: int, training: bool) -> tf.Tensor:
@@ -54,7 +55,7 @@ def encode_in_micro_batches(network: keras.Model, images: tf.Tensor, size: int, 
         after = [now + new if new.dtype.is_floating else new for now, new in zip(state, after, strict=True)]
         return tf.cast(features, dtype), after
 
-    @tf.custom_gradient
+    @custom_gradient
     def features_and_state(*weights):
         def forward(i, collected, state):
             features, state = encode(i, weights, state)
