@@ -66,6 +66,17 @@ def float32_by_default(monkeypatch):
     monkeypatch.setattr(precision, "fastest", lambda: precision.Precision("float32", "in tests"))
 
 
+@pytest.fixture
+def eagerly():
+    """Functions run op by op: a step or two of a small network take a third of the time that tracing them does.
+
+    For tests whose subject is the values. That graphs give the same is what tests/methods/test_conformance.py is about.
+    """
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
