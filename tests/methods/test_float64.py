@@ -240,5 +240,7 @@ def test_every_part_of_a_float64_model_is_float64_and_replicas_agree_in_it(metho
 
     alone = losses()
     with two_replicas.scope():
-        tf.config.run_functions_eagerly("index" not in METHODS[method].batch_keys)  # whole numbers are gathered in graphs
+        tf.config.run_functions_eagerly(
+            "index" not in METHODS[method].batch_keys
+        )  # whole numbers are gathered in graphs
         np.testing.assert_allclose(losses(), alone, rtol=1e-10)
