@@ -5,7 +5,12 @@ import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiling takes longer than what is compiled
+# Compiling takes longer than what is compiled: without optimization, without splitting, and without emitters that take most
+# of it.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false",
+)
 
 import tfcontrastive  # noqa: F401, I001  (first, as it turns oneDNN on before TensorFlow is imported)
 import hypothesis
