@@ -31,8 +31,8 @@ def slow(rows, others, pairs, k):
 @pytest.mark.parametrize("block", [2, 100])
 def test_recall_is_that_of_all_orders_of_ties(normalize, block):
     rng = np.random.default_rng(0)
-    queries = rng.integers(-1, 2, (4, 2)) + [0.0, 0.25]  # small numbers: many are as near
-    keys = rng.integers(-1, 2, (6, 2)) + [0.5, 0.0]
+    queries = rng.integers(-1, 2, (4, 2)) + np.array([0.0, 0.25])  # small numbers: many are as near
+    keys = rng.integers(-1, 2, (6, 2)) + np.array([0.5, 0.0])
     matches = np.array([[0, 1], [0, 4], [1, 0], [1, 0], [3, 5], [3, 2], [0, 2]])  # 2 has none, one comes twice
     found = retrieval(queries, keys, matches, k=[1, 2, 3], normalize=normalize, block=block)
     if normalize:
