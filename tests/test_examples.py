@@ -147,6 +147,14 @@ def test_three_ways_of_serving_agree(script, tmp_path, capsys):
     assert max(float(number) for _, number in away) < 1e-5
 
 
+def test_images_and_texts_are_found_by_one_another(script, capsys):
+    script("image_text").main(["--epochs=1", "--limit=300"])
+    out = capsys.readouterr().out
+    assert re.search(r"^all: its description [\d.]+% at 1 \(chance 3.3%\), [\d.]+% at 5 \(chance 16.7%\)$", out, re.M)
+    assert re.search(r"^descriptions never seen: an image of a description [\d.]+% at 1", out, re.M)
+    assert re.search(r"^classes by prompts: [\d.]+% \(chance 10%\)$", out, re.M)
+
+
 def test_explore_an_encoder(plots):
     names = execute(EXAMPLES / "explore_an_encoder.ipynb", STEPS=10, IMAGES=200, POINTS=50, ENCODER=one_block())
     assert names["trained"].train_features.shape == (200, 32)

@@ -34,10 +34,12 @@ def words_tower(rate: float = 0.0) -> keras.Model:
     return keras.Model({"words": words, "weight": weight}, layers.Dense(4)(x))
 
 
-def make(loss: str, *, rate: float = 0.0, seed: int = 1, optimizer=None, eager: bool = True, **more) -> TwoTower:
+def make(
+    loss: str, *, rate: float = 0.0, seed: int = 1, optimizer=None, eager: bool = True, micro: int = 0, **more
+) -> TwoTower:
     keras.utils.set_random_seed(seed)
     config = TwoTowerConfig(loss, **{**CONFIGS[loss], **more})
-    model = TwoTower(numbers_tower(rate), words_tower(rate), config, seed=3, name="model")
+    model = TwoTower(numbers_tower(rate), words_tower(rate), config, seed=3, micro_batch_size=micro, name="model")
     model.compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9), run_eagerly=eager)
     return model
 

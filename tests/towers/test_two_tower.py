@@ -1,5 +1,8 @@
 """`TwoTower`: its step against slow loops, replicas, resuming, saving, and what it refuses."""
 
+import pathlib
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -60,6 +63,27 @@ def test_two_replicas_learn_what_one_does(loss, two_replicas, double):
     np.testing.assert_allclose(found, losses, rtol=1e-9)
     for one, two in zip(weights(alone), weights(together), strict=True):
         np.testing.assert_allclose(two, one, rtol=1e-9, atol=1e-9)
+
+
+def test_micro_batches_learn_what_the_batch_does_in_one_piece(double):
+    whole, parts = make("dpr"), make("dpr", micro=3)
+    np.testing.assert_allclose(train(parts, "dpr", range(2)), train(whole, "dpr", range(2)), rtol=1e-9)
+    for one, two in zip(weights(whole), weights(parts), strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-9, atol=1e-9)
+    with pytest.raises(InputError, match=r"must divide the 6 rows of each tower on a replica\. Received: 4"):
+        train(make("dpr", micro=4), "dpr", range(1))
+
+
+def test_micro_batches_drop_out_by_the_seeds_and_differently():
+    model = TwoTower(numbers_tower(0.5), config=TwoTowerConfig("sim_cse", head="none"), micro_batch_size=2)
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    before = [np.array(state) for state in random_states(model.query_encoder)]
+    pairs = model._pairs({"query": tf.ones([4, 5])})
+    first, second, _ = model._encoded(pairs)
+    np.testing.assert_array_equal(model._encoded(pairs)[0], first)
+    assert min(np.abs(first[:2] - first[2:]).max(), np.abs(first - second).max()) > 1e-3
+    for state, old in zip(random_states(model.query_encoder), before, strict=True):
+        np.testing.assert_array_equal(state, old)
 
 
 def test_resuming_from_a_checkpoint_changes_nothing(tmp_path):
@@ -216,6 +240,16 @@ def test_keras_saves_and_loads_it(shared, tmp_path):
     keys = data["query" if shared else "key"]
     np.testing.assert_array_equal(loaded.key(keys), model.key(keys))
     np.testing.assert_array_equal(loaded.log_scale, model.log_scale)
+
+
+def test_the_pages_program_runs(tmp_path, monkeypatch, capsys):
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "two_towers.md").read_text(encoding="utf-8")
+    program = re.findall(r"```python\n(.*?)```", page, re.S)[0]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "two_towers.md", "exec"), {})
+    recall, table = capsys.readouterr().out.strip().split("\n", 1)
+    assert 0 <= float(recall) <= 1
+    assert "shape=(1, 4)" in table
 
 
 def test_it_is_a_public_name():

@@ -16,6 +16,7 @@ from tfcontrastive.config import InputError
 from tfcontrastive.data import checks
 from tfcontrastive.encoders import MLP
 from tfcontrastive.losses.common import l2_normalize
+from tfcontrastive.methods.micro_batch import encode_in_micro_batches
 from tfcontrastive.models.replicated_model import ReplicatedModel, batch_sizes
 from tfcontrastive.towers.batches import KEY, QUERY, Pairs, in_tensors, stacked, unpack
 from tfcontrastive.towers.config import WITH_HARD_NEGATIVES, TwoTowerConfig
@@ -48,6 +49,9 @@ class TwoTower(ReplicatedModel):
         key_encoder: of the other side; None, or the same object: one tower and one head for both.
         config: the loss and its settings; default: CLIP's.
         seed: of dropout.
+        micro_batch_size: rows that a tower holds the activations of, of a batch larger than memory; 0: all of its batch.
+            The gradient stays that of the whole batch, but batch norm takes the statistics of a micro batch, and what
+            layers add to the loss does not count.
 
     Raises:
         InputError: where an encoder does not give vectors of a known width, or the two widths differ without heads.
@@ -73,6 +77,7 @@ class TwoTower(ReplicatedModel):
         config: TwoTowerConfig | None = None,
         *,
         seed: int = 0,
+        micro_batch_size: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -84,7 +89,10 @@ class TwoTower(ReplicatedModel):
         self.autocast = False  # encoders cast what they take
         self.config = config
         self.settings = config.settled()
+        if not (isinstance(micro_batch_size, numbers.Integral) and micro_batch_size >= 0):
+            raise InputError(f"`micro_batch_size` must be a whole number >= 0. Received: {micro_batch_size!r}.")
         self.seed = int(seed)
+        self.micro_batch_size = int(micro_batch_size)
         self.shared = key_encoder is None or key_encoder is query_encoder
         self.query_encoder = query_encoder
         self.key_encoder = query_encoder if key_encoder is None else key_encoder
@@ -249,14 +257,26 @@ class TwoTower(ReplicatedModel):
         counts = [len(random_states(encoder)) for encoder, _, _ in sides]
         step, replica = tf.cast(self.optimizer.iterations, tf.int32), tf.reshape(distribute.replica_id(), [1])
         seeds = augment.row_seeds(self.seed, step, replica, num_views=sum(counts) or 1)[0]
+        seeds = tf.ensure_shape(seeds, [sum(counts) or 1, 2])
         compared, more = [], []
         for (encoder, head, inputs), own in zip(
             sides, (seeds[: counts[0]], seeds[counts[0] : sum(counts)]), strict=True
         ):
-            features, terms = seeded_call(encoder, inputs, own)
+            features, terms = self._in_training(encoder, inputs, own)
             compared.append(self._head(features, head))
             more += terms
         return compared[0], compared[1], more
+
+    def _in_training(self, encoder: keras.Model, inputs: Any, seeds: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        size, rows = self.micro_batch_size, tf.nest.flatten(inputs)[0].shape[0]
+        if not size or rows == size:
+            return seeded_call(encoder, inputs, seeds)
+        if rows is not None and rows % size:
+            raise InputError(
+                f"`micro_batch_size` must divide the {rows} rows of each tower on a replica. Received: {size}."
+            )
+        given = list(zip(random_states(encoder), tf.unstack(seeds), strict=True))
+        return encode_in_micro_batches(encoder, inputs, size, True, given), []
 
     def _head(self, features: tf.Tensor, head: keras.layers.Layer | None) -> tf.Tensor:
         return tf.cast(features, self.head_dtype) if head is None else head(tf.cast(features, self.head_dtype))
@@ -314,6 +334,7 @@ class TwoTower(ReplicatedModel):
             "key_encoder": key,
             "config": dataclasses.asdict(self.config),
             "seed": self.seed,
+            "micro_batch_size": self.micro_batch_size,
         }
 
     @classmethod
