@@ -35,6 +35,7 @@ def unpack(data: Any, *, key_is_query: bool, hard_negatives: bool) -> Pairs:
     Raises:
         InputError: another form, or sides of different numbers of rows.
     """
+    data = alone(data)
     if not isinstance(data, Mapping) or QUERY not in data or set(data) - {QUERY, KEY, HARD_NEGATIVE}:
         received = sorted(data) if isinstance(data, Mapping) else type(data).__name__
         raise InputError(
@@ -59,6 +60,13 @@ def unpack(data: Any, *, key_is_query: bool, hard_negatives: bool) -> Pairs:
     if known and known[0] * distribute.replica_count() < 2:
         raise InputError("pairs are told from one another: a batch must hold 2 or more. Received: 1.")
     return Pairs(queries, keys, hard)
+
+
+def alone(data: Any) -> Any:
+    """An element of the data out of Keras' (x, y, sample_weight), of which there are no others."""
+    if isinstance(data, tuple) and data and all(part is None for part in data[1:]):
+        return data[0]
+    return data
 
 
 def in_tensors(x: Any) -> Any:

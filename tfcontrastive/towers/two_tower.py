@@ -18,7 +18,7 @@ from tfcontrastive.encoders import MLP
 from tfcontrastive.losses.common import l2_normalize
 from tfcontrastive.methods.micro_batch import encode_in_micro_batches
 from tfcontrastive.models.replicated_model import ReplicatedModel, batch_sizes
-from tfcontrastive.towers.batches import KEY, QUERY, Pairs, in_tensors, stacked, unpack
+from tfcontrastive.towers.batches import KEY, QUERY, Pairs, alone, in_tensors, stacked, unpack
 from tfcontrastive.towers.config import WITH_HARD_NEGATIVES, TwoTowerConfig
 from tfcontrastive.towers.seeded_call import random_states, seeded_call
 
@@ -241,12 +241,12 @@ class TwoTower(ReplicatedModel):
         return self.track({"loss": loss, **metrics})
 
     def predict_step(self, data: Any) -> dict[str, tf.Tensor]:
-        return self(data)
+        return self(alone(data))
 
     def _pairs(self, data: Any) -> Pairs:
         # Without dropout a text would meet itself, which teaches nothing.
-        alone = self.shared and self.settings.loss == "sim_cse" and bool(random_states(self.query_encoder))
-        return unpack(data, key_is_query=alone, hard_negatives=self.settings.loss in WITH_HARD_NEGATIVES)
+        own = self.shared and self.settings.loss == "sim_cse" and bool(random_states(self.query_encoder))
+        return unpack(data, key_is_query=own, hard_negatives=self.settings.loss in WITH_HARD_NEGATIVES)
 
     def _encoded(self, pairs: Pairs) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """What is compared of queries, and of keys with hard negatives behind them, in training; the losses of layers."""
