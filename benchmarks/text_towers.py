@@ -1,13 +1,13 @@
 """What two towers learn of WordNet's glosses: finding a definition by the words that it defines, and by an example of them.
 
     apt-get install wordnet-base
-    python benchmarks/text_towers.py                       # every row: about 20 minutes of 2 cores
+    python benchmarks/text_towers.py                       # every row: about 6 minutes of 2 cores
     python benchmarks/text_towers.py --rows=clip --seed=1
 
 A pair is one sense of WordNet 3.0: the query its words and the examples of their use, the key its definition. 2,000 senses
 that no row has seen are held out; each row tells how often the definition of one is among the 1, 10 and 100 of 2,000 that
-are nearest to its query, and the other way round, beside chance. All rows are one transformer (128 wide, 2 blocks, mean of
-tokens) from random weights, for as many steps of as many pairs.
+are nearest to its query, and the other way round, beside chance. All rows are one transformer (64 wide, 1 block, mean of tokens)
+from random weights, for as many steps of as many pairs.
 
 tf-idf     cosine of bags of words, with the words and frequencies of the senses to train on
 untrained  the network's first weights: a random projection of bags of words, nearly
@@ -25,6 +25,7 @@ import time
 from machine import machine
 
 ROWS = ("tf-idf", "untrained", "sim_cse", "clip", "hard")
+SIZES = {"width": 64, "depth": 1, "sequence_length": 16}
 
 
 def read(folder: pathlib.Path) -> list[tuple[str, str, str]]:
@@ -92,7 +93,7 @@ def learn(name, train, queries, keys, args):
     keras.utils.set_random_seed(args.seed)
     rng = random.Random(args.seed)
     texts = [text for pair in train for text in pair[:2]]
-    tower = tfc.encoders.TextEncoder.of_texts(texts, vocabulary_size=args.words, sequence_length=24)
+    tower = tfc.encoders.TextEncoder.of_texts(texts, vocabulary_size=args.words, **SIZES)
     loss = {"hard": "sim_cse", "untrained": "sim_cse"}.get(name, name)
     settings = {"clip": {}, "sim_cse": {"embed_head": name == "hard"}}[loss]
     model = tfc.TwoTower(tower, config=tfc.TwoTowerConfig(loss, **settings), seed=args.seed)
@@ -118,9 +119,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wordnet", type=pathlib.Path, default="/usr/share/wordnet", help="where data.noun, ... lie")
     parser.add_argument("--rows", default=",".join(ROWS))
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--rate", type=float, default=0.001)
+    parser.add_argument("--rate", type=float, default=0.003)
     parser.add_argument("--words", type=int, default=20_000, help="of the vocabulary")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -47,7 +47,7 @@ def test_a_steps_loss_and_its_move_of_the_temperature_are_the_papers(loss, doubl
         assert float(moved[name]) - value == pytest.approx(-rate * slope, rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", CONFIGS)
+@pytest.mark.parametrize("loss", ["siglip", "dpr"])  # what is learned beside the towers, and hard negatives
 def test_two_replicas_learn_what_one_does(loss, two_replicas, double):
     alone = make(loss)
     losses = train(alone, loss, range(3))
@@ -247,7 +247,10 @@ def test_the_pages_program_runs(tmp_path, monkeypatch, capsys):
     page = (pathlib.Path(__file__).parents[2] / "docs" / "two_towers.md").read_text(encoding="utf-8")
     program = re.findall(r"```python\n(.*?)```", page, re.S)[0]
     monkeypatch.chdir(tmp_path)
-    exec(compile(program, "two_towers.md", "exec"), {})
+    quicker = program.replace("compile(optimizer=", "compile(run_eagerly=True, optimizer=").replace(
+        "epochs=5", "epochs=1"
+    )
+    exec(compile(quicker, "two_towers.md", "exec"), {})
     recall, table = capsys.readouterr().out.strip().split("\n", 1)
     assert 0 <= float(recall) <= 1
     assert "shape=(1, 4)" in table

@@ -62,7 +62,7 @@ def retrieval(
     pairs = _pairs(matches, len(queries), len(keys))
     if normalize:
         queries, keys = _unit(queries), _unit(keys)
-    found = {}
+    found: dict[str, float] = {}
     directions = {"query_to_key": (queries, keys, pairs), "key_to_query": (keys, queries, pairs[:, ::-1])}
     for direction, (rows, others, right) in directions.items():
         found |= {f"{direction}_{name}": value for name, value in _one_way(rows, others, right, k, block).items()}

@@ -84,12 +84,12 @@ class TwoTower(ReplicatedModel):
         config = TwoTowerConfig() if config is None else config
         if not isinstance(config, TwoTowerConfig):
             raise InputError(f"`config` must be a TwoTowerConfig. Received: {type(config).__name__}.")
-        if not (isinstance(seed, numbers.Integral) and 0 <= seed < 2**32):
+        if not (isinstance(seed, (int, numbers.Integral)) and 0 <= seed < 2**32):
             raise InputError(f"`seed` must be a whole number in 0..{2**32 - 1}. Received: seed={seed!r}.")
         self.autocast = False  # encoders cast what they take
         self.config = config
         self.settings = config.settled()
-        if not (isinstance(micro_batch_size, numbers.Integral) and micro_batch_size >= 0):
+        if not (isinstance(micro_batch_size, (int, numbers.Integral)) and micro_batch_size >= 0):
             raise InputError(f"`micro_batch_size` must be a whole number >= 0. Received: {micro_batch_size!r}.")
         self.seed = int(seed)
         self.micro_batch_size = int(micro_batch_size)
@@ -141,7 +141,9 @@ class TwoTower(ReplicatedModel):
     @property
     def metric_names(self) -> tuple[str, ...]:
         """What is tracked beside the loss."""
-        told = ("contrast_acc",) if self.settings.loss == "siglip" else ("contrast_acc", "contrast_entropy")
+        told: tuple[str, ...] = (
+            ("contrast_acc",) if self.settings.loss == "siglip" else ("contrast_acc", "contrast_entropy")
+        )
         if self.settings.train_temperature:
             told += ("temperature",) if self.logit_bias is None else ("temperature", "logit_bias")
         return told
