@@ -6,8 +6,8 @@
 
 A pair is one sense of WordNet 3.0: the query its words and the examples of their use, the key its definition. 2,000 senses
 that no row has seen are held out; each row tells how often the definition of one is among the 1, 10 and 100 of 2,000 that
-are nearest to its query, and the other way round, beside chance. All rows are one transformer (64 wide, 1 block, mean of tokens)
-from random weights, for as many steps of as many pairs.
+are nearest to its query, and the other way round, beside chance. All rows are one transformer (64 wide, 1 block, mean of
+tokens) from random weights, for as many steps of as many pairs.
 
 tf-idf     cosine of bags of words, with the words and frequencies of the senses to train on
 untrained  the network's first weights: a random projection of bags of words, nearly

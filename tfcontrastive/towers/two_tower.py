@@ -112,7 +112,7 @@ class TwoTower(ReplicatedModel):
         self.built = True
 
     def _make_head(self, width: int, out: int, name: str) -> keras.layers.Layer | None:
-        kind, options = self.settings.head, {"name": name, "dtype": self.head_dtype}
+        kind, options = self.settings.head, dict[str, Any](name=name, dtype=self.head_dtype)
         out = self.settings.proj_out_dim or out
         if kind == "none":
             return None
