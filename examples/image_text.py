@@ -66,7 +66,7 @@ def main(argv=None):
     images, labels, described = load(source, "test")
     vectors = model.query_embeddings(images)
     keys = model.key_embeddings([TEMPLATES[0].format(description) for description in DESCRIPTIONS])
-    prompts = [model.key_embeddings([template.format(thing) for template in TEMPLATES]) for thing in THINGS]
+    prompts = model.key_embeddings([template.format(thing) for thing in THINGS for template in TEMPLATES])
     matches = np.stack([np.arange(len(images)), described], axis=1)
     for name, chosen in (("all", slice(None)), ("descriptions never seen", np.isin(described, HELD_OUT))):
         found = tfc.evaluate.retrieval(vectors, keys, matches[chosen], k=[1, 5])
@@ -74,7 +74,7 @@ def main(argv=None):
             told = [f"{found[f'{direction}_recall_{k}']:.1%} at {k} (chance {found[f'{direction}_chance_{k}']:.1%})"
                     for k in (1, 5)]  # fmt: skip
             print(f"{name}: {said} {', '.join(told)}")
-    accuracy = tfc.evaluate.zero_shot(vectors, labels, prompts)
+    accuracy = tfc.evaluate.zero_shot(vectors, labels, prompts.reshape(len(THINGS), len(TEMPLATES), -1))
     print(f"classes by prompts: {accuracy['zero_shot_top1']:.1%} (chance {accuracy['zero_shot_chance']:.0%})")
 
 

@@ -27,8 +27,9 @@ def class_vectors(prompts: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         InputError: a class without prompts, values that are not finite, or widths that differ.
 
     Examples:
-        >>> class_vectors([[[2.0, 0.0], [0.0, 3.0]], [[0.0, 1.0]]]).round(4).tolist()
-        [[0.7071, 0.7071], [0.0, 1.0]]
+        >>> class_vectors([[[2.0, 0.0], [0.0, 3.0]], [[0.0, 1.0]]]).round(4)
+        array([[0.7071, 0.7071],
+               [0.    , 1.    ]], dtype=float32)
 
     Source: Radford et al. (CLIP), arXiv 2103.00020, section 3.1.4.
     """
