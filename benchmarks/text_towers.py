@@ -10,7 +10,7 @@ are nearest to its query, and the other way round, beside chance. All rows are o
 tokens) from random weights, for as many steps of as many pairs.
 
 tf-idf     cosine of bags of words, with the words and frequencies of the senses to train on
-untrained  the network's first weights: a random projection of bags of words, nearly
+untrained  the network's first weights
 sim_cse    unsupervised: each text, query or definition, twice, told from the others of its batch; dropout is the difference
 clip       supervised: queries and definitions, in both directions, learned temperature
 hard       supervised SimCSE: as clip in one direction, and the definition of another sense of the same kind as hard negative
