@@ -94,7 +94,7 @@ def test_no_op_is_newer_than_tensorflow_2_20_or_changes_anything(path):
 
 
 def test_a_dictionary_of_inputs_has_a_name_each(tmp_path):
-    ids, mask = keras.Input((3,), dtype="int32", name="a"), keras.Input((3,), name="b")
+    ids, mask = keras.Input((3,), dtype="int32", name="ids"), keras.Input((3,), name="mask")
     both = keras.Model({"ids": ids, "mask": mask}, keras.layers.Dense(2)(keras.ops.cast(ids, "float32") * mask))
     model = TwoTower(both, config=TwoTowerConfig("dpr"))
     loaded = tf.saved_model.load(save_towers(model, tmp_path, version=7))
