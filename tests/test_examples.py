@@ -1,5 +1,6 @@
 """The scripts and notebooks of examples/, run small, as a newcomer would run them."""
 
+import functools
 import importlib.util
 import json
 import pathlib
@@ -147,7 +148,9 @@ def test_three_ways_of_serving_agree(script, tmp_path, capsys):
     assert max(float(number) for _, number in away) < 1e-5
 
 
-def test_images_and_texts_are_found_by_one_another(script, capsys):
+def test_images_and_texts_are_found_by_one_another(script, monkeypatch, capsys):
+    eagerly = functools.partialmethod(tfc.TwoTower.compile, run_eagerly=True)  # two steps: sooner run than traced
+    monkeypatch.setattr(tfc.TwoTower, "compile", eagerly)
     script("image_text").main(["--epochs=1", "--limit=300"])
     out = capsys.readouterr().out
     assert re.search(r"^all: its description [\d.]+% at 1 \(chance 3.3%\), [\d.]+% at 5 \(chance 16.7%\)$", out, re.M)
