@@ -75,6 +75,7 @@ _HOMES = {
     "read_card": "model_card",
     "save_model": "saved_model",
     "save_once": "saved_model",
+    "save_towers": "towers",
     "to_onnx": "convert",
     "to_tflite": "convert",
     "write_duplicates": "gallery",

@@ -78,6 +78,8 @@ _NAMES = {
     "LoopConfig": "config",
     "OptimizerConfig": "config",
     "RunConfig": "config",
+    "TwoTower": "towers",
+    "TwoTowerConfig": "towers",
     "Classifier": "models.classifier",
     "FinetuneConfig": "config.finetune",
     "DistillConfig": "config.finetune",
@@ -95,7 +97,7 @@ _NAMES = {
 }
 _ROOMS = (
     "augment", "callbacks", "config", "data", "distribute", "encoders", "evaluate", "export", "losses", "methods",
-    "optimizers", "pretrained", "protocols", "report",
+    "optimizers", "pretrained", "protocols", "report", "towers",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from tfcontrastive.evaluate.evaluator import Evaluator, FeatureEvaluator, evalua
 from tfcontrastive.evaluate.features import FeatureExtractor, extract_features, taken_by
 from tfcontrastive.evaluate.geometry import FeatureGeometry
 from tfcontrastive.evaluate.geometry_metrics import class_separation, effective_rank
+from tfcontrastive.evaluate.graded_pairs import graded_pairs, spearman
 from tfcontrastive.evaluate.images_of import images_of
 from tfcontrastive.evaluate.intervals import bootstrap_interval, share_interval
 from tfcontrastive.evaluate.invariances import Invariances
@@ -22,9 +23,11 @@ from tfcontrastive.evaluate.neighbours import nearest_neighbours
 from tfcontrastive.evaluate.ood import OutOfDistribution
 from tfcontrastive.evaluate.predictions import Predictions
 from tfcontrastive.evaluate.projector import write_projector
+from tfcontrastive.evaluate.retrieval import retrieval
 from tfcontrastive.evaluate.robustness import Robustness
 from tfcontrastive.evaluate.seeds import evaluate_seeds, mean_and_deviation
 from tfcontrastive.evaluate.thumbnails import displayable, sprite_sheet
+from tfcontrastive.evaluate.zero_shot import class_vectors, zero_shot, zero_shot_scores
 
 __all__ = [
     "ContentStyle",
@@ -36,6 +39,7 @@ __all__ = [
     "RawPixels",
     "Robustness",
     "class_separation",
+    "class_vectors",
     "corrupt",
     "mapped_classes",
     "read_class_map",
@@ -58,6 +62,7 @@ __all__ = [
     "extract_features",
     "fair_k",
     "fit_linear",
+    "graded_pairs",
     "images_of",
     "knn",
     "knn_scores",
@@ -70,11 +75,15 @@ __all__ = [
     "mean_and_deviation",
     "mean_per_class_accuracy",
     "nearest_neighbours",
+    "retrieval",
     "settle_statistics",
     "share_interval",
+    "spearman",
     "sprite_sheet",
     "taken_by",
     "top_k_accuracy",
     "top_k_hits",
     "write_projector",
+    "zero_shot",
+    "zero_shot_scores",
 ]
