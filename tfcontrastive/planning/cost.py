@@ -162,6 +162,12 @@ def estimate_classifier(model: Classifier, config: FinetuneConfig, replicas: int
     )
 
 
+def forward_flops(network: keras.Model, image_size: int) -> float:
+    """Floating-point operations of one image, of height and width `image_size`, on its way through a network."""
+    shape = (image_size, image_size, network.input_shape[-1])
+    return sum(layer.flops for layer in _layers(network, shape))
+
+
 _FAR_BEYOND = 3.0
 """Times the machine's memory, above which no swapping and no error of the estimate lets a run end."""
 

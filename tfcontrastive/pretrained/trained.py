@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import pretrained, storage
-from tfcontrastive.config import EncoderConfig, InputError
+from tfcontrastive.config import EncoderConfig, InputError, from_nested
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.encoders import encoder_from_name
 from tfcontrastive.encoders.rebuild import rebuild
@@ -217,6 +217,8 @@ def _of_run(model_dir: str, image_size: int | None) -> Trained:
     stored = ModelDir(model_dir).read_config()
     if stored["kind"] == "adapt":  # what was chosen is its export, which may be the encoder as it was
         return _of_saved_model(ModelDir(model_dir).saved_model, image_size)
+    if stored["kind"] == "distill_features":
+        return _of_student(model_dir, stored, image_size)
     if stored["kind"] != "pretrain":
         return _of_classifier(model_dir, stored, image_size)
     run = load_run(model_dir, image_size=image_size)
@@ -260,6 +262,24 @@ def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | Non
     name = f"{stored['kind']}, step {step} of {model_dir}"
     rule = Preprocessing(**network.get("preprocessing", {}))
     return Trained(trunk, None, model.head, size, trunk.input_shape[-1], name, step, preprocessing=rule)
+
+
+def _of_student(model_dir: str, stored: dict[str, Any], image_size: int | None) -> Trained:
+    directory = ModelDir(model_dir)
+    newest = checkpoint_files.newest(directory.checkpoints)
+    if newest is None:
+        raise InputError(f"`checkpoint` must hold a checkpoint. Received: {model_dir}, without one.")
+    network = json.loads(storage.read_text(directory.network))
+    encoder: Any = keras.saving.deserialize_keras_object(network["encoder"])
+    restore_weights(newest, encoder, "encoder")
+    size = image_size or stored["data"]["image_size"]
+    if size != stored["data"]["image_size"]:
+        encoder = rebuild(encoder, image_size=size)
+    step = checkpoint_files.newest_step(directory.checkpoints)
+    name = f"distilled from {stored['teacher']}, step {step} of {model_dir}"
+    rule, config = Preprocessing(**network["preprocessing"]), from_nested(EncoderConfig(), stored["encoder"])
+    channels = encoder.input_shape[-1]
+    return Trained(encoder, None, None, size, channels, name, step, preprocessing=rule, config=config)
 
 
 def _of_published(path: str, image_size: int | None) -> Trained:
