@@ -208,7 +208,7 @@ class FeatureDistilling:
         config, count = self.config, views.source.num_examples(views.split)
         seen = {"count": views.count, "seed": views.seed, **dataclasses.asdict(views.geometry)}
         facts = {"teacher": self.facts, "views": seen, "images": _facts_of(views.source, views.split)}
-        directory = config.feature_cache or os.path.join(site.directory.path, CACHE)
+        directory = config.feature_cache or os.path.join(site.directory.path or "output_dir", CACHE)
         return FeatureCache(directory, facts, images=count, views=views.count, width=self.facts["width"])
 
 
