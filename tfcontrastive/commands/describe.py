@@ -100,6 +100,8 @@ def describe_feature_distillation(
         f"its features    {cache.images:,} images in {cache.views} views, {cache.bytes / 1e6:,.1f} MB in "
         f"{cache.directory}, {shards - missing} of {shards} shards are there",
     ]
+    if "licence" in teacher.facts:
+        lines.append(f"licence         {teacher.facts['licence']}, of the teacher's weights")
     size = made.config.data.image_size
     student = forward_flops(made.model.encoder, size)
     told = f"{student / 1e6:,.1f} million an image of {size} x {size} pixels"

@@ -88,7 +88,10 @@ def finish(result: Any, command: str = "") -> None:
 
     if not distribute.is_chief():
         return
-    config, directory = result.config, ModelDir(result.config.loop.model_dir)
+    config, directory, teacher = result.config, ModelDir(result.config.loop.model_dir), result.prepared.teacher
+    licensed = (
+        {**teacher.facts, "family": f"learned from those of {teacher.facts.get('family')}"} if teacher.facts else None
+    )
     path = export.save_once(
         result.encoder,
         directory.saved_model,
@@ -98,7 +101,8 @@ def finish(result: Any, command: str = "") -> None:
             "step": distribute.step_of(result.model),
             "recipe": nested(config, lasting=True),
             "metrics": result.metrics,
-            "teacher": result.prepared.cache.facts["teacher"],
+            "teacher": {"name": teacher.name, **result.prepared.cache.facts["teacher"]},
+            "imported": licensed,
         },
     )
     write_page(result, directory, path, command)

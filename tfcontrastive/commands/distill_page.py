@@ -113,6 +113,8 @@ def facts(result: Any) -> dict[str, str]:
         "Views": f"{made.cache.views} crops and flips of each of {made.cache.images:,} images, the same for both",
         "Loss": config.feature_loss,
     }
+    if "licence" in made.teacher.facts:
+        found["Licence of the teacher's weights"] = made.teacher.facts["licence"]
     if isinstance(made.teacher.encoder, keras.Model):
         cost = forward_flops(made.teacher.encoder, made.teacher_size)
         found["Teacher"] += f", {cost / 1e6:,.1f} million operations: {cost / student:.1f} times the student's"

@@ -182,7 +182,9 @@ class FeatureDistilling:
     @functools.cached_property
     def size(self) -> int:
         """Height and width of the teacher's images."""
-        return self.config.teacher_image_size or own_size(self.teacher) or _USUAL_SIZE
+        told = str(self.teacher.facts.get("image_size", ""))
+        published = int(told) if told.isdecimal() else _USUAL_SIZE
+        return self.config.teacher_image_size or own_size(self.teacher) or published
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:

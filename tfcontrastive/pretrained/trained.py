@@ -50,6 +50,7 @@ class Trained:
         ft_proj_selector: the layer of the projection head that it was pre-trained to be fine-tuned from.
         preprocessing: how its images are cropped and resized; the normalisation is in the encoder.
         config: of the encoder, where it is known.
+        facts: of published weights, and of an export of such: their family, licence, feature, ...
 
     It can be called as its encoder can.
     """
@@ -64,6 +65,7 @@ class Trained:
     ft_proj_selector: int = 0
     preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
     config: EncoderConfig | None = None
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.encoder(images, training=training)
@@ -293,6 +295,7 @@ def _of_published(path: str, image_size: int | None) -> Trained:
         name=f"{found.report.family}: {path}",
         preprocessing=found.preprocessing,
         config=found.config,
+        facts={"family": found.report.family, **found.report.facts},
     )
 
 
@@ -303,11 +306,10 @@ def _of_saved_model(saved_model: str, image_size: int | None) -> Trained:
     if image_size is not None and height not in (None, image_size):
         raise InputError(f"`image_size` must be what the encoder takes, {height}. Received: image_size={image_size}.")
     card = os.path.join(path, CARD)
-    rule = {}
-    if storage.exists(card):
-        rule = json.loads(storage.read_text(card)).get("preprocessing", {}).get("rule", {})
+    told = json.loads(storage.read_text(card)) if storage.exists(card) else {}
+    rule = Preprocessing(**told.get("preprocessing", {}).get("rule", {}))
     size = image_size or height
-    return Trained(encoder, None, None, size, channels, path, preprocessing=Preprocessing(**rule))
+    return Trained(encoder, None, None, size, channels, path, preprocessing=rule, facts=told.get("imported") or {})
 
 
 def rebuilt_encoder(path: str) -> keras.Model | None:
