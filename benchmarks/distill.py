@@ -4,12 +4,12 @@
     python benchmarks/distill.py --teacher=runs/a --dataset=embedded --losses=similarity,regression
     python benchmarks/distill.py --table                          # only print what was measured so far
 
-A teacher is the directory of a run, an export, or published weights. `embedded:3` are the embedded images with their gray in
-three channels, `npz:FILE` any others; both have a test split, which is reported on. A row is one student: kNN of teacher and
-student, what is kept, the operations of both, images a second of both (batches of 32, one after the other), the cosine of its
-int8 file to it on 128 training images, and kNN of the same network after SimCLR alone, with the settings of `tfcontrastive
-fit`, for as many seconds as the teacher's features and the student's training took together. A line of JSON is appended to
---output for each student.
+A teacher is the directory of a run, an export, or published weights. `embedded:3` are the embedded images with their
+gray in three channels, `npz:FILE` any others; both have a test split, which is reported on. A row is one student: kNN
+of teacher and student, what is kept, the operations of both, images a second of both (batches of 32, one after the
+other), the cosine of its int8 file to it on 128 training images, and kNN of the same network after SimCLR alone, with
+the settings of `tfcontrastive fit`, for as many seconds as the teacher's features and the student's training took
+together. A line of JSON is appended to --output for each student.
 """
 
 import argparse
@@ -49,8 +49,7 @@ def student_of(options: argparse.Namespace):
 
 def distilled(options: argparse.Namespace, source, loss: str, folder: str):
     """The result, and the seconds that features and training took."""
-    from tfcontrastive.config import DataConfig, OptimizerConfig
-    from tfcontrastive.config.adapt import AdaptLoop
+    from tfcontrastive.config import DataConfig, OptimizerConfig, RunConfig
     from tfcontrastive.config.distill_features import FeatureDistillConfig
     from tfcontrastive.downstream.distill_features import distill_features
 
@@ -70,7 +69,7 @@ def distilled(options: argparse.Namespace, source, loss: str, folder: str):
         augmentation=augmentation,
         encoder=student_of(options),
         optimizer=OptimizerConfig(optimizer="adamw", learning_rate=options.rate, weight_decay=1e-4),
-        loop=AdaptLoop(model_dir=f"{folder}/student", train_epochs=options.epochs, seed=options.seed),
+        loop=RunConfig(model_dir=f"{folder}/student", train_epochs=options.epochs, seed=options.seed),
     )
     began, marks = time.monotonic(), []
 
@@ -130,6 +129,7 @@ def images_per_second(encoder, shape: tuple[int, ...]) -> float:
 def in_int8(done, folder: str) -> float:
     """The cosine of the student's int8 file to the student, on 128 training images."""
     from tfcontrastive import data, export
+    from tfcontrastive.config import InputError
 
     size = done.config.data.image_size
     rows = data.eval_batches(
@@ -140,7 +140,7 @@ def in_int8(done, folder: str) -> float:
     path = f"{folder}/student-int8.tflite"
     try:
         return export.to_tflite(saved, path, image_size=size, quantize="int8", images=images).cosine_similarity
-    except export.InputError as error:  # below .98 it is not written
+    except InputError as error:  # below .98 it is not written
         print(error)
         return float("nan")
 

@@ -11,8 +11,7 @@ from tests.commands.runs import ONE_BLOCK, RESNET, write_images
 from tests.downstream.test_finetune import fails
 from tfcontrastive import distribute, losses
 from tfcontrastive.commands.main import main
-from tfcontrastive.config import DataConfig, EncoderConfig, OptimizerConfig
-from tfcontrastive.config.adapt import AdaptLoop
+from tfcontrastive.config import DataConfig, EncoderConfig, OptimizerConfig, RunConfig
 from tfcontrastive.config.distill_features import FeatureDistillConfig
 from tfcontrastive.downstream.distill import distill
 from tfcontrastive.downstream.distill_features import feature_distillation
@@ -36,15 +35,16 @@ def argv(**flags):
 
 def config(teacher, dataset, model_dir, **changes):
     """What `argv` says."""
-    loop = {name: STEPS[name] for name in ("train_batch_size", "train_steps", "checkpoint_steps", "knn_k")}
+    loop = {name: STEPS[name] for name in ("train_batch_size", "train_steps", "checkpoint_steps")}
     parts = {
         "teacher": teacher,
         "feature_loss": "similarity",
         "queue_size": 16,
+        "knn_k": 5,
         "data": DataConfig(dataset=dataset, image_size=8),
         "encoder": EncoderConfig(**ONE_BLOCK),
         "optimizer": OptimizerConfig(**{**FeatureDistillConfig().optimizer.__dict__, "warmup_epochs": 0.0}),
-        "loop": AdaptLoop(model_dir=str(model_dir), **loop),
+        "loop": RunConfig(model_dir=str(model_dir), **loop),
     }
     return FeatureDistillConfig(**{**parts, **changes})
 

@@ -12,10 +12,10 @@ from tfcontrastive.config import (
     EncoderConfig,
     InputError,
     OptimizerConfig,
+    RunConfig,
     RunSettings,
     setting,
 )
-from tfcontrastive.config.adapt import AdaptLoop
 
 FEATURE_LOSSES = ("similarity", "regression")
 """How a student may learn from features."""
@@ -64,13 +64,17 @@ class FeatureDistillConfig(RunSettings):
     eval_epochs: int = setting(
         0, "Epochs between evaluations; 0: only at the end. The end is what is reported.", at_least=0, may_change=True
     )
+    knn_k: int = setting(200, "Neighbours of the kNN evaluation.", at_least=1, may_change=True)
+    knn_temperature: float = setting(
+        0.1, "Temperature of the kNN votes, exp(similarity / T).", above=0, may_change=True
+    )
     data: DataConfig = setting(DataConfig(image_size=None), "Where the images come from.")
     augmentation: AugmentConfig = setting(
         _MILD, "How an image becomes a view; the teacher sees its crop and flip alone."
     )
     encoder: EncoderConfig | None = setting(None, "The student.")
     optimizer: OptimizerConfig = setting(_ADAMW, "How weights follow gradients.")
-    loop: AdaptLoop = setting(AdaptLoop(train_epochs=50), "How long, where to, which devices.")
+    loop: RunConfig = setting(RunConfig(train_epochs=50), "How long, where to, which devices.")
     defaults: Defaults = setting(Defaults(256, 5.0), "What is taken where nothing is asked for.", stored=False)
 
     def __post_init__(self):

@@ -356,8 +356,8 @@ class PreparedStudent(Prepared):
         labelled = evaluate.LabelledFeatures(
             train[known], labels[known], test[may_ask], asked[may_ask], self.source.num_classes
         )
-        loop = self.config.loop
-        return evaluate.KNN(k=loop.knn_k, temperature=loop.knn_temperature).measure(labelled) | found
+        config = self.config
+        return evaluate.KNN(k=config.knn_k, temperature=config.knn_temperature).measure(labelled) | found
 
 
 def _loaded(config: FeatureDistillConfig) -> Trained:
