@@ -69,7 +69,12 @@ def distilled(options: argparse.Namespace, source, loss: str, folder: str):
         augmentation=augmentation,
         encoder=student_of(options),
         optimizer=OptimizerConfig(optimizer="adamw", learning_rate=options.rate, weight_decay=1e-4),
-        loop=RunConfig(model_dir=f"{folder}/student", train_epochs=options.epochs, seed=options.seed),
+        loop=RunConfig(
+            model_dir=f"{folder}/student",
+            train_epochs=options.epochs,
+            seed=options.seed,
+            mixed_precision=options.precision,
+        ),
     )
     began, marks = time.monotonic(), []
 
@@ -96,7 +101,12 @@ def by_ssl(options: argparse.Namespace, source, seconds: float, folder: str) -> 
             encoder=student_of(options),
             optimizer=OptimizerConfig(optimizer="adamw", learning_rate=0.004, weight_decay=1e-4),
             loop=LoopConfig(
-                model_dir=f"{folder}/{name}", train_batch_size=256, train_steps=steps, seed=options.seed, knn_epochs=0
+                model_dir=f"{folder}/{name}",
+                train_batch_size=256,
+                train_steps=steps,
+                seed=options.seed,
+                knn_epochs=0,
+                mixed_precision=options.precision,
             ),
         )
         values = {one.name: one.value for one in augmentation(survey(source), options.size)}
@@ -221,6 +231,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.2)
     parser.add_argument("--teacher_temperature", type=float, default=0.01)
     parser.add_argument("--cache", default=None)
+    parser.add_argument("--precision", default="float32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ssl", action="store_true")
     parser.add_argument("--serve", action="store_true")

@@ -25,6 +25,7 @@ from tfcontrastive.downstream.feature_cache import FeatureCache
 from tfcontrastive.downstream.finetune import require_channels
 from tfcontrastive.downstream.instances import Numbered
 from tfcontrastive.downstream.student import Student
+from tfcontrastive.evaluate.features import projected
 from tfcontrastive.methods.queue import check_memory_size
 from tfcontrastive.planning.cost import estimate_classifier
 from tfcontrastive.pretrained.trained import Trained, load
@@ -318,7 +319,7 @@ class PreparedStudent(Prepared):
         found |= {f"teacher_{name}": shown[name] for name in ("knn_top1", "effective_rank") if name in shown}
         if "knn_top1" in found:
             found["knn_kept"] = found["knn_top1"] / max(shown["knn_top1"], 1e-12)
-        mine = evaluate.projected(self.model.head, queries[0])
+        mine = projected(self.model.head, queries[0])
         found["feature_cosine"] = float(np.mean(_cosines(mine, teachers)))
         return {name: float(value) for name, value in found.items()}
 
