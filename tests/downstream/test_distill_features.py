@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import ONE_BLOCK, RESNET, write_images
+from tests.commands.runs import ONE_BLOCK, write_images
 from tests.downstream.test_finetune import fails
 from tfcontrastive import distribute, losses
 from tfcontrastive.commands.main import main
@@ -17,7 +17,7 @@ from tfcontrastive.downstream.distill import distill
 from tfcontrastive.downstream.distill_features import feature_distillation
 from tfcontrastive.downstream.student import Student
 from tfcontrastive.downstream.student_run import load_student
-from tfcontrastive.pretrained.trained import load
+from tfcontrastive.pretrained.trained import Trained, load
 
 STEPS = {
     "image_size": 8, "train_batch_size": 8, "train_steps": 4, "checkpoint_steps": 1, "knn_k": 5, "warmup_epochs": 0,
@@ -47,7 +47,18 @@ def config(teacher, dataset, model_dir, **changes):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, dataset, pretrained):
+def teacher(tmp_path_factory):
+    """The place of an encoder of two layers, which teaches in every test here."""
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(32)])
+    found = Trained(encoder, None, None, 8, 3, "a small one", facts={"family": "small", "licence": "for everybody"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfcontrastive.downstream.distill_features.load", lambda path, image_size: found)
+        yield str(tmp_path_factory.mktemp("teacher"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, dataset, teacher):
     """A run that was stopped after three steps and started again by the command."""
     path = tmp_path_factory.mktemp("student") / "run"
 
@@ -57,15 +68,15 @@ def run(tmp_path_factory, dataset, pretrained):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        distill(config(pretrained, dataset, path), callbacks=[Stop()])
+        distill(config(teacher, dataset, path), callbacks=[Stop()])
     with pytest.MonkeyPatch.context() as patch:  # an export is as of any encoder, and takes longest
         patch.setattr("tfcontrastive.export.save_once", lambda encoder, base, **options: f"{base}/1")
-        assert main(argv(teacher=pretrained, dataset=dataset, output_dir=path)) == 0
+        assert main(argv(teacher=teacher, dataset=dataset, output_dir=path)) == 0
     return path
 
 
-def test_resuming_changes_nothing(run, dataset, pretrained, tmp_path):
-    straight = distill(config(pretrained, dataset, tmp_path / "straight", feature_cache=str(run / "features")))
+def test_resuming_changes_nothing(run, dataset, teacher, tmp_path):
+    straight = distill(config(teacher, dataset, tmp_path / "straight", feature_cache=str(run / "features")))
     assert not (tmp_path / "straight" / "features").exists()
     one, other = (
         tf.train.load_checkpoint(str(path / "checkpoints" / "step-4")) for path in (run, tmp_path / "straight")
@@ -78,7 +89,7 @@ def test_resuming_changes_nothing(run, dataset, pretrained, tmp_path):
     assert stored == pytest.approx({"step": 4, **straight.metrics}, abs=1e-12)
 
 
-def test_it_leaves_what_a_run_leaves(run, dataset, pretrained):
+def test_it_leaves_what_a_run_leaves(run, dataset, teacher):
     result = json.loads((run / "result.json").read_text())
     assert result["knn_top1_low"] <= result["knn_top1"] <= result["knn_top1_high"]
     assert result["knn_kept"] == pytest.approx(result["knn_top1"] / result["teacher_knn_top1"])
@@ -94,22 +105,22 @@ def test_it_leaves_what_a_run_leaves(run, dataset, pretrained):
     ):
         assert part in page
     student, again = load(str(run)), load_student(run)
-    assert student.name == f"distilled from {pretrained}, step 4 of {run}"
+    assert student.name == f"distilled from {teacher}, step 4 of {run}"
     assert (again.step, again.config.data.image_size, again.card["metrics"]["knn_top1"]) == (4, 8, result["knn_top1"])
 
 
-def test_evaluating_alone_repeats_the_result(run, dataset, pretrained):
+def test_evaluating_alone_repeats_the_result(run, dataset, teacher):
     before = json.loads((run / "result.json").read_text())
     (run / "result.json").unlink()
-    assert main(argv(teacher=pretrained, dataset=dataset, output_dir=run, mode="eval")) == 0
+    assert main(argv(teacher=teacher, dataset=dataset, output_dir=run, mode="eval")) == 0
     assert json.loads((run / "result.json").read_text()) == pytest.approx(before)
 
 
-def test_a_target_is_what_the_teacher_says_of_the_view_that_the_student_sees(run, dataset, pretrained):
-    made = feature_distillation(config(pretrained, dataset, run)).prepare()
+def test_a_target_is_what_the_teacher_says_of_the_view_that_the_student_sees(run, dataset, teacher):
+    made = feature_distillation(config(teacher, dataset, run)).prepare()
     made.make_ready(lambda line: pytest.fail(line))  # all is there
     batch = next(iter(made.batches(2)))
-    said = losses.common.l2_normalize(load(pretrained)(batch["views"][0]))
+    said = losses.common.l2_normalize(made.teacher(batch["views"][0]))
     np.testing.assert_allclose(batch["target"], said, atol=1e-3)
     # A new run's queue holds what the teacher says of other images.
     held = made.model.queue.rows.numpy()
@@ -156,28 +167,29 @@ def test_two_replicas_are_one(loss, two_replicas):
         ({"alpha": 0.5}, ["`--alpha` is not a flag"]),
     ],
 )
-def test_a_wrong_flag(capsys, tmp_path, dataset, pretrained, flags, parts):
-    fails(capsys, argv(**{"teacher": pretrained, "dataset": dataset, "output_dir": tmp_path / "run", **flags}), *parts)
+def test_a_wrong_flag(capsys, tmp_path, dataset, teacher, flags, parts):
+    fails(capsys, argv(**{"teacher": teacher, "dataset": dataset, "output_dir": tmp_path / "run", **flags}), *parts)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_student_without_a_network_is_refused(capsys, tmp_path, dataset, pretrained):
-    words = ["distill", "--from=features", f"--teacher={pretrained}", f"--dataset={dataset}"]
+def test_a_student_without_a_network_is_refused(capsys, tmp_path, dataset, teacher):
+    words = ["distill", "--from=features", f"--teacher={teacher}", f"--dataset={dataset}"]
     fails(capsys, [*words, f"--output_dir={tmp_path / 'run'}"], "`encoder` must be given: the student")
 
 
-def test_features_of_other_images_are_refused(capsys, tmp_path, run, pretrained):
+def test_features_of_other_images_are_refused(capsys, tmp_path, run, teacher):
     other = write_images(tmp_path / "other.npz", count=96)
-    flags = {"teacher": pretrained, "dataset": other, "output_dir": tmp_path / "run", "feature_cache": run / "features"}
+    flags = {"teacher": teacher, "dataset": other, "output_dir": tmp_path / "run", "feature_cache": run / "features"}
     fails(capsys, argv(**flags), "`feature_cache` must be new", "another images (digest: ")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_tells_both_networks_and_writes_nothing(capsys, tmp_path, dataset, pretrained):
-    flags = {"teacher": pretrained, "dataset": dataset, "output_dir": tmp_path / "run", **RESNET}
+def test_a_dry_run_tells_both_networks_and_writes_nothing(capsys, tmp_path, dataset, teacher):
+    flags = {"teacher": teacher, "dataset": dataset, "output_dir": tmp_path / "run"}
     assert main([*argv(**flags), "--dry_run"]) == 0
     text = capsys.readouterr().out
-    for part in ("[distill_features]", "96 training images", "32 features of 8 x 8 pixels", "96 images in 4 views",
-                 "0 of 1 shards are there", "1 / 1.0 of the teacher's"):  # fmt: skip
+    for part in ("[distill_features]", "96 training images", "a small one: 32 features of 8 x 8 pixels",
+                 "96 images in 4 views", "0 of 1 shards are there", "licence         for everybody",
+                 "of the teacher's"):  # fmt: skip
         assert part in text
     assert not (tmp_path / "run").exists()
