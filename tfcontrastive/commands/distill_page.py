@@ -96,7 +96,7 @@ def charts(history: list[dict[str, Any]]) -> list[report.Chart]:
             if known:
                 lines.append(report.Line(label, [one["step"] for one in known], [one[key] for one in known]))
         if lines:
-            made.append(report.Chart(title, lines, **({"format": ".0%"} if title.startswith("kNN") else {})))
+            made.append(report.Chart(title, lines, format=".0%" if title.startswith("kNN") else "g"))
     return made
 
 

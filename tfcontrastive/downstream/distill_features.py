@@ -113,8 +113,9 @@ def distill_features(
     Sources: arXiv 2101.04731, and see `Student`.
     """
     run = feature_distillation(config, source=source)
-    how = {"overwrite": overwrite, "allow_config_change": allow_config_change}
-    done = run.train(**how, callbacks=callbacks, title=title, say=say)
+    done = run.train(
+        overwrite=overwrite, allow_config_change=allow_config_change, callbacks=callbacks, title=title, say=say
+    )
     made = done.prepared
     return Distilled(made.config, made.model, done.metrics, made.source, done.seconds, made.preprocessing, made)
 
@@ -337,7 +338,7 @@ class PreparedStudent(Prepared):
         train = config.data.train_split
         if "[" not in train and self.source.num_examples(train) > MOST:
             train = f"{train}[:{MOST}]"
-        found = []
+        found: list[tuple[np.ndarray, np.ndarray]] = []
         for split in (train, self.split):
             if split is None:
                 found.append(found[0])
