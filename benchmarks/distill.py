@@ -71,6 +71,7 @@ def distilled(options: argparse.Namespace, source, loss: str, folder: str):
         optimizer=OptimizerConfig(optimizer="adamw", learning_rate=options.rate, weight_decay=1e-4),
         loop=RunConfig(
             model_dir=f"{folder}/student",
+            train_batch_size=options.batch,
             train_epochs=options.epochs,
             seed=options.seed,
             mixed_precision=options.precision,
@@ -102,7 +103,7 @@ def by_ssl(options: argparse.Namespace, source, seconds: float, folder: str) -> 
             optimizer=OptimizerConfig(optimizer="adamw", learning_rate=0.004, weight_decay=1e-4),
             loop=LoopConfig(
                 model_dir=f"{folder}/{name}",
-                train_batch_size=256,
+                train_batch_size=options.batch,
                 train_steps=steps,
                 seed=options.seed,
                 knn_epochs=0,
@@ -230,6 +231,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.004)
     parser.add_argument("--temperature", type=float, default=0.2)
     parser.add_argument("--teacher_temperature", type=float, default=0.01)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--cache", default=None)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--seed", type=int, default=0)
