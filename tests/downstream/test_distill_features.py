@@ -10,13 +10,13 @@ import tensorflow as tf
 from tests.commands.runs import ONE_BLOCK, write_images
 from tests.downstream.test_finetune import fails
 from tfcontrastive import distribute, losses
+from tfcontrastive.commands.export import load_run
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import DataConfig, EncoderConfig, OptimizerConfig, RunConfig
 from tfcontrastive.config.distill_features import FeatureDistillConfig
 from tfcontrastive.downstream.distill import distill
 from tfcontrastive.downstream.distill_features import feature_distillation
 from tfcontrastive.downstream.student import Student
-from tfcontrastive.downstream.student_run import load_student
 from tfcontrastive.pretrained.trained import Trained, load
 
 STEPS = {
@@ -104,7 +104,7 @@ def test_it_leaves_what_a_run_leaves(run, dataset, teacher):
         "4 crops and flips of each of 96 images",
     ):
         assert part in page
-    student, again = load(str(run)), load_student(run)
+    student, again = load(str(run)), load_run({"model_dir": str(run), "image_size": None})  # of `export`
     assert student.name == f"distilled from {teacher}, step 4 of {run}"
     assert (again.step, again.config.data.image_size, again.card["metrics"]["knn_top1"]) == (4, 8, result["knn_top1"])
 
