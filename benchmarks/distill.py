@@ -161,6 +161,11 @@ def measured(options: argparse.Namespace, output: pathlib.Path) -> list[dict]:
     from tfcontrastive.planning.cost import forward_flops
 
     rows = []
+    if options.ssl_seconds:  # of a student that was measured before
+        with tempfile.TemporaryDirectory() as folder:
+            found, seconds, steps = by_ssl(options, source_of(options.dataset, folder), options.ssl_seconds, folder)
+        print(f"SSL alone: {options.dataset}, {steps} steps in {seconds:.0f} s: {found}")
+        return rows
     for loss in options.losses.split(","):
         with tempfile.TemporaryDirectory() as folder:
             source = source_of(options.dataset, folder)
@@ -235,7 +240,8 @@ def main() -> None:
     parser.add_argument("--cache", default=None)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ssl", action="store_true")
+    parser.add_argument("--ssl", action="store_true", help="train the student's network by SSL alone too")
+    parser.add_argument("--ssl_seconds", type=float, default=0, help="train it for so many seconds, and nothing else")
     parser.add_argument("--serve", action="store_true")
     parser.add_argument("--output", default="distill.jsonl")
     parser.add_argument("--table", action="store_true")

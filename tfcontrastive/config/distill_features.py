@@ -42,9 +42,9 @@ class FeatureDistillConfig(RunSettings):
         at_least=1,
     )
     feature_loss: str = setting(
-        "regression",
-        "regression: the cosine to the teacher's features, through a linear head; similarity: whom of a queue of images the "
-        "teacher finds alike.",
+        "similarity",
+        "similarity: whom of a queue of images the teacher finds alike; regression: the cosine to the teacher's features, "
+        "through a linear head.",
         choices=FEATURE_LOSSES,
     )
     temperature: float = setting(0.2, "Of feature_loss=similarity: the student's.", above=0)

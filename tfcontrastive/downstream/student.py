@@ -32,7 +32,7 @@ class Student(ReplicatedModel):
         view: what happens to the cropped images before the student sees them.
 
     Examples:
-        >>> student = Student(encoder, 384, FeatureDistillConfig())
+        >>> student = Student(encoder, 384, FeatureDistillConfig(), queue_size=4096)
         >>> student.compile(optimizer=keras.optimizers.AdamW(1e-3))
 
     Sources: Fang et al., "SEED", arXiv 2101.04731; the regression is that of Gao et al., "DisCo", arXiv 2104.09124, from
