@@ -131,9 +131,7 @@ def started(command, directory, step):
     return processes, addresses
 
 
-def test_a_signal_to_one_ends_all_at_one_step_one_that_is_killed_ends_the_others_and_all_resume(
-    dataset, tmp_path
-):
+def test_a_signal_to_one_ends_all_at_one_step_one_that_is_killed_ends_the_others_and_all_resume(dataset, tmp_path):
     directory = tmp_path / "run"
     command = train(dataset, directory, "simclr", strategy="multi_worker", checkpoint_steps=1)
     processes, _ = started(command, directory, 2)
