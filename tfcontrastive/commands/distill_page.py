@@ -62,7 +62,7 @@ def headline(result: Any) -> report.Headline:
             report.Figure("Teacher, kNN top-1", f"{metrics['teacher_knn_top1']:.1%}", "held-out images"),
             report.Figure("Kept of it", f"{metrics['knn_kept']:.1%}", "student / teacher"),
         ]
-        verdict = f"Held-out images have the class of their neighbours in {metrics['knn_top1']:.1%}: "
+        verdict = f"{metrics['knn_top1']:.1%} of the held-out images have the class of their neighbours: "
         verdict += f"{report.against(metrics['knn_top1'], others)}."
     figures.append(
         report.Figure("Cosine", f"{metrics['feature_cosine']:.3f}", "to the teacher's features, held-out images")
@@ -95,7 +95,7 @@ def charts(history: list[dict[str, Any]]) -> list[report.Chart]:
             known = [one for one in history if key in one]
             if known:
                 lines.append(report.Line(label, [one["step"] for one in known], [one[key] for one in known]))
-        if lines:
+        if lines and not (title.startswith("kNN") and len(lines[0].x) < 2):  # at the end alone: it is above
             made.append(report.Chart(title, lines, format=".0%" if title.startswith("kNN") else "g"))
     return made
 
