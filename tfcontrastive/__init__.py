@@ -83,6 +83,7 @@ _NAMES = {
     "Classifier": "models.classifier",
     "FinetuneConfig": "config.finetune",
     "DistillConfig": "config.finetune",
+    "FeatureDistillConfig": "config.distill_features",
     "Teacher": "downstream.teacher",
     "embed": "export.embed:embed_files",
     "search": "export.search:nearest",

@@ -178,6 +178,17 @@ def distillation(x, fixed, temperature=0.6):
     return mean(total)
 
 
+def similarity_distillation(x, fixed, temperature=0.3, teacher_temperature=0.2):
+    students, teachers, queue = unit(x["student"]), unit(fixed["teacher"]), unit(fixed["queue"])
+    total = []
+    for student, teacher in zip(students, teachers, strict=True):
+        others = [teacher, *queue]
+        p = softmax([dot(teacher, u) / teacher_temperature for u in others])
+        q = softmax([dot(student, u) / temperature for u in others])
+        total.append(-sum(a * math.log(b) for a, b in zip(p, q, strict=True)))
+    return mean(total)
+
+
 def alignment(x, fixed, alpha=1.5):
     return mean(math.sqrt(dot(a - b, a - b)) ** alpha for a, b in zip(x["z1"], x["z2"], strict=True))
 
@@ -426,6 +437,13 @@ CASES = {
     "sup_con_one_view": Case(sup_con, sup_con_inputs(1, [0, 1, 0, 3, 3, 2]), ("embeddings",), {"temperature": 0.25}),
     "distillation": Case(
         distillation, rows("student_logits", "teacher_logits"), ("student_logits",), {"temperature": 0.6}
+    ),
+    "similarity_distillation": Case(
+        similarity_distillation,
+        with_rows(rows("student", "teacher"), queue=(7, 4)),
+        ("student",),
+        {"temperature": 0.3, "teacher_temperature": 0.2},
+        ("queue",),
     ),
     "alignment": Case(alignment, VIEWS, ("z1", "z2"), {"alpha": 1.5}),
     "alignment_squared": Case(alignment, VIEWS, ("z1", "z2"), {"alpha": 2}),

@@ -290,6 +290,7 @@ class Adapting(StagedCommand):
             "recipe": nested(config, lasting=True),
             "data": {"dataset": config.data.dataset, "image_size": config.data.image_size},
             "adapted": {"from": scene.start.name, **judgement.facts},
+            "imported": scene.start.facts or None,  # whose weights they were, and under which licence
         }
         saved = export.save_once(
             encoder, self.directory.saved_model, image_size=config.data.image_size, card=card,

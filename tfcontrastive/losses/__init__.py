@@ -26,6 +26,7 @@ from tfcontrastive.losses.regression import negative_cosine
 from tfcontrastive.losses.relic import relic, relic_views
 from tfcontrastive.losses.siglip import siglip
 from tfcontrastive.losses.sim_cse import sim_cse
+from tfcontrastive.losses.similarity_distillation import similarity_distillation
 from tfcontrastive.losses.sinkhorn import sinkhorn
 from tfcontrastive.losses.sup_con import sup_con
 from tfcontrastive.losses.swav import swav
@@ -60,6 +61,7 @@ __all__ = [
     "relic_views",
     "siglip",
     "sim_cse",
+    "similarity_distillation",
     "sinkhorn",
     "sup_con",
     "swav",
