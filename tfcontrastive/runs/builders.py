@@ -38,7 +38,7 @@ def build_method(config: TrainConfig, images: data.ImageSpec, plan: Plan) -> met
         )
     num_classes = images.num_classes if config.loop.lineareval_while_pretraining else None
     with precision(config.loop.mixed_precision):
-        encoder_config, size = encoder_and_size(config, kind.make_policy(config.augmentation))
+        encoder_config, size = encoder_and_size(config, kind.make_policy(config.augmentation), cut=kind.cuts_views)
         encoder = build_encoder(encoder_config, image_size=size, channels=images.channels)
         return kind(
             encoder,
@@ -110,8 +110,10 @@ def with_first_gammas(config: Settings, plan: Plan | None = None, stored: Mappin
     return config.changed(encoder=dataclasses.replace(encoder, zero_init_residual=zero))
 
 
-def encoder_and_size(config: TrainConfig, policy: augment.Policy) -> tuple[EncoderConfig, int | None]:
-    """The config of a run's encoder and the size of its images; None, any size, where views have several.
+def encoder_and_size(
+    config: TrainConfig, policy: augment.Policy, *, cut: bool = False
+) -> tuple[EncoderConfig, int | None]:
+    """The config of a run's encoder and the size of its images; None, any size, where views have several or are cut.
 
     Raises:
         InputError: views of a size that the policy's name or the encoder's patches do not allow.
@@ -124,7 +126,7 @@ def encoder_and_size(config: TrainConfig, policy: augment.Policy) -> tuple[Encod
         raise InputError(
             f"`patch_size` must divide the height and width of every view, {sizes} pixels. Received: patch_size={patch}."
         )
-    if len(set(sides)) == 1:
+    if len(set(sides)) == 1 and not cut:
         return config.encoder, size
     stem = "small" if size <= encoders.SMALL_IMAGE else "large"  # what `auto` would be, were the size known
     return dataclasses.replace(
