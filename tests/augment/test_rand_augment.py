@@ -85,11 +85,11 @@ def seeds(count):
 
 
 def test_an_image_goes_through_its_own_ops_whatever_is_beside_it():
-    images = tf.random.stateless_uniform([40, 12, 12, 3], [0, 1])
-    every = tf.function(rand_augment, jit_compile=True)(images, seeds(40)).numpy()
-    np.testing.assert_allclose(rand_augment(images[7:9], seeds(40)[7:9]), every[7:9], atol=1e-5)
+    images, once = tf.random.stateless_uniform([40, 12, 12, 3], [0, 1]), RandAugment(layers=1)
+    every = tf.function(rand_augment, jit_compile=True)(images, seeds(40), once).numpy()
+    np.testing.assert_allclose(rand_augment(images[7:9], seeds(40)[7:9], once), every[7:9], atol=1e-5)
     unchanged = np.abs(every - images).max(axis=(1, 2, 3)) < 1e-6
-    assert 4 <= unchanged.sum() <= 20  # a quarter draws nothing, and some ops change nothing at their highest level
+    assert 14 <= unchanged.sum() <= 34  # a half draws nothing, and some ops change nothing at their highest level
 
 
 def test_without_color_gray_images_stay_gray_and_hues_stay():

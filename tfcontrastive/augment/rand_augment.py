@@ -87,7 +87,7 @@ def apply(images: tf.Tensor, chosen: dict[str, tf.Tensor], level: tf.Tensor, sig
         level: float `[B]` in [0, 1].
         sign: float `[B]`, 1 or -1.
     """
-    nobody = tf.zeros_like(level, tf.bool)
+    images, nobody = float_images(images), tf.zeros_like(level, tf.bool)
     chosen = {name: chosen.get(name, nobody) for name in (*OPS, "identity")}
     warped = _warped(images, chosen, level, sign)
     mixed = tf.clip_by_value(_mixed(warped, chosen, 0.1 + 1.8 * level), 0.0, 1.0)
