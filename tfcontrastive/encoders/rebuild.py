@@ -32,8 +32,10 @@ def rebuild(encoder: keras.Model, *, image_size: int, weights: bool = True) -> k
         (None, 64, 64, 3)
     """
     if isinstance(encoder, ChannelTowers):
-        towers = (rebuild(tower, image_size=image_size, weights=weights) for tower in (encoder.first, encoder.second))
-        return ChannelTowers(*towers, groups=encoder.groups, name=encoder.name)
+        first, second = (
+            rebuild(one, image_size=image_size, weights=weights) for one in (encoder.first, encoder.second)
+        )
+        return ChannelTowers(first, second, encoder.groups, encoder.name)
     shape = (image_size, image_size, encoder.input_shape[-1])
     try:
         copy = _of_settings(encoder, shape) or _of_layers(encoder, shape)

@@ -88,13 +88,14 @@ class MemoryBank(keras.layers.Layer):
             noise: `[B, m]`, from `draw`: NCE, or InfoNCE; None: the softmax over all entries.
             log_normalizer: of NCE; None: InfoNCE.
         """
-        options = {"temperature": self.temperature}
+        entries, temperature = self.entries(), self.temperature
         if noise is None:
-            return losses.instance_softmax(embeddings, self.entries(), index, **options)
+            return losses.instance_softmax(embeddings, entries, index, temperature=temperature)
         if log_normalizer is None:
-            return losses.instance_info_nce(embeddings, self.entries(), index, noise, **options)
-        options["log_normalizer"] = log_normalizer
-        return losses.instance_nce(embeddings, self.entries(), index, noise, **options)
+            return losses.instance_info_nce(embeddings, entries, index, noise, temperature=temperature)
+        return losses.instance_nce(
+            embeddings, entries, index, noise, temperature=temperature, log_normalizer=log_normalizer
+        )
 
     def remember(self, index: tf.Tensor, embeddings: tf.Tensor, *, momentum: float) -> None:
         """Moves the entries of every replica's images: f = unit(momentum f + (1 - momentum) unit(v)).
