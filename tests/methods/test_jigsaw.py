@@ -11,9 +11,10 @@ import tensorflow as tf
 
 import tfcontrastive
 from tests.methods.cases import tiny_encoder
-from tfcontrastive.config import InputError
+from tfcontrastive.config import DataConfig, EncoderConfig, InputError, TrainConfig
 from tfcontrastive.methods import Jigsaw, JigsawConfig
 from tfcontrastive.methods.permutations import distant_permutations
+from tfcontrastive.runs.builders import encoder_and_size
 
 VALUES = json.loads((pathlib.Path(__file__).parents[1] / "fixtures" / "method_values.json").read_text())["jigsaw"]
 
@@ -77,6 +78,19 @@ def test_tiles_that_are_too_small_for_the_encoder_are_refused_in_one_line():
     with pytest.raises(InputError, match=r"`image_size` must give tiles .* Received: tiles of 3 pixels") as error:
         model.views_loss([tf.ones([2, 12, 12, 3])], training=True)
     assert "\n" not in str(error.value)
+
+
+def test_the_tiles_that_an_encoder_sees_are_counted_and_fit_its_patches():
+    config = TrainConfig(method="jigsaw", method_config=JigsawConfig(), encoder=EncoderConfig(encoder="vit_small"))
+    policy = Jigsaw.make_policy(config.augmentation)
+    assert policy.sides(224) == (255, 255)
+    assert Jigsaw.encoded_sides(config.method_config, (255, 255)) == (64,) * 18
+    assert encoder_and_size(config, policy)[1] is None
+    message = (
+        "`patch_size` must divide the height and width of images and their tiles, 192 and 55 pixels. Received: patch_"
+    )
+    with pytest.raises(InputError, match=f"^{message}"):
+        encoder_and_size(config.changed(data=DataConfig(image_size=192)), policy)
 
 
 def test_each_step_lays_its_own_orders():

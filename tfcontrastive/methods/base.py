@@ -172,13 +172,16 @@ class ContrastiveModel(ViewModel):
         rows = images * len(self.policy.views)
         return rows, rows * replicas
 
-    def encoded_sides(self, sides: tuple[int, ...]) -> tuple[int, ...]:
-        """Heights, in pixels, of what the encoder itself sees of one image, for `plan`.
+    @classmethod
+    def encoded_sides(cls, config: Any, sides: tuple[int, ...]) -> tuple[int, ...]:
+        """Heights, in pixels, of what the encoder sees of one image: as it stands, those of its views.
 
         Args:
-            sides: of its views.
+            config: the method's.
+            sides: of the views.
         """
-        return (sides * self.encoded_views)[: self.encoded_views] if self.encoded_views else sides
+        del config
+        return sides
 
     def on_weights_updated(self) -> None:
         """Runs after each optimizer step; as it stands, targets follow their online parts."""

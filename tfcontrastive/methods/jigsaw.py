@@ -40,7 +40,6 @@ class Jigsaw(ContrastiveModel):
     Config = JigsawConfig
     metric_names = ("jigsaw_acc", *VIEW_METRICS)
     compares_images = False
-    cuts_views = True
 
     @classmethod
     def make_policy(cls, augmentation: AugmentConfig) -> augment.Policy:
@@ -76,8 +75,9 @@ class Jigsaw(ContrastiveModel):
         metrics = {"jigsaw_acc": tf.reduce_mean(tf.cast(right, loss.dtype)), **view_metrics(parts[0], parts[-1])}
         return StepOutput(loss, metrics, means)
 
-    def encoded_sides(self, sides: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(self.config.tile_size or tile_side(side) for side in sides for _ in range(TILES))
+    @classmethod
+    def encoded_sides(cls, config: JigsawConfig, sides: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(config.tile_size or tile_side(side) for side in sides for _ in range(TILES))
 
     def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
         return 0, 0

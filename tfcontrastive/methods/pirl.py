@@ -42,7 +42,6 @@ class PIRL(ContrastiveModel):
     metric_names = VIEW_METRICS
     num_views = 2
     compares_images = False
-    cuts_views = True
     batch_keys = ("index",)
 
     @classmethod
@@ -94,8 +93,9 @@ class PIRL(ContrastiveModel):
     def check(cls, config: PIRLConfig, *, batch_size: int, replicas: int, num_examples: int | None) -> None:
         check_bank(config.bank_size, num_examples)
 
-    def encoded_sides(self, sides: tuple[int, ...]) -> tuple[int, ...]:
-        return (sides[0], *(self.config.tile_size or tile_side(sides[1]) for _ in range(TILES)))
+    @classmethod
+    def encoded_sides(cls, config: PIRLConfig, sides: tuple[int, ...]) -> tuple[int, ...]:
+        return (sides[0], *(config.tile_size or tile_side(sides[1]) for _ in range(TILES)))
 
     def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
         return images * 2, self.config.num_negatives or self.config.bank_size

@@ -32,7 +32,6 @@ class ViewModel(CheckedModel):
     num_views: int | None = None  # how many `views_loss` takes; None: any number
     least_views = 1
     takes_small_views = False  # True where `views_loss` takes views of several sizes, the large ones first
-    cuts_views = False  # True where the encoder sees parts of views: it is built for images of any size
     least_images = 1  # of the global batch; 2 where an image alone has nothing to differ from
 
     def __init__(self, *, augmentation: AugmentConfig | None, seed: int, micro_batch_size: int, **kwargs: Any):

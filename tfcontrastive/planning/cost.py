@@ -79,7 +79,9 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
         )
     images, sides = loop.train_batch_size // replicas, model.policy.sides(config.data.image_size)
     views, channels = len(sides), model.encoder.input_shape[-1]
-    encoded = model.encoded_sides(sides)
+    encoded = model.encoded_sides(model.config, sides)
+    if model.encoded_views:
+        encoded = (encoded * model.encoded_views)[: model.encoded_views]
     width = FLOAT if resolve(loop.mixed_precision).name == "float32" else 2
 
     layers = {side: list(_layers(model.encoder, (side, side, channels))) for side in {*sides, *encoded}}
