@@ -31,10 +31,11 @@ def rgb_to_lab(images: tf.Tensor) -> tf.Tensor:
     """
     images = float_images(images)
     dark = images <= 0.04045
-    curved = ((tf.where(dark, 1.0, images) + 0.055) / 1.055) ** 2.4
+    curved = ((tf.where(dark, tf.ones_like(images), images) + 0.055) / 1.055) ** 2.4
     linear = tf.where(dark, images / 12.92, curved)
     matrix = tf.constant([[row[c] / _WHITE[i] for i, row in enumerate(_XYZ)] for c in range(3)], linear.dtype)
     xyz = tf.tensordot(linear, matrix, axes=1)
     bright = xyz > 0.008856
-    x, y, z = tf.unstack(tf.where(bright, tf.where(bright, xyz, 1.0) ** (1 / 3), 7.787 * xyz + 16 / 116), axis=-1)
+    root = tf.where(bright, xyz, tf.ones_like(xyz)) ** (1 / 3)
+    x, y, z = tf.unstack(tf.where(bright, root, 7.787 * xyz + 16 / 116), axis=-1)
     return tf.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
