@@ -24,8 +24,8 @@ def rgb_to_lab(images: tf.Tensor) -> tf.Tensor:
         the same shape: L in [0, 100], a in [-86.2, 98.3] (green to red), b in [-107.9, 94.5] (blue to yellow).
 
     Examples:
-        >>> rgb_to_lab(tf.ones([1, 1, 1, 3])).numpy().round(1).ravel()
-        array([100.,   0.,   0.], dtype=float32)
+        >>> rgb_to_lab(tf.constant([[[1.0, 0.0, 0.0]]])).numpy().round(1).ravel()
+        array([53.2, 80.1, 67.2], dtype=float32)
 
     Source: CIE 15 (2004); IEC 61966-2-1 for sRGB.
     """

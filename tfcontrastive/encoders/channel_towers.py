@@ -71,9 +71,10 @@ class ChannelTowers(keras.Model):
         InputError: no encoders, groups that share channels, or channels that the images have not.
 
     Examples:
-        >>> towers = [tfcontrastive.ResNet(18, width_multiplier=0.25, input_shape=(32, 32, 3)) for _ in range(2)]
-        >>> ChannelTowers(*towers, groups=None)(tf.zeros([2, 32, 32, 3])).shape
-        TensorShape([2, 256])
+        >>> images = keras.Input((32, 32, 3))
+        >>> tower = keras.Model(images, layers.GlobalAveragePooling2D()(images))
+        >>> ChannelTowers(tower, keras.models.clone_model(tower))(tf.zeros([2, 32, 32, 3])).shape
+        TensorShape([2, 6])
 
     Source: Tian, Krishnan and Isola, "Contrastive Multiview Coding", arXiv 1906.05849, section 4.1.
     """
