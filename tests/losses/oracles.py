@@ -309,6 +309,12 @@ def cpc(x, fixed, offset=1):
     )  # fmt: skip
 
 
+def instance_info_nce(x, fixed, temperature=0.3):
+    v, f = unit(x["embeddings"]), unit(fixed["bank"])
+    rows = [[dot(v[b], f[i]) / temperature for i in (own, *x["noise"][b])] for b, own in enumerate(x["indices"])]
+    return mean(cross_entropy(row, 0) for row in rows)
+
+
 def nce(x, fixed, temperature=0.3, log_normalizer=1.2, bank_size=9):
     v, total = unit(x["embeddings"]), []
     for i, own in enumerate(unit(fixed["positives"])):
@@ -457,6 +463,9 @@ CASES = {
         ("embeddings",),
         {"temperature": 0.3, "log_normalizer": 1.2},
         ("bank",),
+    ),
+    "instance_info_nce": Case(
+        instance_info_nce, bank_inputs(indices=6, noise=(6, 5)), ("embeddings",), {"temperature": 0.3}, ("bank",)
     ),
     "dcl": Case(dcl, VIEWS, ("z1", "z2"), {"temperature": 0.3}),
     "dclw": Case(dcl, VIEWS, ("z1", "z2"), {"temperature": 0.3, "sigma": 0.5}),

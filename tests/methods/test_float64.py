@@ -222,6 +222,9 @@ def test_every_part_of_a_float64_model_is_float64_and_replicas_agree_in_it(metho
         "swav": {"queue_size": 12, "num_prototypes": 5},
         "dino": {"num_prototypes": 5, "koleo_weight": 0.1},
         "simclr": {"memory_size": 24},
+        "jigsaw": {"num_permutations": 4},
+        "pirl": {"bank_size": 12, "num_negatives": 4},
+        "cmc": {"bank_size": 12, "num_negatives": 4},
         "instdisc": {"bank_size": 12, "num_negatives": 4},
     }
     widths = {"proj_out_dim": 4, "hidden_dim": 6, "critic_hidden_dim": 16, "predictor_hidden_dim": 5}

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfcontrastive.config import InputError
+from tfcontrastive.encoders.channel_towers import ChannelTowers
 from tfcontrastive.encoders.heads import ProjectionHead
 from tfcontrastive.encoders.mlp import MLP
 from tfcontrastive.encoders.resnet import ResNet
@@ -30,6 +31,11 @@ def rebuild(encoder: keras.Model, *, image_size: int, weights: bool = True) -> k
         >>> rebuild(ResNet(18, input_shape=(32, 32, 3)), image_size=64).input_shape
         (None, 64, 64, 3)
     """
+    if isinstance(encoder, ChannelTowers):
+        first, second = (
+            rebuild(one, image_size=image_size, weights=weights) for one in (encoder.first, encoder.second)
+        )
+        return ChannelTowers(first, second, encoder.groups, encoder.name)
     shape = (image_size, image_size, encoder.input_shape[-1])
     try:
         copy = _of_settings(encoder, shape) or _of_layers(encoder, shape)

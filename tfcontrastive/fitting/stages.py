@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcontrastive import data, distribute, evaluate, export
+from tfcontrastive import data, distribute, evaluate, export, methods
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.downstream.finetune import encoder_of
 from tfcontrastive.encoders.rebuild import rebuild
@@ -297,7 +297,8 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
     """The config's encoder with the first weights that its seed gives."""
     keras.utils.set_random_seed(config.loop.seed)
     with precision(config.loop.mixed_precision):
-        return build_encoder(config.encoder, image_size=config.data.image_size, channels=source.channels)
+        encoder = build_encoder(config.encoder, image_size=config.data.image_size, channels=source.channels)
+        return methods.method_class(config.method).network_of(encoder, config.method_config)
 
 
 def brings_weights(config: TrainConfig) -> bool:

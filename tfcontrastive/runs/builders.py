@@ -111,20 +111,21 @@ def with_first_gammas(config: Settings, plan: Plan | None = None, stored: Mappin
 
 
 def encoder_and_size(config: TrainConfig, policy: augment.Policy) -> tuple[EncoderConfig, int | None]:
-    """The config of a run's encoder and the size of its images; None, any size, where views have several.
+    """The config of a run's encoder and the size of its images; None, any size, where it sees several.
 
     Raises:
         InputError: views of a size that the policy's name or the encoder's patches do not allow.
     """
-    size = config.data.image_size
-    sides = policy.sides(size)
+    size, sides = config.data.image_size, policy.sides(config.data.image_size)
+    seen = methods.method_class(config.method).encoded_sides(config.method_config, sides)
     patch = config.encoder.patch_size
-    if config.encoder.encoder.startswith("vit_") and any(side % patch for side in sides):
-        sizes = " and ".join(str(side) for side in sorted(set(sides), reverse=True))
+    if config.encoder.encoder.startswith("vit_") and any(side % patch for side in (*seen, size)):
+        sizes = " and ".join(str(side) for side in sorted({*seen, size}, reverse=True))
+        what = "every view" if seen == sides else "images and their tiles"
         raise InputError(
-            f"`patch_size` must divide the height and width of every view, {sizes} pixels. Received: patch_size={patch}."
+            f"`patch_size` must divide the height and width of {what}, {sizes} pixels. Received: patch_size={patch}."
         )
-    if len(set(sides)) == 1:
+    if set(seen) == {size}:
         return config.encoder, size
     stem = "small" if size <= encoders.SMALL_IMAGE else "large"  # what `auto` would be, were the size known
     return dataclasses.replace(
