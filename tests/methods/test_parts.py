@@ -30,6 +30,13 @@ HEADS = {
     "supcon": ("supcon", SMALL, "6+b ReLU 4+b", None),
     "barlow_twins": ("barlow_twins", SMALL, "6 BN ReLU 6 BN ReLU 4", None),
     "instdisc": ("instdisc", {"bank_size": 9, "proj_out_dim": 4}, "4+b", None),
+    "relic_v2": ("relic_v2", RELIC, "16 BN ReLU 4+b", "16 BN ReLU 4+b"),
+    "dim": ("dim", SMALL, "6 BN ReLU 4+b", None),
+    "amdim": ("amdim", SMALL, "6+b ReLU 4 BN", None),
+    "deepcluster_v2": ("deepcluster_v2", {**SMALL, "bank_size": 9, "num_prototypes": 3}, "6 BN ReLU 4+b", None),
+    "local_aggregation": (
+        "local_aggregation", {"bank_size": 9, "num_neighbours": 4, "num_clusters": 3, "proj_out_dim": 4}, "4+b", None,
+    ),
     "simsiam": ("simsiam", {**SMALL, "predictor_hidden_dim": 2}, "6 BN ReLU 6 BN ReLU 4 bn", "2 BN ReLU 4+b"),
     "vicreg": ("vicreg", SMALL, "6 BN ReLU 6 BN ReLU 4", None),
     "emp_ssl": ("emp_ssl", SMALL, "6 BN ReLU 4+b", None),
@@ -58,7 +65,8 @@ def in_words(layer):
 
 
 def test_the_tables_have_every_method():
-    others = {"simclr", "dcl", "rotation"}  # the head of the first two is in encoders/test_heads.py
+    # The head of the first two is in encoders/test_heads.py, CPC's is one layer: test_places.py.
+    others = {"simclr", "dcl", "rotation", "cpc"}
     assert {method for method, *_ in HEADS.values()} | others == set(METHODS)
 
 
