@@ -87,6 +87,7 @@ CASES = {
             "patch_stride": 2,
             "first_offset": 1,
             "last_offset": 1,
+            "directions": 1,
             "context_depth": 1,
             "context_dim": 8,
             "proj_out_dim": 8,

@@ -13,7 +13,7 @@ from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.deepcluster_v2 import DeepClusterV2Config
 from tfcontrastive.methods.instdisc import check_bank_size
-from tfcontrastive.methods.k_means import first_rows, k_means
+from tfcontrastive.methods.k_means import first_rows, k_means, one_by_one
 from tfcontrastive.methods.queue import unit_rows
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, mean_metrics, view_metrics
@@ -134,16 +134,20 @@ class DeepClusterV2(ContrastiveModel):
     def _clustered(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The centroids `[H * K, D]` and assignments `[H, n]` of this step's banks."""
         config, seen = self.config, tf.convert_to_tensor(self.seen)
-        banks = tf.split(tf.convert_to_tensor(self.bank), self.banks, axis=1)
-        step, found = tf.cast(self.optimizer.iterations, tf.int64), []
-        for number in range(config.num_clusterings):
+        banks = tf.stack(tf.split(tf.convert_to_tensor(self.bank), self.banks, axis=1))
+        step = tf.cast(self.optimizer.iterations, tf.int64)
+
+        def clustering(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             rows = banks[number % self.banks]
             seed = tf.stack([tf.constant(self.seed, tf.int64), step * config.num_clusterings + number])
             start = tf.gather(rows, first_rows(config.bank_size, config.num_prototypes, seed, seen))
-            found.append(k_means(rows, start, iterations=config.clustering_iterations, spherical=True, present=seen))
-        centroids, assignments = zip(*found, strict=True)
+            return k_means(rows, start, iterations=config.clustering_iterations, spherical=True, present=seen)
+
+        of_one = [config.num_prototypes, config.proj_out_dim]
+        signature = tf.TensorSpec(of_one, banks.dtype), tf.TensorSpec([config.bank_size], tf.int64)
+        centroids, assignments = one_by_one(clustering, config.num_clusterings, signature)
         unseen = tf.constant(UNSEEN, tf.int64)
-        return tf.concat(centroids, axis=0), tf.where(seen > 0, tf.stack(assignments), unseen)
+        return tf.reshape(centroids, [-1, config.proj_out_dim]), tf.where(seen > 0, assignments, unseen)
 
     @classmethod
     def check(cls, config: DeepClusterV2Config, *, batch_size: int, replicas: int, num_examples: int | None) -> None:

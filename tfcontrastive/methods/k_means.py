@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 TILE = 2**24  # scores of rows with centroids that are in memory at a time
@@ -18,6 +21,18 @@ def first_rows(size: int, count: int, seed: tf.Tensor, present: tf.Tensor | None
     """
     drawn = tf.random.stateless_uniform([size], seed)
     return tf.math.top_k(drawn if present is None else drawn + tf.cast(present, drawn.dtype), count).indices
+
+
+def one_by_one(clustering: Callable[[tf.Tensor], Any], count: int, signature: Any) -> Any:
+    """What `clustering(0)`, ... `clustering(count - 1)` give, stacked; one is in memory at a time, and one in the graph.
+
+    Args:
+        clustering: takes the number of a clustering, an int64 scalar.
+        count: of clusterings.
+        signature: the `tf.TensorSpec` of what it gives.
+    """
+    numbers = tf.range(count, dtype=tf.int64)
+    return tf.map_fn(clustering, numbers, fn_output_signature=signature, parallel_iterations=1)
 
 
 def k_means(

@@ -13,7 +13,7 @@ from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.local_aggregation import LocalAggregationConfig
 from tfcontrastive.methods.instdisc import check_bank_size, remember
-from tfcontrastive.methods.k_means import first_rows, k_means
+from tfcontrastive.methods.k_means import first_rows, k_means, one_by_one
 from tfcontrastive.methods.queue import unit_rows
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
@@ -88,13 +88,14 @@ class LocalAggregation(ContrastiveModel):
 
     def _clustered(self, bank: tf.Tensor) -> tf.Tensor:
         """The cluster of each entry in each clustering, `[H, n]`, of this step."""
-        config, found = self.config, []
-        step = tf.cast(self.optimizer.iterations, tf.int64)
-        for number in range(config.num_clusterings):
+        config, step = self.config, tf.cast(self.optimizer.iterations, tf.int64)
+
+        def clustering(number: tf.Tensor) -> tf.Tensor:
             seed = tf.stack([tf.constant(self.seed, tf.int64), step * config.num_clusterings + number])
             start = tf.gather(bank, first_rows(config.bank_size, config.num_clusters, seed))
-            found.append(k_means(bank, start, iterations=config.clustering_iterations)[1])
-        return tf.stack(found)
+            return k_means(bank, start, iterations=config.clustering_iterations)[1]
+
+        return one_by_one(clustering, config.num_clusterings, tf.TensorSpec([config.bank_size], tf.int64))
 
     @classmethod
     def check(cls, config: LocalAggregationConfig, *, batch_size: int, replicas: int, num_examples: int | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 from tfcontrastive.config import BaseConfig, setting
 
@@ -12,7 +11,7 @@ from tfcontrastive.config import BaseConfig, setting
 class ReLICV2Config(BaseConfig):
     """ReLIC v2's own settings. Temperature, alpha and how often views are masked are this project's choice."""
 
-    use_target: ClassVar[bool] = True
+    use_target = True  # no setting: what ReLIC reads
 
     temperature: float = setting(0.2, "Temperature of the contrastive loss.", above=0)
     alpha: float = setting(1.0, "Weight of the invariance penalty.", at_least=0)
