@@ -5,7 +5,12 @@ import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiling takes longer than what is compiled
+# Compiling takes longer than what is compiled: without optimization, without splitting, and without emitters that take most
+# of it.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false",
+)
 
 import tfcontrastive  # noqa: F401, I001  (first, as it turns oneDNN on before TensorFlow is imported)
 import hypothesis
@@ -64,6 +69,17 @@ def graphs_end_with_their_file():
 def float32_by_default(monkeypatch):
     """`--mixed_precision=auto` is float32 on every machine: tests are the same everywhere, and fast without bfloat16."""
     monkeypatch.setattr(precision, "fastest", lambda: precision.Precision("float32", "in tests"))
+
+
+@pytest.fixture
+def eagerly():
+    """Functions run op by op: a step or two of a small network take a third of the time that tracing them does.
+
+    For tests whose subject is the values. That graphs give the same is what tests/methods/test_conformance.py is about.
+    """
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

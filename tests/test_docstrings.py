@@ -204,6 +204,7 @@ def smaller(code):
     return code
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(("name", "module", "text", "line"), EXAMPLES)
 def test_an_example_gives_what_it_shows(name, module, text, line, made, embedded, tmp_path, monkeypatch):
     test = doctest.DocTestParser().get_doctest(text, {}, name, f"{module}", line)

@@ -11,7 +11,7 @@ from tensorflow.core.util import event_pb2
 from tfcontrastive import data, evaluate
 from tfcontrastive.commands import demo as command
 from tfcontrastive.commands.main import main
-from tfcontrastive.fitting import leaving
+from tfcontrastive.fitting import leaving, page
 
 
 def argv(path):
@@ -22,6 +22,7 @@ def argv(path):
 def half_as_wide():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "demo_config", functools.partial(command.demo_config, width_multiplier=0.125))
+        patch.setattr(page, "_POINTS", 200)  # of the map, which takes longer than the training
         patch.setattr(leaving, "check", lambda saved_model: [])  # tests/fitting/test_fit.py tries one out
         yield
 
@@ -79,7 +80,7 @@ def test_the_saved_model_gives_the_features_that_were_measured(demo, metrics):
 
 
 def test_started_again_it_only_measures(demo, metrics, monkeypatch):
-    monkeypatch.setattr(evaluate.Linear, "measure", lambda *_: {"linear_top1": 0.5})  # half of the time
+    monkeypatch.setattr(evaluate.Linear, "measure", lambda *_: {"linear_top1": 0.5})  # a third of the time
     lists = [demo / "checkpoints" / "checkpoint", demo / "supervised" / "checkpoints" / "checkpoint"]
     before = [path.read_bytes() for path in lists]
     assert main(argv(demo)) == 0

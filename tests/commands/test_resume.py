@@ -47,27 +47,31 @@ def straight(tmp_path_factory):
     return path / "run", dataset, flags
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(number, straight, tmp_path):
-    whole, dataset, flags = straight
-    killed = start(argv(dataset, tmp_path / "killed", **flags))
-    checkpoints = tmp_path / "killed" / "checkpoints"
-    while killed.poll() is None and not list(checkpoints.glob("step-14.index")):
+def ended_by(number, arguments, checkpoints, step):
+    """The step of the newest checkpoint of a run that got a signal once that of `step` was there, and what it said."""
+    process = start(arguments)
+    while process.poll() is None and not list(checkpoints.glob(f"step-{step}.index")):
         time.sleep(0.002)
-    killed.send_signal(number)
-    _, errors = killed.communicate()
-    step = newest_step(str(checkpoints))
-    assert 0 < step < STEPS
-    if number == signal.SIGKILL:
-        assert killed.returncode == -number
-    else:
-        assert killed.returncode == 128 + number
-        (line,) = (line for line in errors.splitlines() if line.startswith("tfcontrastive: "))
-        assert line.startswith(
-            f"tfcontrastive: stopped by SIGTERM: step {step} is saved in {checkpoints}. Start the same"
-        )
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), errors
+    newest = newest_step(str(checkpoints))
+    assert step <= newest < STEPS
+    return newest, errors
 
-    finish(start(argv(dataset, tmp_path / "killed", **flags)))
+
+def test_a_run_that_is_stopped_and_then_killed_ends_with_the_weights_of_an_uninterrupted_one(straight, tmp_path):
+    whole, dataset, flags = straight
+    arguments, checkpoints = argv(dataset, tmp_path / "killed", **flags), tmp_path / "killed" / "checkpoints"
+    stopped_at, errors = ended_by(signal.SIGTERM, arguments, checkpoints, 14)
+    (line,) = (line for line in errors.splitlines() if line.startswith("tfcontrastive: "))
+    assert line.startswith(
+        f"tfcontrastive: stopped by SIGTERM: step {stopped_at} is saved in {checkpoints}. Start the same"
+    )
+    following = 7 * (stopped_at // 7 + 1)  # the next checkpoint of its own
+    ended_by(signal.SIGKILL, arguments, checkpoints, following)
+
+    finish(start(arguments))
     expected, resumed = tensors(whole / "checkpoints"), tensors(checkpoints)
     assert expected.keys() == resumed.keys()
     for name, value in expected.items():
@@ -76,6 +80,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(number, stra
     assert (tmp_path / "killed" / "saved_model" / "1" / "saved_model.pb").exists()
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_that_goes_on_longer_exports_its_new_weights(tmp_path):
     def train(**flags):
         return main([*argv(dataset, tmp_path / "run", knn_epochs=0, **flags), "--allow_config_change"])
@@ -99,6 +104,7 @@ def test_a_run_that_goes_on_longer_exports_its_new_weights(tmp_path):
         assert config() == before
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_of_ever_larger_weights_keeps_good_checkpoints_and_goes_back_to_one(tmp_path, capsys):
     """A huge rate makes each step's weights larger, until a gradient is no number."""
     dataset, run = write_images(tmp_path / "images.npz"), tmp_path / "run"

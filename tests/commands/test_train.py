@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from absl import flags
 from PIL import Image
 
-from tests.commands.runs import ONE_BLOCK, argv, start, write_images
+from tests.commands.runs import ONE_BLOCK, argv, write_images
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import EncoderConfig
@@ -21,6 +21,8 @@ from tfcontrastive.runs.builders import build_encoder
 SMALL = ["--width_multiplier=0.0625", "--train_steps=2", "--train_batch_size=8", "--proj_out_dim=8", "--knn_k=5"]
 
 
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.usefixtures("eagerly")
 def test_the_cifar10_command_of_simclr_trains(tmp_path):
     text = """--train_mode=pretrain --train_batch_size=512 --train_epochs=1000 --learning_rate=1.0 --weight_decay=1e-4
         --temperature=0.5 --dataset=cifar10 --image_size=32 --eval_split=test --resnet_depth=18 --use_blur=False
@@ -33,6 +35,8 @@ def test_the_cifar10_command_of_simclr_trains(tmp_path):
     assert (tmp_path / "run" / "saved_model" / "1" / "saved_model.pb").exists()
 
 
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.usefixtures("eagerly")
 def test_a_folder_without_labels_trains_and_lists_bad_files(tmp_path, capsys):
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -121,18 +125,3 @@ def test_eval_alone_measures_the_newest_checkpoint(tmp_path):
     (tmp_path / "run" / "result.json").unlink()
     assert main([*arguments, "--mode=eval"]) == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == pytest.approx(trained)
-
-
-def test_replicas_of_one_cpu_train_what_one_does(tmp_path):
-    dataset = write_images(tmp_path / "images.npz")
-    results = []
-    for replicas in (0, 2):
-        run = tmp_path / f"run{replicas}"
-        # A smaller step than the default's: what is compared is rounding, not a tiny network's chaos.
-        flags = {"train_steps": 3, "learning_rate": 0.02, "num_virtual_replicas": replicas, "eval_split": "train"}
-        process = start(argv(dataset, run, **flags))  # of its own: one process has one set of replicas
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-        results.append(json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]))
-    for name in ("loss", "probe_loss"):
-        assert results[1][name] == pytest.approx(results[0][name], abs=1e-4)

@@ -20,6 +20,7 @@ def compiled(channels: int = 3, **options) -> tfcontrastive.SimCLR:
     return model
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_fit_takes_an_array_of_images_of_any_channels(channels):
     images = np.random.default_rng(0).integers(0, 256, (32, SIZE, SIZE, channels), dtype=np.uint8)
@@ -27,6 +28,7 @@ def test_fit_takes_an_array_of_images_of_any_channels(channels):
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_fit_takes_labels_for_the_probe():
     images, labels = np.random.default_rng(0).random((32, SIZE, SIZE, 3), np.float32), np.arange(32) % 4
     history = compiled(num_classes=4).fit(images, labels, batch_size=16, verbose=0).history
@@ -197,6 +199,7 @@ def test_seeds_that_are_none_are_refused(seed):
         tfcontrastive.build("simclr", tiny_encoder(), seed=seed)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("method", ["moco", "instdisc"])
 def test_every_seed_that_a_run_may_have_trains(method):
     settings = {"moco": {"queue_size": 16, "bn_splits": 2}, "instdisc": {"bank_size": 80, "num_negatives": 4}}[method]
@@ -224,6 +227,7 @@ def test_a_method_that_needs_numbers_of_images_says_so():
         make_model("instdisc").train_step({"views": next(iter(batches(1)))["views"]})
 
 
+@pytest.mark.usefixtures("eagerly")
 @keras.saving.register_keras_serializable("tests")
 class OfItsOwn(keras.Model):
     """An encoder that is a subclass of `keras.Model`, not a graph of layers."""
@@ -247,6 +251,7 @@ def test_an_encoder_may_be_a_subclass_that_was_called_once(tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("case", ["moco", "byol"])  # which learn from an image alone
 def test_a_step_of_one_image_is_finite(case):
     images = np.random.default_rng(0).random((1, SIZE, SIZE, 3), np.float32)
@@ -256,6 +261,7 @@ def test_a_step_of_one_image_is_finite(case):
     assert all(np.isfinite(value).all() for value in history.values())
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_smaller_last_batch_does_not_leave_the_queue():
     images = np.random.default_rng(0).random((10, SIZE, SIZE, 3), np.float32)
     model = tfcontrastive.build("moco", tiny_encoder(), queue_size=8, proj_out_dim=8)
@@ -264,6 +270,7 @@ def test_a_smaller_last_batch_does_not_leave_the_queue():
     assert int(model.queue.position) == 20 % 8
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_instances_at_a_low_temperature_have_a_finite_constant():
     model = tfcontrastive.build(
         "instdisc", tiny_encoder(), bank_size=80, temperature=0.005, proj_out_dim=4, num_negatives=8
@@ -273,6 +280,7 @@ def test_instances_at_a_low_temperature_have_a_finite_constant():
     assert np.isfinite(float(model.log_normalizer))
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_probe_weighs_labelled_rows_alike_on_every_replica(two_replicas):
     def kernel_and_metrics():
         model = make_model("simclr")
@@ -309,6 +317,7 @@ def test_batches_that_replicas_would_not_share_evenly_are_refused(form, two_repl
         model.fit(data, verbose=0, **options)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_arrays_that_replicas_share_evenly_are_taken(two_replicas):
     with two_replicas.scope():
         model = make_model("simclr")

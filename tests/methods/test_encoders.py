@@ -72,6 +72,7 @@ def test_what_is_no_encoder_is_refused_when_it_is_handed_over(case, method):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_subclass_trains_with_every_method(method):
     settings = next(settings for name, settings in CASES.values() if name == method)
@@ -88,6 +89,7 @@ def test_a_subclass_trains_with_every_method(method):
         assert target is not online
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("method", ["simclr", "moco"])
 @pytest.mark.parametrize("stated", [True, False])
 def test_a_sequence_of_layers_trains(method, stated):
@@ -145,6 +147,7 @@ def test_a_layer_that_never_trained_stays_as_it_is():
     np.testing.assert_array_equal(target, before)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("method", ["simclr", "moco"])
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_an_encoder_with_dropout_trains(method, replicas, two_replicas):

@@ -102,6 +102,7 @@ def test_one_nan_image_of_a_data_set_is_not_trained_on(form, two_replicas):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
 def test_integers_of_any_width_are_pixels(dtype):
     images = np.minimum(IMAGES, 127) if dtype is np.int8 else IMAGES
@@ -168,6 +169,7 @@ def test_arrays_have_the_same_verdict_and_pixels_at_every_entrance(color, tmp_pa
         np.testing.assert_allclose(held, exact * 255, atol=0.6)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_model_of_images_of_any_size_takes_several_sizes_one_after_another():
     pixels = keras.Input((None, None, 3))
     made = model(encoder=keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(pixels)))
@@ -196,6 +198,7 @@ def history_of_integers(kind, as_data_set):
     return history(kind, LABELS, as_data_set)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("labels", [ONE_HOT, ONE_HOT.astype(np.int64), ONE_HOT > 0, LABELS[:, None]])
 @pytest.mark.parametrize("kind", [tfcontrastive.SimCLR, tfcontrastive.SupCon])
 @pytest.mark.parametrize("as_data_set", [False, True])
@@ -238,6 +241,7 @@ def test_labels_that_do_not_fit_are_refused(case, form):
         refused(lambda: made.fit(of_slices((IMAGES, labels)).batch(4), verbose=0), match)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("kind", [tfcontrastive.SupCon])
 def test_a_method_that_learns_from_labels_refuses_data_without(kind):
     refused(lambda: model(kind).fit(IMAGES, batch_size=4, verbose=0), "SupCon needs `label`")
@@ -263,6 +267,7 @@ def test_forms_of_labelled_images_are_one(element):
     np.testing.assert_array_equal(batch["label"], LABELS)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("labelled", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_two_image_tensors_are_two_views(labelled, dtype):
@@ -329,6 +334,7 @@ def test_methods_that_compare_views_refuse_one_alone(case):
     )
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("case", ["supcon", "instdisc"])
 def test_methods_of_any_number_of_views_take_three(case):
     batch = {"views": (FLOATS, FLOATS, FLOATS), "label": LABELS, "index": np.arange(8)}

@@ -24,6 +24,7 @@ def state(model):
     return [np.array(variable) for variable in parts if id(variable) not in metrics]
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("case", CASES)
 def test_measuring_moves_nothing(case):
     model = make_model(case)
@@ -50,6 +51,7 @@ def test_the_loss_is_that_of_the_views_in_inference_mode():
     np.testing.assert_allclose(found["probe_accuracy"], right.mean(), rtol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("case", ["simclr_v2", "moco", "byol"])
 @pytest.mark.parametrize("form", ["arrays", "data_set"])
 def test_a_run_that_measures_learns_what_one_does_that_does_not(case, form):
@@ -96,6 +98,7 @@ def test_views_of_whole_images_are_the_same_at_each_measurement_and_differ_betwe
     assert np.abs(np.subtract(first, training)).max() > 1e-3
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("case", ["simclr", "moco", "supcon"])
 def test_two_replicas_measure_what_one_does(case, two_replicas):
     with two_replicas.scope():

@@ -28,6 +28,7 @@ def assert_same(one, two, tolerance=1e-5):
         np.testing.assert_allclose(one[1][name], value, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("case", ONE_EACH)
 def test_micro_batches_learn_what_the_batch_does_in_one_piece_and_no_network_sees_more_images(case):
     """Every method goes through `encode`; one that calls its encoder by itself would fill the memory."""

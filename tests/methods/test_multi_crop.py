@@ -5,6 +5,7 @@ import pathlib
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.commands.runs import argv, write_images
@@ -40,6 +41,7 @@ def test_batches_have_each_views_own_crop_and_size():
     assert max(heights[2:]) < 0.14**0.5 * (4 / 3) ** 0.5 + 0.05 < min(heights[:2])
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_two_replicas_learn_what_one_does(two_replicas):
     rng = np.random.default_rng(0)
     batch = {

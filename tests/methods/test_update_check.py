@@ -53,6 +53,7 @@ def test_an_update_that_is_not_finite_is_not_applied(way):
     assert_only_finite_updates(make_model(case, encoder=encoder_that_divides_by_the_light(), **options))
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_nor_on_two_replicas_one_of_which_met_it(two_replicas):
     with two_replicas.scope():
         model = make_model("moco", encoder=encoder_that_divides_by_the_light())
@@ -93,6 +94,7 @@ def test_a_loss_scale_skips_its_overflows_as_steps_of_the_run():
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("case", ["simclr", "barlow_twins"])
 def test_spread_is_measured_over_the_rows_of_all_replicas(case, two_replicas):
     with two_replicas.scope():

@@ -272,6 +272,7 @@ def trained(case, data, *, norm=True, **options):
     return model, fit(model, data)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("case", ["simclr_v2", "byol"])  # the losses of the others: test_against_oracles
 def test_two_replicas_learn_what_one_does(case, two_replicas):
