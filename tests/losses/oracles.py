@@ -457,13 +457,6 @@ CASES = {
         {"temperature": 0.3, "log_normalizer": 1.2},
         ("bank",),
     ),
-    "local_aggregation": Case(
-        local_aggregation,
-        bank_inputs(indices=6, clusters=(3, 9)),
-        ("embeddings",),
-        {"temperature": 0.3, "num_neighbours": 4},
-        ("bank", "clusters"),
-    ),
     "dcl": Case(dcl, VIEWS, ("z1", "z2"), {"temperature": 0.3}),
     "dclw": Case(dcl, VIEWS, ("z1", "z2"), {"temperature": 0.3, "sigma": 0.5}),
     "dcl_three_views": Case(
@@ -483,6 +476,13 @@ CASES = {
     ),
     "koleo": Case(koleo, rows("x"), ("x",), tolerance=1e-6),  # what the code adds to distances is not in the loop
     "vicreg": Case(vicreg, VIEWS, ("z1", "z2"), {"covariance": 2.0}),
+    "local_aggregation": Case(
+        local_aggregation,
+        bank_inputs(indices=6, clusters=(3, 9)),
+        ("embeddings",),
+        {"temperature": 0.3, "num_neighbours": 4},
+        ("bank", "clusters"),
+    ),
     "total_coding_rate": Case(total_coding_rate, rows("z"), ("z",), {"epsilon_squared": 0.3}),
     "nnclr": Case(nnclr, rows("neighbours", "p"), ("p",), {"temperature": 0.3}),
     "deep_infomax": Case(deep_infomax, LOCALS, ("features", "local_features")),
