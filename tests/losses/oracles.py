@@ -423,7 +423,7 @@ CASES = {
     "relic_views_own_pairs": Case(
         relic_views,
         rows("z1", "z2", "z3", "t1", "t2"),
-        ("z1", "z3", "t2"),
+        ("z1", "z2", "z3", "t1", "t2"),
         {**RELIC_OPTIONS, "own_pairs": True},
         call=lambda x, **options: losses.relic_views(views_of(x, "z"), views_of(x, "t"), **options),
     ),

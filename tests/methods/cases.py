@@ -100,7 +100,7 @@ CASES = {
             "temperature": 0.2,
             "epsilon": 0.2,
             "num_prototypes": 6,
-            "num_clusterings": 2,
+            "num_clusterings": 1,
             "clustering_iterations": 2,
             "clustering_steps": 3,
             "hidden_dim": 16,
