@@ -18,6 +18,7 @@ from tfcontrastive.losses.geometry import alignment, embedding_std, infonce_boun
 from tfcontrastive.losses.info_nce import info_nce, info_nce_views, symmetric_info_nce
 from tfcontrastive.losses.instdisc import instance_log_normalizer, instance_nce, instance_softmax
 from tfcontrastive.losses.koleo import koleo
+from tfcontrastive.losses.local_aggregation import local_aggregation
 from tfcontrastive.losses.nce import nce
 from tfcontrastive.losses.nnclr import nnclr
 from tfcontrastive.losses.nt_xent import nt_xent, nt_xent_views
@@ -54,6 +55,7 @@ __all__ = [
     "instance_nce",
     "instance_softmax",
     "koleo",
+    "local_aggregation",
     "nce",
     "negative_cosine",
     "nnclr",
