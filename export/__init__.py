@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for programs that read types
     from tfcontrastive.export.search import nearest as nearest
     from tfcontrastive.export.serve_check import check_export as check_export
     from tfcontrastive.export.serving_error import ServingError as ServingError
+    from tfcontrastive.export.towers import save_towers as save_towers
     from tfcontrastive.export.with_index import add_index as add_index
     from tfcontrastive.pretrained.trained import latest_version as latest_version
     from tfcontrastive.runs.load_run import load_run as load_run

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for programs that read types
     from tfcontrastive import pretrained as pretrained
     from tfcontrastive import protocols as protocols
     from tfcontrastive import report as report
+    from tfcontrastive import towers as towers
     from tfcontrastive.config import AugmentConfig as AugmentConfig
     from tfcontrastive.config import DataConfig as DataConfig
     from tfcontrastive.config import EncoderConfig as EncoderConfig
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for programs that read types
     from tfcontrastive.config import OptimizerConfig as OptimizerConfig
     from tfcontrastive.config import RunConfig as RunConfig
     from tfcontrastive.config import TrainConfig as TrainConfig
+    from tfcontrastive.config.distill_features import FeatureDistillConfig as FeatureDistillConfig
     from tfcontrastive.config.finetune import DistillConfig as DistillConfig
     from tfcontrastive.config.finetune import FinetuneConfig as FinetuneConfig
     from tfcontrastive.downstream.distill import distill as distill
@@ -56,6 +58,8 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for programs that read types
     from tfcontrastive.pretrained.trained import load as load
     from tfcontrastive.pretrained.trained import load_trained as load_trained
     from tfcontrastive.runs.pretrain import train as train
+    from tfcontrastive.towers import TwoTower as TwoTower
+    from tfcontrastive.towers import TwoTowerConfig as TwoTowerConfig
 
     embed, search = embed_files, nearest
 
