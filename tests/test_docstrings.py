@@ -26,6 +26,8 @@ PACKAGES = {"tfcontrastive": "tfcontrastive", "export": "tfcontrastive.export", 
 
 NOT_RUN = {
     "tfcontrastive.encoders.hub.hub_encoder": "downloads a preset; tests/encoders/test_hub.py loads one from a folder",
+    "tfcontrastive.downstream.distill_features.distill_features": "two runs; tests/downstream has one of two layers",
+    "tfcontrastive.downstream.student_run.load_student": "a run; tests/downstream/test_distill_features.py makes one",
     "tfcontrastive.fitting.adapting.adapt": "a whole command; tests/fitting/test_adapting.py runs it on 80 images",
     "tfcontrastive.fitting.stages.fit": "a whole command; tests/fitting/test_fit.py runs it on 200 images",
     "tfcontrastive.pretrained.load.load": "a file of published weights; tests/pretrained writes such files",

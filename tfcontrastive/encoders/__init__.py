@@ -2,6 +2,7 @@
 
 from tfcontrastive.encoders.batch_norm import BatchNorm
 from tfcontrastive.encoders.by_name import encoder_from_name
+from tfcontrastive.encoders.channel_towers import ChannelTowers
 from tfcontrastive.encoders.convnext import ConvNeXt
 from tfcontrastive.encoders.dino_head import DINOHead
 from tfcontrastive.encoders.efficientnet_lite import EfficientNetLite
@@ -17,6 +18,7 @@ __all__ = [
     "MLP",
     "SMALL_IMAGE",
     "BatchNorm",
+    "ChannelTowers",
     "ConvNeXt",
     "DINOHead",
     "EfficientNetLite",

@@ -11,19 +11,14 @@ from tfcontrastive.evaluate.geometry import FeatureGeometry
 from tfcontrastive.evaluate.geometry_metrics import class_separation, effective_rank
 from tfcontrastive.evaluate.graded_pairs import graded_pairs, spearman
 from tfcontrastive.evaluate.images_of import images_of
+from tfcontrastive.evaluate.intervals import bootstrap_interval, share_interval
 from tfcontrastive.evaluate.invariances import Invariances
 from tfcontrastive.evaluate.knn import KNN, fair_k, knn, knn_scores
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.linear import Linear
 from tfcontrastive.evaluate.linear_lbfgs import PENALTIES, LinearClassifier, fit_linear, linear, linear_scores
 from tfcontrastive.evaluate.linear_sgd import RECIPES, SGDRecipe, linear_sgd, linear_sgd_on_images
-from tfcontrastive.evaluate.metrics import (
-    accuracies,
-    bootstrap_interval,
-    mean_per_class_accuracy,
-    top_k_accuracy,
-    top_k_hits,
-)
+from tfcontrastive.evaluate.metrics import accuracies, mean_per_class_accuracy, top_k_accuracy, top_k_hits
 from tfcontrastive.evaluate.neighbours import nearest_neighbours
 from tfcontrastive.evaluate.ood import OutOfDistribution
 from tfcontrastive.evaluate.predictions import Predictions
@@ -82,6 +77,7 @@ __all__ = [
     "nearest_neighbours",
     "retrieval",
     "settle_statistics",
+    "share_interval",
     "spearman",
     "sprite_sheet",
     "taken_by",

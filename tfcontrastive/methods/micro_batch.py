@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfcontrastive import distribute
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders.checks import encoder_shape
+from tfcontrastive.system.custom_gradient import custom_gradient
 
 _SEEDS = 2**20  # a random layer draws fewer times in a pass
 
@@ -72,7 +73,7 @@ def encode_in_micro_batches(
         after = [now + new if new.dtype.is_floating else new for now, new in zip(state, after, strict=True)]
         return tf.cast(features, dtype), after
 
-    @tf.custom_gradient
+    @custom_gradient
     def features_and_state(*weights):
         def forward(i, collected, state):
             features, state = encode(i, weights, state)
