@@ -250,10 +250,9 @@ def test_the_pages_program_runs(tmp_path, monkeypatch, capsys):
     quicker = program.replace("compile(optimizer=", "compile(run_eagerly=True, optimizer=").replace(
         "epochs=5", "epochs=1"
     )
+    quicker = quicker.replace("] * 8", "]").partition("loaded = ")[0]  # the export's graphs are tests/export's
     exec(compile(quicker, "two_towers.md", "exec"), {})
-    recall, table = capsys.readouterr().out.strip().split("\n", 1)
-    assert 0 <= float(recall) <= 1
-    assert "shape=(1, 4)" in table
+    assert 0 <= float(capsys.readouterr().out) <= 1
 
 
 def test_it_is_a_public_name():
