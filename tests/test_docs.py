@@ -23,6 +23,7 @@ ROOMS = (
     "optimizers",
     "pretrained",
     "report",
+    "towers",
 )
 # Methods whose flags a command line may hold beside those of the default one.
 METHODS = ("simclr", "moco")

@@ -33,6 +33,7 @@ NOT_RUN = {
     "tfcontrastive.pretrained.load.load": "a file of published weights; tests/pretrained writes such files",
     "tfcontrastive.protocols.transfer.Transfer": "data sets that tensorflow-datasets downloads; see tests/protocols",
     "tfcontrastive.evaluate.robustness.Robustness": "75 corruptions; tests/evaluate/test_corruptions.py measures with it",
+    "tfcontrastive.export.towers.save_towers": "three graphs; tests/export/test_towers.py makes more of them",
     "tfcontrastive.export.serve_check.check_export": "a minute of consumers; tests/export/test_serve_check.py runs each",
     "tfcontrastive.export.client.EmbeddingClient": "a server; tests/export/test_client_answers.py has a stub of one",
     "tfcontrastive.export.postgres_writer.PostgresWriter": "a database; tests/export/test_postgres.py starts one",

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from tests.commands.runs import argv, write_images
+from tests.commands.runs import RESNET, argv, write_images
 from tfcontrastive.commands.main import main
 from tfcontrastive.methods import METHODS
 from tfcontrastive.models.checkpoint import FORMAT
@@ -24,9 +24,18 @@ SETTINGS = {
     "supcon": {"hidden_dim": 8},
     "barlow_twins": {"hidden_dim": 8},
     "instdisc": {"bank_size": 64, "num_negatives": 0},
+    "relic_v2": {"critic_hidden_dim": 8},
+    "dim": {"hidden_dim": 8, **RESNET},
+    "amdim": {"hidden_dim": 8, **RESNET},
+    "cpc": {"patch_side": 4, "patch_stride": 2, "first_offset": 1, "last_offset": 1, "context_dim": 8, **RESNET},
+    "deepcluster_v2": {"hidden_dim": 8, "bank_size": 64, "num_prototypes": 4, "clustering_steps": 1},
+    "local_aggregation": {"bank_size": 64, "num_neighbours": 8, "num_clusters": 4, "instance_steps": 1},
     "dcl": {},
     "emp_ssl": {"hidden_dim": 8},
     "rotation": {},
+    "cmc": {"bank_size": 64, "num_negatives": 8},
+    "pirl": {"bank_size": 64, "num_negatives": 8, "tile_size": 2, "patch_size": 2},
+    "jigsaw": {"num_permutations": 4, "hidden_dim": 4, "tile_size": 2, "patch_size": 2},
     "swav": {"hidden_dim": 8, "num_prototypes": 16, "queue_size": 32},
     "dino": {"hidden_dim": 8, "num_prototypes": 16},
     "simsiam": {"hidden_dim": 8, "predictor_hidden_dim": 4},
@@ -47,7 +56,7 @@ def make(method: str, scratch: pathlib.Path) -> None:
     run, folder = scratch / method, GOLDENS / f"{FORMAT}" / method
     flags = {"method": method, "train_steps": 2, "optimizer": "momentum", "patch_size": 8, "knn_epochs": 0}
     dataset = write_images(scratch / "images.npz")
-    words = argv(dataset, run, **flags, **SETTINGS[method])
+    words = argv(dataset, run, **{**flags, **SETTINGS[method]})
     if "proj_out_dim" not in METHODS[method].Config.__dataclass_fields__:
         words = [word for word in words if "proj_out_dim" not in word]
     if main(words):

@@ -117,14 +117,14 @@ def info_nce_views(x, fixed, temperature=0.5):
     return 4 * temperature * mean(total)
 
 
-def relic_views(x, fixed, temperature=0.4, alpha=0.7):
+def relic_views(x, fixed, temperature=0.4, alpha=0.7, own_pairs=False):
     def distribution(x, a, b):
         return [softmax(row) for row in rows_against(unit(views_of(x, "z")[a]), unit(views_of(x, "t")[b]), temperature)]
 
     contrast, divergence, targets = [], [], len(views_of(x, "t"))
     for a in range(len(views_of(x, "z"))):
         for b in range(targets):
-            if a != b:
+            if a != b or own_pairs:
                 p = distribution(x, a, b)
                 contrast += [-math.log(row[i]) for i, row in enumerate(p)]
             if a != b and a < targets:
@@ -250,6 +250,16 @@ def dino(x, fixed, student_temperature=0.3, teacher_temperature=0.2):
     return swav(scores, {"assignments": teacher}, temperature=student_temperature)
 
 
+def local_aggregation(x, fixed, temperature=0.3, num_neighbours=4):
+    v, bank, total = unit(x["embeddings"]), unit(fixed["bank"]), []
+    for row, i in zip(v, x["indices"], strict=True):
+        p = [math.exp(dot(row, f) / temperature) for f in bank]
+        background = sorted(range(len(p)), key=lambda j: -p[j])[:num_neighbours]
+        close = [j for j in background if any(clusters[j] == clusters[i] for clusters in x["clusters"])]
+        total.append(-math.log(sum(p[j] for j in close) / sum(p[j] for j in background) + 1e-7))
+    return mean(total)
+
+
 def koleo(x, fixed):
     z = np.array(unit(x["x"]))
     return mean(-math.log(min(np.linalg.norm(z[i] - z[j]) for j in range(len(z)) if j != i)) for i in range(len(z)))
@@ -307,6 +317,12 @@ def cpc(x, fixed, offset=1):
         cross_entropy(every @ p[b, r, c], (b * height + r + offset) * width + c)
         for b in range(images) for r in range(height - offset) for c in range(width)
     )  # fmt: skip
+
+
+def instance_info_nce(x, fixed, temperature=0.3):
+    v, f = unit(x["embeddings"]), unit(fixed["bank"])
+    rows = [[dot(v[b], f[i]) / temperature for i in (own, *x["noise"][b])] for b, own in enumerate(x["indices"])]
+    return mean(cross_entropy(row, 0) for row in rows)
 
 
 def nce(x, fixed, temperature=0.3, log_normalizer=1.2, bank_size=9):
@@ -421,6 +437,13 @@ CASES = {
         RELIC_OPTIONS,
         call=lambda x, **options: losses.relic_views(views_of(x, "z"), views_of(x, "t"), **options),
     ),
+    "relic_views_own_pairs": Case(
+        relic_views,
+        rows("z1", "z2", "z3", "t1", "t2"),
+        ("z1", "z2", "z3", "t1", "t2"),
+        {**RELIC_OPTIONS, "own_pairs": True},
+        call=lambda x, **options: losses.relic_views(views_of(x, "z"), views_of(x, "t"), **options),
+    ),
     "info_nce": Case(
         info_nce, with_rows(rows("queries", "keys"), queue=(7, 4)), ("queries",), {"temperature": 0.2}, ("queue",)
     ),
@@ -458,6 +481,9 @@ CASES = {
         {"temperature": 0.3, "log_normalizer": 1.2},
         ("bank",),
     ),
+    "instance_info_nce": Case(
+        instance_info_nce, bank_inputs(indices=6, noise=(6, 5)), ("embeddings",), {"temperature": 0.3}, ("bank",)
+    ),
     "dcl": Case(dcl, VIEWS, ("z1", "z2"), {"temperature": 0.3}),
     "dclw": Case(dcl, VIEWS, ("z1", "z2"), {"temperature": 0.3, "sigma": 0.5}),
     "dcl_three_views": Case(
@@ -477,6 +503,13 @@ CASES = {
     ),
     "koleo": Case(koleo, rows("x"), ("x",), tolerance=1e-6),  # what the code adds to distances is not in the loop
     "vicreg": Case(vicreg, VIEWS, ("z1", "z2"), {"covariance": 2.0}),
+    "local_aggregation": Case(
+        local_aggregation,
+        bank_inputs(indices=6, clusters=(3, 9)),
+        ("embeddings",),
+        {"temperature": 0.3, "num_neighbours": 4},
+        ("bank", "clusters"),
+    ),
     "total_coding_rate": Case(total_coding_rate, rows("z"), ("z",), {"epsilon_squared": 0.3}),
     "nnclr": Case(nnclr, rows("neighbours", "p"), ("p",), {"temperature": 0.3}),
     "deep_infomax": Case(deep_infomax, LOCALS, ("features", "local_features")),

@@ -203,6 +203,13 @@ def test_nnclr():
     close(loss, VALUES["nnclr"]["loss"])
 
 
+@pytest.mark.parametrize("neighbours", [5, 8])
+def test_local_aggregation(neighbours):
+    clusters = np.array([[0, 1, 2, 3, 0, 1, 2, 3], [0, 1, 2, 3, 3, 2, 1, 0]])
+    loss = losses.local_aggregation(Z0, BANK, range(4), clusters, temperature=0.07, num_neighbours=neighbours)
+    close(loss, VALUES["local_aggregation"][f"loss_k{neighbours}"])
+
+
 # Local against global features
 
 
@@ -249,6 +256,19 @@ def test_nce():
     close((losses.nce(Z0, **options) + losses.nce(Z1, **options)) / 2, pirl["nce"])
     z = math.log(8 * np.mean(np.exp(np.einsum("bd,bmd->bm", n(Z0), BANK[DRAWN]) / 0.07)))
     close(losses.nce(Z0, **keys(BANK), log_normalizer=z, epsilon=1e-7), VALUES["instdisc"]["nce"])
+
+
+def test_info_nce_against_drawn_entries():
+    """PIRL's and CMC's."""
+    own, drawn = DRAWN[:, 0], DRAWN[:, 1:]
+
+    def loss(z, bank):
+        return losses.instance_info_nce(z, tf.constant(bank), own, drawn, temperature=0.07)
+
+    value, (gradient, _) = value_and_gradients(lambda image, tiles: (loss(image, BANK) + loss(tiles, BANK)) / 2, Z0, Z1)
+    close(value, VALUES["pirl"]["infonce"])
+    close(gradient[0], VALUES["pirl"]["grad_image_row0"], 1e-8)
+    close(loss(tf.constant(Z0), OTHER_BANK) + loss(tf.constant(Z1), BANK), VALUES["cmc"]["softmax_total"])
 
 
 # Two towers

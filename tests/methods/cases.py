@@ -50,6 +50,9 @@ CASES = {
     ),
     "emp_ssl": ("emp_ssl", {"hidden_dim": 16, "proj_out_dim": 8, "similarity_weight": 4.0}),
     "rotation": ("rotation", {}),
+    "cmc": ("cmc", {"bank_size": 80, "num_negatives": 6, "proj_out_dim": 8}),
+    "pirl": ("pirl", {"bank_size": 80, "num_negatives": 6, "proj_out_dim": 8}),
+    "jigsaw": ("jigsaw", {"num_permutations": 6, "hidden_dim": 8}),
     "dino": (
         "dino",
         {
@@ -64,6 +67,50 @@ CASES = {
             "freeze_prototypes_steps": 2,
         },
     ),
+    "local_aggregation": (
+        "local_aggregation",
+        {
+            "bank_size": 80,
+            "temperature": 0.3,
+            "num_neighbours": 24,
+            "num_clusterings": 2,
+            "num_clusters": 6,
+            "clustering_iterations": 3,
+            "clustering_steps": 3,
+            "instance_steps": 2,
+            "proj_out_dim": 8,
+        },
+    ),
+    "dim": ("dim", {"hidden_dim": 16, "proj_out_dim": 8}),
+    "amdim": ("amdim", {"hidden_dim": 16, "proj_out_dim": 8}),
+    "cpc": (
+        "cpc",
+        {
+            "patch_side": 4,
+            "patch_stride": 2,
+            "first_offset": 1,
+            "last_offset": 1,
+            "directions": 1,
+            "context_depth": 1,
+            "context_dim": 8,
+            "proj_out_dim": 8,
+        },
+    ),
+    "deepcluster_v2": (
+        "deepcluster_v2",
+        {
+            "bank_size": 80,
+            "temperature": 0.2,
+            "epsilon": 0.2,
+            "num_prototypes": 6,
+            "num_clusterings": 1,
+            "clustering_iterations": 2,
+            "clustering_steps": 3,
+            "hidden_dim": 16,
+            "proj_out_dim": 8,
+        },
+    ),
+    "relic_v2": ("relic_v2", {"critic_hidden_dim": 16, "proj_out_dim": 8, "target_momentum": 0.9}),
     "instdisc_nce": ("instdisc", {"bank_size": 80, "num_negatives": 6, "proj_out_dim": 8}),
 }
 

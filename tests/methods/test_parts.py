@@ -27,9 +27,19 @@ HEADS = {
     "relic": ("relic", RELIC, "16 BN ReLU 8 BN ReLU 4 BN ReLU 2 BN ReLU 4 BN", None),
     "relic_t": ("relic", {**RELIC, "use_target": True}, "16 BN ReLU 4+b", "16 BN ReLU 4+b"),
     "byol": ("byol", SMALL, "6 BN ReLU 4+b", "6 BN ReLU 4+b"),
+    "relic_v2": ("relic_v2", RELIC, "16 BN ReLU 4+b", "16 BN ReLU 4+b"),
+    "dim": ("dim", SMALL, "6 BN ReLU 4+b", None),
+    "cpc": ("cpc", {"patch_side": 4, "patch_stride": 2, "last_offset": 2, "proj_out_dim": 4}, "4+b", "4+b"),
+    "amdim": ("amdim", SMALL, "6+b ReLU 4 BN", None),
+    "deepcluster_v2": ("deepcluster_v2", {**SMALL, "bank_size": 9, "num_prototypes": 3}, "6 BN ReLU 4+b", None),
+    "local_aggregation": (
+        "local_aggregation", {"bank_size": 9, "num_neighbours": 4, "num_clusters": 3, "proj_out_dim": 4}, "4+b", None,
+    ),
     "supcon": ("supcon", SMALL, "6+b ReLU 4+b", None),
     "barlow_twins": ("barlow_twins", SMALL, "6 BN ReLU 6 BN ReLU 4", None),
     "instdisc": ("instdisc", {"bank_size": 9, "proj_out_dim": 4}, "4+b", None),
+    "pirl": ("pirl", {"bank_size": 9, "proj_out_dim": 4}, "4+b", None),
+    "pirl_mlp": ("pirl", {"bank_size": 9, "proj_out_dim": 4, "pirl_head": "mlp"}, "16+b ReLU 4+b", None),
     "simsiam": ("simsiam", {**SMALL, "predictor_hidden_dim": 2}, "6 BN ReLU 6 BN ReLU 4 bn", "2 BN ReLU 4+b"),
     "vicreg": ("vicreg", SMALL, "6 BN ReLU 6 BN ReLU 4", None),
     "emp_ssl": ("emp_ssl", SMALL, "6 BN ReLU 4+b", None),
@@ -58,7 +68,7 @@ def in_words(layer):
 
 
 def test_the_tables_have_every_method():
-    others = {"simclr", "dcl", "rotation"}  # the head of the first two is in encoders/test_heads.py
+    others = {"simclr", "dcl", "rotation", "jigsaw", "cmc"}  # the head of the first two is in encoders/test_heads.py
     assert {method for method, *_ in HEADS.values()} | others == set(METHODS)
 
 
@@ -70,7 +80,7 @@ def test_heads_are_the_papers(case):
     if predictor is None:
         assert not hasattr(model, "predictor")
     else:
-        assert " ".join(map(in_words, model.predictor.parts)) == predictor
+        assert " ".join(map(in_words, getattr(model.predictor, "parts", [model.predictor]))) == predictor
 
 
 @pytest.mark.parametrize("case", WITH_TARGETS)
@@ -95,7 +105,13 @@ def test_targets_start_as_copies_and_keep_their_own_statistics(case):
 
 @pytest.mark.parametrize(
     ("case", "memory"),
-    [("moco", "queue.rows"), ("simclr_v2", "memory.rows"), ("instdisc", "bank"), ("nnclr", "queue.rows")],
+    [
+        ("moco", "queue.rows"),
+        ("simclr_v2", "memory.rows"),
+        ("instdisc", "bank"),
+        ("nnclr", "queue.rows"),
+        ("pirl", "bank.rows"),
+    ],
 )
 def test_memories_start_as_directions(case, memory):
     method, settings, *_ = WITH_TARGETS.get(case) or HEADS[case]

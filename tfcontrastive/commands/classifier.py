@@ -23,7 +23,7 @@ def run_classifier(
     *,
     title: str,
     train: Callable[..., Any],
-    evaluate: Callable[[Any], dict[str, float]],
+    metrics_of: Callable[[Any], dict[str, float]],
     describe: Callable[..., str],
     ignored: BaseConfig | None = None,
     given: set[str] | None = None,
@@ -36,7 +36,7 @@ def run_classifier(
         argv: the arguments of the command line.
         base: the defaults.
         title: of the help.
-        train, evaluate, describe: what to do with the config.
+        train, metrics_of, describe: what to do with the config.
         ignored: a config whose other flags are taken and have no effect.
         given: the flags that were given beside recipes, where `argv` is expanded already.
         own: flags of the command alone, for its caller.
@@ -65,7 +65,7 @@ def run_classifier(
         print(describe(config, **whose(values)))
         return 0
     if values["mode"].value == "eval":
-        show_metrics(evaluate(config))
+        show_metrics(metrics_of(config))
         return 0
     result = train(config, **whose(values))
     finish(result, command)

@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
         DistillConfig(),
         title=TITLE,
         train=train,
-        evaluate=evaluate,
+        metrics_of=metrics_of,
         describe=describe,
         command=command_line.spelled("distill", argv),
         own=from_flag(),
@@ -58,7 +58,7 @@ def train(config: DistillConfig, **how: Any) -> Any:
     return distill(config, **how)
 
 
-def evaluate(config: DistillConfig) -> dict[str, float]:
+def metrics_of(config: DistillConfig) -> dict[str, float]:
     """The metrics of the newest checkpoint of a distillation, imported only now."""
     from tfcontrastive.downstream.distill import distillation
 

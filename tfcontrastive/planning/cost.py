@@ -78,10 +78,12 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
         )
     images, sides = loop.train_batch_size // replicas, model.policy.sides(config.data.image_size)
     views, channels = len(sides), model.encoder.input_shape[-1]
-    encoded = (sides * model.encoded_views)[: model.encoded_views] if model.encoded_views else sides
+    encoded = model.encoded_sides(model.config, sides)
+    if model.encoded_views:
+        encoded = (encoded * model.encoded_views)[: model.encoded_views]
     width = FLOAT if resolve(loop.mixed_precision).name == "float32" else 2
 
-    layers = {side: list(_layers(model.encoder, (side, side, channels))) for side in set(sides)}
+    layers = {side: list(_layers(model.encoder, (side, side, channels))) for side in {*sides, *encoded}}
     held = []  # of a pass over the views of each size
     for side, count in collections.Counter(encoded).items():
         kept = sum(layer.kept for layer in layers[side])
