@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 from tfcontrastive.data import Preprocessing
@@ -51,20 +53,31 @@ def decode_images(
         TensorShape([1, 32, 32, 3])
     """
     contents = checked_batch(contents, "image_bytes")
-    rule = preprocessing or Preprocessing()
+    decoder = _decoder(size, channels, max_pixels, preprocessing or Preprocessing())
+    return decoder.python_function(contents) if tf.executing_eagerly() else decoder(contents)
 
-    def image(element):
-        position, data = element
-        decoded = decode_image(data, channels, rule.rendering(), max_pixels=max_pixels, position=position)
-        return rule.crop_and_resize(decoded, size)
 
-    # Few at a time: an image at the pixel limit takes about a gigabyte while it is resized.
-    return tf.map_fn(
-        image,
-        (tf.range(tf.size(contents)), contents),
-        parallel_iterations=4,
-        fn_output_signature=tf.TensorSpec([size, size, channels], tf.float32),
-    )
+@functools.lru_cache
+def _decoder(
+    size: int, channels: int, max_pixels: int, rule: Preprocessing
+) -> tf.types.experimental.PolymorphicFunction:
+    """Decoding in a graph: one trace for all exports of a process, which takes as long as the rest of a small one."""
+
+    def decoder(contents):
+        def image(element):
+            position, data = element
+            decoded = decode_image(data, channels, rule.rendering(), max_pixels=max_pixels, position=position)
+            return rule.crop_and_resize(decoded, size)
+
+        # Few at a time: an image at the pixel limit takes about a gigabyte while it is resized.
+        return tf.map_fn(
+            image,
+            (tf.range(tf.size(contents)), contents),
+            parallel_iterations=4,
+            fn_output_signature=tf.TensorSpec([size, size, channels], tf.float32),
+        )
+
+    return tf.function(decoder, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 
 
 @tf.autograph.experimental.do_not_convert

@@ -80,7 +80,6 @@ def test_a_run_that_is_stopped_and_then_killed_ends_with_the_weights_of_an_unint
     assert (tmp_path / "killed" / "saved_model" / "1" / "saved_model.pb").exists()
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_a_run_that_goes_on_longer_exports_its_new_weights(tmp_path):
     def train(**flags):
         return main([*argv(dataset, tmp_path / "run", knn_epochs=0, **flags), "--allow_config_change"])
@@ -104,7 +103,6 @@ def test_a_run_that_goes_on_longer_exports_its_new_weights(tmp_path):
         assert config() == before
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_a_run_of_ever_larger_weights_keeps_good_checkpoints_and_goes_back_to_one(tmp_path, capsys):
     """A huge rate makes each step's weights larger, until a gradient is no number."""
     dataset, run = write_images(tmp_path / "images.npz"), tmp_path / "run"

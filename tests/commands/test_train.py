@@ -21,8 +21,6 @@ from tfcontrastive.runs.builders import build_encoder
 SMALL = ["--width_multiplier=0.0625", "--train_steps=2", "--train_batch_size=8", "--proj_out_dim=8", "--knn_k=5"]
 
 
-@pytest.mark.usefixtures("eagerly")
-@pytest.mark.usefixtures("eagerly")
 def test_the_cifar10_command_of_simclr_trains(tmp_path):
     text = """--train_mode=pretrain --train_batch_size=512 --train_epochs=1000 --learning_rate=1.0 --weight_decay=1e-4
         --temperature=0.5 --dataset=cifar10 --image_size=32 --eval_split=test --resnet_depth=18 --use_blur=False
@@ -35,8 +33,6 @@ def test_the_cifar10_command_of_simclr_trains(tmp_path):
     assert (tmp_path / "run" / "saved_model" / "1" / "saved_model.pb").exists()
 
 
-@pytest.mark.usefixtures("eagerly")
-@pytest.mark.usefixtures("eagerly")
 def test_a_folder_without_labels_trains_and_lists_bad_files(tmp_path, capsys):
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -161,7 +161,6 @@ def small(tmp_path, images, labels=None, **more):
     return fit(tmp_path / "images.npz", output_dir=tmp_path / "out", minutes=None, **settings)
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_more_classes_than_half_the_images_and_weights_to_start_from(done, tmp_path, unchecked):
     images, _ = drawn(13, 12)
     r = small(tmp_path, images, np.arange(13) // 2, checkpoint=str(done))  # the last class has one image
@@ -172,7 +171,6 @@ def test_more_classes_than_half_the_images_and_weights_to_start_from(done, tmp_p
     assert r.metrics["trained"]["knn_k"] == 1
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_started_again_it_only_measures_identical_images_without_labels_too(tmp_path, unchecked, capsys):
     images = np.repeat(drawn(1, 12)[0], 10, axis=0)
     first = small(tmp_path, images)
