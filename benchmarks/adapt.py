@@ -102,11 +102,12 @@ def run(start, name: str, seed: int, *, size: int | None, steps: int, **settings
 def scratch(name: str, seed: int, *, channels: int, size: int, steps: int, encoder) -> dict:
     """The same network from its first weights, by SimCLR in as many steps on the same images."""
     from tfcontrastive import data
-    from tfcontrastive.config import DataConfig, LoopConfig, OptimizerConfig, SimCLRConfig, TrainConfig, replace_flat
+    from tfcontrastive.config import DataConfig, LoopConfig, OptimizerConfig, TrainConfig, replace_flat
     from tfcontrastive.fitting.choices import augmentation
     from tfcontrastive.fitting.holdout import hold_out
     from tfcontrastive.fitting.measure import Measure
     from tfcontrastive.fitting.survey import survey
+    from tfcontrastive.methods.configs.simclr import SimCLRConfig
     from tfcontrastive.runs.pretrain import train
 
     with tempfile.TemporaryDirectory() as folder:

@@ -90,9 +90,10 @@ def distilled(options: argparse.Namespace, source, loss: str, folder: str):
 
 def by_ssl(options: argparse.Namespace, source, seconds: float, folder: str) -> tuple[dict, float, int]:
     """kNN of the same network after SimCLR alone, the seconds it trained for, and its steps."""
-    from tfcontrastive.config import DataConfig, LoopConfig, OptimizerConfig, SimCLRConfig, TrainConfig, replace_flat
+    from tfcontrastive.config import DataConfig, LoopConfig, OptimizerConfig, TrainConfig, replace_flat
     from tfcontrastive.fitting.choices import augmentation
     from tfcontrastive.fitting.survey import survey
+    from tfcontrastive.methods.configs.simclr import SimCLRConfig
     from tfcontrastive.runs.pretrain import train
 
     def run(steps: int, name: str):
