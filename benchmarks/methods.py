@@ -24,6 +24,7 @@ import zlib
 from machine import machine
 
 METHODS = ("simclr", "simclr_v2", "moco_v1", "moco_v2", "moco_v3", "relic", "relic_t", "byol", "supcon", "barlow_twins",
+           "local_aggregation", "dim", "amdim", "cpc", "deepcluster_v2", "relic_v2",
            "instdisc", "dcl", "simsiam", "vicreg", "nnclr", "swav", "dino", "emp_ssl",
            "rotation", "jigsaw", "pirl",
            "infomin")  # fmt: skip

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from tests.commands.runs import argv, write_images
+from tests.commands.runs import RESNET, argv, write_images
 from tfcontrastive.commands.main import main
 from tfcontrastive.methods import METHODS
 from tfcontrastive.models.checkpoint import FORMAT
@@ -24,6 +24,12 @@ SETTINGS = {
     "supcon": {"hidden_dim": 8},
     "barlow_twins": {"hidden_dim": 8},
     "instdisc": {"bank_size": 64, "num_negatives": 0},
+    "relic_v2": {"critic_hidden_dim": 8},
+    "dim": {"hidden_dim": 8, **RESNET},
+    "amdim": {"hidden_dim": 8, **RESNET},
+    "cpc": {"patch_side": 4, "patch_stride": 2, "first_offset": 1, "last_offset": 1, "context_dim": 8, **RESNET},
+    "deepcluster_v2": {"hidden_dim": 8, "bank_size": 64, "num_prototypes": 4, "clustering_steps": 1},
+    "local_aggregation": {"bank_size": 64, "num_neighbours": 8, "num_clusters": 4, "instance_steps": 1},
     "dcl": {},
     "emp_ssl": {"hidden_dim": 8},
     "rotation": {},

@@ -117,14 +117,14 @@ def info_nce_views(x, fixed, temperature=0.5):
     return 4 * temperature * mean(total)
 
 
-def relic_views(x, fixed, temperature=0.4, alpha=0.7):
+def relic_views(x, fixed, temperature=0.4, alpha=0.7, own_pairs=False):
     def distribution(x, a, b):
         return [softmax(row) for row in rows_against(unit(views_of(x, "z")[a]), unit(views_of(x, "t")[b]), temperature)]
 
     contrast, divergence, targets = [], [], len(views_of(x, "t"))
     for a in range(len(views_of(x, "z"))):
         for b in range(targets):
-            if a != b:
+            if a != b or own_pairs:
                 p = distribution(x, a, b)
                 contrast += [-math.log(row[i]) for i, row in enumerate(p)]
             if a != b and a < targets:
@@ -174,6 +174,17 @@ def distillation(x, fixed, temperature=0.6):
     total = []
     for student, teacher in zip(x["student_logits"], fixed["teacher_logits"], strict=True):
         p, q = softmax(teacher / temperature), softmax(student / temperature)
+        total.append(-sum(a * math.log(b) for a, b in zip(p, q, strict=True)))
+    return mean(total)
+
+
+def similarity_distillation(x, fixed, temperature=0.3, teacher_temperature=0.2):
+    students, teachers, queue = unit(x["student"]), unit(fixed["teacher"]), unit(fixed["queue"])
+    total = []
+    for student, teacher in zip(students, teachers, strict=True):
+        others = [teacher, *queue]
+        p = softmax([dot(teacher, u) / teacher_temperature for u in others])
+        q = softmax([dot(student, u) / temperature for u in others])
         total.append(-sum(a * math.log(b) for a, b in zip(p, q, strict=True)))
     return mean(total)
 
@@ -237,6 +248,16 @@ def dino(x, fixed, student_temperature=0.3, teacher_temperature=0.2):
     teacher = [softmax((row - fixed["center"]) / teacher_temperature) for row in fixed["teacher"]]
     scores = {"scores": x["student"]}
     return swav(scores, {"assignments": teacher}, temperature=student_temperature)
+
+
+def local_aggregation(x, fixed, temperature=0.3, num_neighbours=4):
+    v, bank, total = unit(x["embeddings"]), unit(fixed["bank"]), []
+    for row, i in zip(v, x["indices"], strict=True):
+        p = [math.exp(dot(row, f) / temperature) for f in bank]
+        background = sorted(range(len(p)), key=lambda j: -p[j])[:num_neighbours]
+        close = [j for j in background if any(clusters[j] == clusters[i] for clusters in x["clusters"])]
+        total.append(-math.log(sum(p[j] for j in close) / sum(p[j] for j in background) + 1e-7))
+    return mean(total)
 
 
 def koleo(x, fixed):
@@ -416,6 +437,13 @@ CASES = {
         RELIC_OPTIONS,
         call=lambda x, **options: losses.relic_views(views_of(x, "z"), views_of(x, "t"), **options),
     ),
+    "relic_views_own_pairs": Case(
+        relic_views,
+        rows("z1", "z2", "z3", "t1", "t2"),
+        ("z1", "z2", "z3", "t1", "t2"),
+        {**RELIC_OPTIONS, "own_pairs": True},
+        call=lambda x, **options: losses.relic_views(views_of(x, "z"), views_of(x, "t"), **options),
+    ),
     "info_nce": Case(
         info_nce, with_rows(rows("queries", "keys"), queue=(7, 4)), ("queries",), {"temperature": 0.2}, ("queue",)
     ),
@@ -432,6 +460,13 @@ CASES = {
     "sup_con_one_view": Case(sup_con, sup_con_inputs(1, [0, 1, 0, 3, 3, 2]), ("embeddings",), {"temperature": 0.25}),
     "distillation": Case(
         distillation, rows("student_logits", "teacher_logits"), ("student_logits",), {"temperature": 0.6}
+    ),
+    "similarity_distillation": Case(
+        similarity_distillation,
+        with_rows(rows("student", "teacher"), queue=(7, 4)),
+        ("student",),
+        {"temperature": 0.3, "teacher_temperature": 0.2},
+        ("queue",),
     ),
     "alignment": Case(alignment, VIEWS, ("z1", "z2"), {"alpha": 1.5}),
     "alignment_squared": Case(alignment, VIEWS, ("z1", "z2"), {"alpha": 2}),
@@ -468,6 +503,13 @@ CASES = {
     ),
     "koleo": Case(koleo, rows("x"), ("x",), tolerance=1e-6),  # what the code adds to distances is not in the loop
     "vicreg": Case(vicreg, VIEWS, ("z1", "z2"), {"covariance": 2.0}),
+    "local_aggregation": Case(
+        local_aggregation,
+        bank_inputs(indices=6, clusters=(3, 9)),
+        ("embeddings",),
+        {"temperature": 0.3, "num_neighbours": 4},
+        ("bank", "clusters"),
+    ),
     "total_coding_rate": Case(total_coding_rate, rows("z"), ("z",), {"epsilon_squared": 0.3}),
     "nnclr": Case(nnclr, rows("neighbours", "p"), ("p",), {"temperature": 0.3}),
     "deep_infomax": Case(deep_infomax, LOCALS, ("features", "local_features")),

@@ -203,6 +203,13 @@ def test_nnclr():
     close(loss, VALUES["nnclr"]["loss"])
 
 
+@pytest.mark.parametrize("neighbours", [5, 8])
+def test_local_aggregation(neighbours):
+    clusters = np.array([[0, 1, 2, 3, 0, 1, 2, 3], [0, 1, 2, 3, 3, 2, 1, 0]])
+    loss = losses.local_aggregation(Z0, BANK, range(4), clusters, temperature=0.07, num_neighbours=neighbours)
+    close(loss, VALUES["local_aggregation"][f"loss_k{neighbours}"])
+
+
 # Local against global features
 
 

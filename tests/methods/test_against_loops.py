@@ -167,6 +167,17 @@ def relic(slow, still, v1, v2):
     return oracles.relic(inputs(slow), inputs(still), temperature=config.temperature, alpha=config.alpha)
 
 
+def relic_v2(slow, still, v1, v2):
+    images, config = np.concatenate([v1, v2]), still.model.config
+
+    def inputs(network):
+        return dict(zip(("z1", "z2", "t1", "t2"), (*halves(network.predicted(images)), *targets), strict=True))
+
+    targets = halves(still.target(images))
+    options = {"temperature": config.temperature, "alpha": config.alpha, "own_pairs": True}
+    return oracles.relic_views(inputs(slow), inputs(still), **options)
+
+
 def byol(slow, still, v1, v2):
     images = np.concatenate([v1, v2])
     (q1, q2), (t1, t2) = halves(slow.predicted(images)), halves(still.target(images))
@@ -230,6 +241,17 @@ def swav(slow, still, v1, v2):
     q1, q2 = (sinkhorn(s) for s in halves(unit(still.online(images)) @ still.weight(model.prototypes).T))
     swapped = ((s1, q2), (s2, q1))
     return sum(oracles.swav({"scores": s}, {"assignments": q}, temperature=0.3) for s, q in swapped) / 2
+
+
+def deepcluster_v2(slow, still, v1, v2):
+    """Of the first steps, which have no clusters yet."""
+    images, model, terms = np.concatenate([v1, v2]), still.model, []
+    for centroids in np.split(np.asarray(model.centroids, np.float64), model.config.num_clusterings):
+        s1, s2 = halves(unit(slow.online(images)) @ centroids.T)
+        q1, q2 = (sinkhorn(s) for s in halves(unit(still.online(images)) @ centroids.T))
+        swapped = ((s1, q2), (s2, q1))
+        terms += [oracles.swav({"scores": s}, {"assignments": q}, temperature=0.3) for s, q in swapped]
+    return oracles.mean(terms)
 
 
 def dino(slow, still, v1, v2):
@@ -396,6 +418,16 @@ CASES = {
         instdisc, "instdisc", {"bank_size": 9, "num_negatives": 0, "proj_out_dim": 4, "temperature": 0.3},
         {"index": INDEX},
     ),
+    "relic_v2": (relic_v2, "relic_v2", RELIC, {}),
+    "deepcluster_v2": (
+        deepcluster_v2, "deepcluster_v2",
+        {**SMALL, "bank_size": 9, "num_prototypes": 5, "num_clusterings": 2, "temperature": 0.3}, {"index": INDEX},
+    ),
+    "local_aggregation": (  # of its first steps; what follows is in test_banks
+        instdisc, "local_aggregation",
+        {"bank_size": 9, "num_neighbours": 4, "num_clusters": 3, "proj_out_dim": 4, "temperature": 0.3},
+        {"index": INDEX},
+    ),
 }  # fmt: skip
 
 # Methods that cut their views, or split their channels: (encoder, views)
@@ -407,7 +439,8 @@ OTHERS = {
 
 
 def test_the_table_has_every_method():
-    assert {method for _, method, _, _ in CASES.values()} == set(METHODS)
+    others = {"dim", "amdim", "cpc"}  # in test_places
+    assert {method for _, method, _, _ in CASES.values()} | others == set(METHODS)
 
 
 def along(loss, model, variable, direction, step=1e-5):

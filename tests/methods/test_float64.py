@@ -226,6 +226,9 @@ def test_every_part_of_a_float64_model_is_float64_and_replicas_agree_in_it(metho
         "pirl": {"bank_size": 12, "num_negatives": 4},
         "cmc": {"bank_size": 12, "num_negatives": 4},
         "instdisc": {"bank_size": 12, "num_negatives": 4},
+        "deepcluster_v2": {"bank_size": 12, "num_prototypes": 3, "clustering_steps": 1},
+        "cpc": {"patch_side": 4, "patch_stride": 2, "first_offset": 1, "last_offset": 1, "context_dim": 6},
+        "local_aggregation": {"bank_size": 12, "num_neighbours": 5, "num_clusters": 3, "instance_steps": 1},
     }
     widths = {"proj_out_dim": 4, "hidden_dim": 6, "critic_hidden_dim": 16, "predictor_hidden_dim": 5}
     known = METHODS[method].Config.__dataclass_fields__

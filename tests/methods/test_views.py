@@ -142,6 +142,22 @@ def swav(slow, still, images, large):
     return np.mean([oracles.swav({"scores": s[a]}, {"assignments": q[b]}, temperature=0.3) for a, b in pairs])
 
 
+def relic_v2(slow, still, images, large):
+    targets = named("t", still.target(images[:large]), large)
+    inputs = ({**named("z", one.predicted(images), len(images)), **targets} for one in (slow, still))
+    return oracles.relic_views(*inputs, temperature=0.4, alpha=0.7, own_pairs=True)
+
+
+def deepcluster_v2(slow, still, images, large):
+    s, fixed = (
+        [z @ np.asarray(still.model.centroids).T for z in parts(one.online(images), len(images))]
+        for one in (slow, still)
+    )
+    q = [sinkhorn(scores) for scores in fixed[:large]]
+    pairs = pairs_with_targets(images, large)
+    return np.mean([oracles.swav({"scores": s[a]}, {"assignments": q[b]}, temperature=0.3) for a, b in pairs])
+
+
 def dino(slow, still, images, large):
     model, options = still.model, {"student_temperature": 0.3, "teacher_temperature": 0.2}
 
@@ -192,6 +208,12 @@ CASES = {
         },
     ),
     "emp_ssl": (emp_ssl, "emp_ssl", {**SMALL, "similarity_weight": 5.0, "epsilon_squared": 0.3}),
+    "relic_v2": (relic_v2, "relic_v2", RELIC),
+    "deepcluster_v2": (
+        deepcluster_v2,
+        "deepcluster_v2",
+        {**SMALL, "bank_size": 9, "num_prototypes": 5, "num_clusterings": 1, "temperature": 0.3},
+    ),
 }
 
 
@@ -206,9 +228,9 @@ def test_every_method_that_takes_small_views_is_here():
 def test_loss_and_gradient_are_those_of_the_slow_loop(case, sizes):
     slow_loss, method, settings = CASES[case]
     model, images, large = make(method, patch_encoder(), **settings), views(sizes), sizes.count(sizes[0])
-    extra = {"label": tf.constant(LABELS)} if method == "supcon" else {}
+    extra = {"supcon": {"label": tf.constant(LABELS)}, "deepcluster_v2": {"index": tf.range(BATCH)}}.get(method, {})
     memory = np.array(model.memory.rows) if settings.get("memory_size") else None
-    kept = [variable for variable in model.variables if variable.path.endswith(("queue/rows", "center"))]
+    kept = [variable for variable in model.variables if variable.path.endswith(("queue/rows", "center", "bank"))]
     before = [np.array(variable) for variable in kept]
     with tf.GradientTape() as tape:
         loss, _, features = model.views_loss([tf.constant(view) for view in images], training=True, **extra)

@@ -89,10 +89,10 @@ def copy_of(network: keras.Layer, rule: str) -> keras.Layer:
             if not copy.built:
                 copy.build_from_config(network.get_build_config())
     except (NotImplementedError, TypeError, ValueError) as error:
-        kind = type(network).__name__
+        class_name = type(network).__name__
         raise InputError(
-            f"{rule}. Received: {kind}, which {kind}.from_config(encoder.get_config()) does not make again. Give it a "
-            "`get_config` with the arguments of its __init__, or make it of layers, keras.Model(inputs, outputs)."
+            f"{rule}. Received: {class_name}, which {class_name}.from_config(encoder.get_config()) does not make again. "
+            "Give it a `get_config` with the arguments of its __init__, or make it of layers, keras.Model(inputs, outputs)."
         ) from error
     copy_weights(network, copy, network.name)
     return copy

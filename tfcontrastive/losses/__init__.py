@@ -18,6 +18,7 @@ from tfcontrastive.losses.geometry import alignment, embedding_std, infonce_boun
 from tfcontrastive.losses.info_nce import info_nce, info_nce_views, symmetric_info_nce
 from tfcontrastive.losses.instdisc import instance_log_normalizer, instance_nce, instance_softmax
 from tfcontrastive.losses.koleo import koleo
+from tfcontrastive.losses.local_aggregation import local_aggregation
 from tfcontrastive.losses.nce import nce
 from tfcontrastive.losses.nnclr import nnclr
 from tfcontrastive.losses.nt_xent import nt_xent, nt_xent_views
@@ -27,6 +28,7 @@ from tfcontrastive.losses.relic import relic, relic_views
 from tfcontrastive.losses.sampled_softmax import instance_info_nce
 from tfcontrastive.losses.siglip import siglip
 from tfcontrastive.losses.sim_cse import sim_cse
+from tfcontrastive.losses.similarity_distillation import similarity_distillation
 from tfcontrastive.losses.sinkhorn import sinkhorn
 from tfcontrastive.losses.sup_con import sup_con
 from tfcontrastive.losses.swav import swav
@@ -53,6 +55,7 @@ __all__ = [
     "instance_nce",
     "instance_softmax",
     "koleo",
+    "local_aggregation",
     "nce",
     "negative_cosine",
     "nnclr",
@@ -62,6 +65,7 @@ __all__ = [
     "relic_views",
     "siglip",
     "sim_cse",
+    "similarity_distillation",
     "sinkhorn",
     "sup_con",
     "swav",

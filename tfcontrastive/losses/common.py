@@ -56,6 +56,19 @@ def check_positive(**values: float) -> None:
             raise InputError(f"`{name}` must be > 0. Received: {name}={value!r}.")
 
 
+def integers(name: str, value: tf.Tensor, rank: int) -> tf.Tensor:
+    """Whole numbers, such as places in a bank, as int32.
+
+    Raises:
+        InputError: they are none, or have other dimensions.
+    """
+    value = tf.convert_to_tensor(value)
+    if not value.dtype.is_integer:
+        raise InputError(f"`{name}` must hold integers. Received: dtype={value.dtype.name}.")
+    check_rank(name, value, rank)
+    return tf.cast(value, tf.int32)
+
+
 def scalar(value: float | tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """A number, or a tensor such as a learned temperature, in the precision of the loss."""
     return tf.cast(value, like.dtype) if tf.is_tensor(value) else tf.convert_to_tensor(value, like.dtype)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfcontrastive.config import InputError
-from tfcontrastive.losses.common import as_floats, check_positive, check_rank, check_width, l2_normalize
+from tfcontrastive.losses.common import as_floats, check_positive, check_rank, check_width, integers, l2_normalize
 from tfcontrastive.losses.row_softmax import against, contrast_metrics, row_softmax
 
 
@@ -88,7 +87,7 @@ def instance_nce(
     """
     check_positive(temperature=temperature)
     queries, bank, indices = _prepare(embeddings, bank, indices)
-    noise = _integers("noise", noise, 2)
+    noise = integers("noise", noise, 2)
     queries = queries / temperature
     if tf.is_tensor(log_normalizer):
         log_normalizer = tf.cast(log_normalizer, queries.dtype)
@@ -127,7 +126,7 @@ def instance_log_normalizer(
     Source: Wu et al., arXiv 1805.01978, equation 8.
     """
     check_positive(temperature=temperature)
-    noise = _integers("noise", noise, 2)
+    noise = integers("noise", noise, 2)
     queries, bank, _ = _prepare(embeddings, bank, noise[:, 0])
     logits = tf.einsum("bd,bmd->bm", queries / temperature, tf.gather(bank, noise))
     size, samples = tf.cast(tf.shape(bank)[0], logits.dtype), tf.cast(tf.size(noise), logits.dtype)
@@ -138,12 +137,4 @@ def _prepare(embeddings, bank, indices):
     embeddings, bank = as_floats(embeddings=embeddings, bank=bank)
     check_rank("embeddings", embeddings, 2)
     check_width("bank", bank, embeddings)
-    return l2_normalize(embeddings), tf.stop_gradient(l2_normalize(bank)), _integers("indices", indices, 1)
-
-
-def _integers(name, value, rank):
-    value = tf.convert_to_tensor(value)
-    if not value.dtype.is_integer:
-        raise InputError(f"`{name}` must hold integers. Received: dtype={value.dtype.name}.")
-    check_rank(name, value, rank)
-    return tf.cast(value, tf.int32)
+    return l2_normalize(embeddings), tf.stop_gradient(l2_normalize(bank)), integers("indices", indices, 1)

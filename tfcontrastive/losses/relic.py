@@ -83,6 +83,7 @@ def relic_views(
     alpha: float,
     stop_gradient: bool = True,
     direction: Literal["forward", "reverse"] = "forward",
+    own_pairs: bool = False,
     with_metrics: bool = False,
 ) -> tf.Tensor | tuple[tf.Tensor, dict[str, tf.Tensor]]:
     r"""`relic` of V views, of which the first K have targets.
@@ -98,6 +99,7 @@ def relic_views(
         z: V >= 2 tensors `[B, D]`, any float dtype, the critic's outputs. Computed in float32.
         targets: K tensors `[B, D]`, 2 <= K <= V, the target network's outputs for the first K views, or those of `z`.
         temperature, alpha, stop_gradient, direction, with_metrics: as of `relic`.
+        own_pairs: P also has the pairs (k, k) of a view with its own target, as ReLICv2, for targets of another network.
 
     Returns:
         As `relic`, the metrics' means over the pairs.
@@ -111,7 +113,7 @@ def relic_views(
         0.3133
 
     Source: Mitrovic et al., arXiv 2010.07922, for two views; the pairs of small and large views are those of ReLICv2,
-    Tomasev et al., arXiv 2201.05119, but for its pairs of a large view with its own target, which two views did not have.
+    Tomasev et al., arXiv 2201.05119, which has `own_pairs` too.
     """
     check_positive(temperature=temperature)
     if not isinstance(alpha, tf.Tensor) and not alpha >= 0:
@@ -122,6 +124,7 @@ def relic_views(
         raise InputError(f"`targets` must be of 2 views or more. Received: {len(targets)}.")
     pairs = target_pairs(len(z), len(targets))
     both = [(b, a) for a, b in pairs if a < len(targets)]  # the first pairs the other way round
+    pairs += [(a, a) for a in range(len(targets))] if own_pairs else []
     named = {f"z[{i}]": one for i, one in enumerate(z)} | {f"targets[{i}]": one for i, one in enumerate(targets)}
     rows = [l2_normalize(one) for one in matched_rows(**named)]
     critic, batch = rows[: len(z)], row_count(rows[0])

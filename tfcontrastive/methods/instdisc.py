@@ -66,7 +66,7 @@ class InstDisc(ContrastiveModel):
             loss = losses.instance_softmax(embeddings, bank, rows, temperature=self.config.temperature)
         parts = tf.split(embeddings, len(views))
         if training:
-            self._remember(bank, index, tf.add_n(parts) / len(views))
+            remember(self.bank, index, tf.add_n(parts) / len(views), self.config.bank_momentum)
         return StepOutput(loss, view_metrics(parts[0], parts[-1]), features)
 
     def _nce(
@@ -91,18 +91,9 @@ class InstDisc(ContrastiveModel):
             distribute.assign_all([self.log_normalizer.value], [kept])
         return losses.instance_nce(embeddings, bank, rows, noise, temperature=config.temperature, log_normalizer=kept)
 
-    def _remember(self, bank: tf.Tensor, index: tf.Tensor, embeddings: tf.Tensor) -> None:
-        new = tf.math.l2_normalize(tf.stop_gradient(tf.cast(embeddings, bank.dtype)), axis=1)
-        keep = self.config.bank_momentum
-        new = tf.math.l2_normalize(keep * tf.gather(bank, index) + (1.0 - keep) * new, axis=1)
-        distribute.scatter_all(self.bank.value, distribute.all_gather(index), distribute.all_gather(new))
-
     @classmethod
     def check(cls, config: InstDiscConfig, *, batch_size: int, replicas: int, num_examples: int | None) -> None:
-        if num_examples is not None and config.bank_size < num_examples:
-            raise InputError(
-                f"`bank_size` must hold every training image, {num_examples}. Received: bank_size={config.bank_size}."
-            )
+        check_bank_size(config.bank_size, num_examples)
 
     def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
         return images * len(self.policy.views), self.config.num_negatives or self.config.bank_size
@@ -110,3 +101,24 @@ class InstDisc(ContrastiveModel):
     @property
     def queues(self) -> list[keras.Variable]:
         return [self.bank]
+
+
+def remember(bank: keras.Variable, index: tf.Tensor, embeddings: tf.Tensor, momentum: float) -> None:
+    """Moves a bank's entries towards the embeddings of every replica: f = unit(m f + (1 - m) unit(v)).
+
+    Args:
+        bank: `[n, D]` of unit rows, the same on every replica.
+        index: `[B]`, which entries this replica's are.
+        embeddings: `[B, D]`.
+        momentum: m, the share that an entry keeps, in [0, 1).
+    """
+    rows = tf.convert_to_tensor(bank)
+    new = tf.math.l2_normalize(tf.stop_gradient(tf.cast(embeddings, rows.dtype)), axis=1)
+    new = tf.math.l2_normalize(momentum * tf.gather(rows, index) + (1.0 - momentum) * new, axis=1)
+    distribute.scatter_all(bank.value, distribute.all_gather(index), distribute.all_gather(new))
+
+
+def check_bank_size(size: int, num_examples: int | None) -> None:
+    """Raises InputError where a bank cannot hold every training image."""
+    if num_examples is not None and size < num_examples:
+        raise InputError(f"`bank_size` must hold every training image, {num_examples}. Received: bank_size={size}.")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfcontrastive import losses
+from tfcontrastive.config import BaseConfig
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.byol import ramped_momentum
@@ -31,11 +32,12 @@ class ReLIC(ContrastiveModel):
     stop-gradient for the penalty: see `losses.relic` for this project's choice.
     """
 
-    Config = ReLICConfig
+    Config: type[BaseConfig] = ReLICConfig
     metric_names = ("contrast_acc", "contrast_entropy", "invariance", *VIEW_METRICS)
     least_views = 2
     takes_small_views = True
     least_images = 2
+    own_pairs = False  # True: a large view is also compared with its own target
 
     def build_parts(self) -> None:
         width, out = self.config.critic_hidden_dim, self.config.proj_out_dim
@@ -61,7 +63,12 @@ class ReLIC(ContrastiveModel):
             targets = tf.stop_gradient(self.target_head(seen, training=training))
         z, targets = tf.split(z, len(views)), tf.split(targets, large)
         loss, metrics = losses.relic_views(
-            z, targets, temperature=self.config.temperature, alpha=self.config.alpha, with_metrics=True
+            z,
+            targets,
+            temperature=self.config.temperature,
+            alpha=self.config.alpha,
+            own_pairs=self.own_pairs,
+            with_metrics=True,
         )
         return StepOutput(loss, {**metrics, **view_metrics(z[0], z[1])}, self.large_rows(features, views))
 

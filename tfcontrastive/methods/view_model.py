@@ -108,15 +108,21 @@ class ViewModel(CheckedModel):
             step: None: the training step.
         """
         images = tf.cast(checks.as_floats(images, asserted=self._asserts), tf.float32)
-        rows = tf.range(tf.shape(images)[0]) + distribute.replica_id() * tf.shape(images)[0]
+        seeds = self.view_seeds(tf.shape(images)[0], step)
+        crops = self.crop_images(images, seeds)
+        return [view(crop, seeds[:, i]) for i, (view, crop) in enumerate(zip(self.policy.views, crops, strict=True))]
+
+    def view_seeds(self, count: tf.Tensor, step: tf.Tensor | None = None) -> tf.Tensor:
+        """The seeds `[B, V, 2]` of a step's views, of this replica's `count` images; `step` None: the training step."""
+        rows = tf.range(count) + distribute.replica_id() * count
         step = tf.cast(self.optimizer.iterations if step is None else step, tf.int32)
-        seeds = augment.row_seeds(self.seed, step, rows, num_views=len(self.policy.views))
+        return augment.row_seeds(self.seed, step, rows, num_views=len(self.policy.views))
+
+    def crop_images(self, images: tf.Tensor, seeds: tf.Tensor) -> list[tf.Tensor]:
+        """The policy's crops and flips of images `[B, H, W, C]`, float32 in [0, 1], by seeds `[B, V, 2]`: no colours."""
         sides = zip(*(self.policy.sides(length) for length in images.shape[1:3]), strict=True)
-        views = []
-        for i, (view, geometry, side) in enumerate(zip(self.policy.views, self.policy.geometries, sides, strict=True)):
-            cropped = augment.random_view_geometry(images, seeds[:, i], geometry, side)
-            views.append(view(cropped, seeds[:, i]))
-        return views
+        both = enumerate(zip(self.policy.geometries, sides, strict=True))
+        return [augment.random_view_geometry(images, seeds[:, i], geometry, side) for i, (geometry, side) in both]
 
     def required(self, batch: dict[str, tf.Tensor], name: str) -> tf.Tensor:
         """What the data bring beside views under this name.

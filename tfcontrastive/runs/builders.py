@@ -30,17 +30,17 @@ def build_model(config: TrainConfig, images: data.ImageSpec, plan: Plan) -> meth
 
 def build_method(config: TrainConfig, images: data.ImageSpec, plan: Plan) -> methods.ContrastiveModel:
     """The model of a run, without an optimizer."""
-    kind = methods.method_class(config.method)
-    if "label" in kind.batch_keys and images.num_classes is None:
+    cls = methods.method_class(config.method)
+    if "label" in cls.batch_keys and images.num_classes is None:
         raise InputError(
             f"`method={config.method}` needs labels, such as those of a folder of each class. Received: {images.name}, "
             "which has none. Use --method=simclr."
         )
     num_classes = images.num_classes if config.loop.lineareval_while_pretraining else None
     with precision(config.loop.mixed_precision):
-        encoder_config, size = encoder_and_size(config, kind.make_policy(config.augmentation))
+        encoder_config, size = encoder_and_size(config, cls.make_policy(config.augmentation))
         encoder = build_encoder(encoder_config, image_size=size, channels=images.channels)
-        return kind(
+        return cls(
             encoder,
             config.method_config,
             num_classes=num_classes,
