@@ -36,7 +36,7 @@ from tfcontrastive.fitting.start import start_of
 from tfcontrastive.fitting.survey import Survey
 from tfcontrastive.fitting.verdict import verdict
 from tfcontrastive.pretrained.trained import Trained
-from tfcontrastive.runs.builders import build_encoder, precision
+from tfcontrastive.runs.builders import build_encoder, encoder_and_size, precision
 from tfcontrastive.runs.inputs import eval_split
 from tfcontrastive.runs.load_run import card_of
 from tfcontrastive.runs.pace import measure_pace
@@ -297,8 +297,10 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
     """The config's encoder with the first weights that its seed gives."""
     keras.utils.set_random_seed(config.loop.seed)
     with precision(config.loop.mixed_precision):
-        encoder = build_encoder(config.encoder, image_size=config.data.image_size, channels=source.channels)
-        return methods.method_class(config.method).network_of(encoder, config.method_config)
+        kind = methods.method_class(config.method)
+        network, size = encoder_and_size(config, kind.make_policy(config.augmentation))
+        encoder = build_encoder(network, image_size=size, channels=source.channels)
+        return kind.network_of(encoder, config.method_config)
 
 
 def brings_weights(config: TrainConfig) -> bool:
