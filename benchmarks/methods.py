@@ -26,8 +26,9 @@ from machine import machine
 METHODS = ("simclr", "simclr_v2", "moco_v1", "moco_v2", "moco_v3", "relic", "relic_t", "byol", "supcon", "barlow_twins",
            "local_aggregation", "dim", "amdim", "cpc", "deepcluster_v2", "relic_v2",
            "instdisc", "dcl", "simsiam", "vicreg", "nnclr", "swav", "dino", "emp_ssl",
-           "rotation")  # fmt: skip
-WITHOUT_NEGATIVES = ("byol", "barlow_twins", "simsiam", "vicreg", "swav", "dino", "emp_ssl", "rotation")
+           "rotation", "jigsaw", "pirl",
+           "infomin")  # fmt: skip
+WITHOUT_NEGATIVES = ("byol", "barlow_twins", "simsiam", "vicreg", "swav", "dino", "emp_ssl", "rotation", "jigsaw")
 EPOCHS = 4  # of every recipe, and of `embedded_simclr`, which goes on to ten in the demo
 GAIN, RANK_FLOOR = 0.03, 4.0
 

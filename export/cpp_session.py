@@ -198,10 +198,10 @@ class _Session:
         array = np.asarray(value)
         strings = array.dtype.kind in "OSU"
         array = np.asarray(value, dtype=object) if strings else np.ascontiguousarray(array)
-        kind = _STRING if strings else next(code for code, dtype in _DTYPES.items() if dtype == array.dtype)
+        code = _STRING if strings else next(code for code, dtype in _DTYPES.items() if dtype == array.dtype)
         length = array.size * (_TSTRING_BYTES if strings else array.itemsize)
         dims = (ctypes.c_int64 * array.ndim)(*array.shape)
-        tensor = self._pointer(self._c.TF_AllocateTensor(kind, dims, array.ndim, ctypes.c_size_t(length)))
+        tensor = self._pointer(self._c.TF_AllocateTensor(code, dims, array.ndim, ctypes.c_size_t(length)))
         data = self._c.TF_TensorData(tensor)
         if not strings:
             ctypes.memmove(data, array.ctypes.data, length)
@@ -215,15 +215,15 @@ class _Session:
     def _array(self, address: int) -> np.ndarray:
         tensor = self._pointer(address)
         shape = [self._c.TF_Dim(tensor, axis) for axis in range(self._c.TF_NumDims(tensor) or 0)]
-        kind, data = self._c.TF_TensorType(tensor), self._c.TF_TensorData(tensor)
-        if kind == _STRING:
+        code, data = self._c.TF_TensorType(tensor), self._c.TF_TensorData(tensor)
+        if code == _STRING:
             slots = [ctypes.c_void_p(data + position * _TSTRING_BYTES) for position in range(math.prod(shape))]
             strings = [self._string(slot) for slot in slots]
             self._c.TF_DeleteTensor(tensor)
             return np.array(strings, object).reshape(shape)
         content = ctypes.string_at(data, self._c.TF_TensorByteSize(tensor))
         self._c.TF_DeleteTensor(tensor)
-        return np.frombuffer(content, _DTYPES[kind]).reshape(shape)
+        return np.frombuffer(content, _DTYPES[code]).reshape(shape)
 
     def _string(self, slot: ctypes.c_void_p) -> bytes:
         return ctypes.string_at(self._c.TF_StringGetDataPointer(slot), self._c.TF_StringGetSize(slot))
@@ -256,11 +256,11 @@ def _fields(message: bytes) -> list[tuple[int, Any]]:
 
     while position < len(message):
         key = varint()
-        number, kind = key >> 3, key & 7
-        if kind == 0:
+        number, wire_type = key >> 3, key & 7
+        if wire_type == 0:
             found.append((number, varint()))
         else:
-            length = varint() if kind == 2 else {1: 8, 5: 4}[kind]
+            length = varint() if wire_type == 2 else {1: 8, 5: 4}[wire_type]
             found.append((number, message[position : position + length]))
             position += length
     return found

@@ -100,13 +100,16 @@ def embed_images(
             if format != "npy" or shard is not None:
                 raise InputError("`format` and shards must be left out with a database as output.")
             place = path if "://" in path else os.path.abspath(path)
-            options = {"table": table, "dtype": dtype, "batch_rows": shard_rows, "saved_model": place}
-            writer = PostgresWriter(str(output), encode.dim, labels=labels, facts=facts, **options)
+            writer = PostgresWriter(
+                str(output), encode.dim, labels=labels, facts=facts, table=table, dtype=dtype, batch_rows=shard_rows,
+                saved_model=place,
+            )  # fmt: skip
             stack.callback(writer.close)
         else:
-            options = {"format": format, "dtype": dtype, "shard_rows": shard_rows}
-            stamps = getattr(items, "stamps", None)
-            writer = EmbeddingWriter(output, encode.dim, labels=labels, facts=facts, stamps=stamps, **options)
+            writer = EmbeddingWriter(
+                output, encode.dim, labels=labels, facts=facts, stamps=getattr(items, "stamps", None), format=format,
+                dtype=dtype, shard_rows=shard_rows,
+            )  # fmt: skip
         return _fill(writer, encode, items, batch_size, progress)
 
 

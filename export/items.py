@@ -35,7 +35,7 @@ def folder_items(
     *,
     rendering: Rendering | None = None,
     content_hash: bool = False,
-) -> Items:
+) -> StampedItems:
     """The image files of a folder tree, sorted by name; ids are paths relative to it. `len` of it is their number.
 
     Labels are the names of the classes, by the rule of `FolderSource`.
@@ -66,10 +66,10 @@ def folder_items(
             yield name, _readable(_content(os.path.join(folder, name)), rendering), labels.get(name)
 
     how = "content" if content_hash else "size and time"
-    return _Items(items, stamps, f"{len(names)} files by {how}", "name" if labels else None, rendering)
+    return StampedItems(items, stamps, f"{len(names)} files by {how}", "name" if labels else None, rendering)
 
 
-def encoded_items(source: EncodedSource, split: str, *, rendering: Rendering | None = None) -> Items:
+def encoded_items(source: EncodedSource, split: str, *, rendering: Rendering | None = None) -> StampedItems:
     """The image files inside records or a tensorflow-datasets name; ids are the split and the position: `train/0`.
 
     Args:
@@ -114,8 +114,8 @@ def dataset_items(batches: Callable[[], tf.data.Dataset], prefix: str = "", *, s
     return items if source is None else _of_source(items, source)
 
 
-class _Items:
-    """Items with what is known of them."""
+class StampedItems:
+    """`Items` with what is known of them; `len` is the number of their stamps."""
 
     def __init__(
         self,
@@ -138,10 +138,10 @@ class _Items:
         return self._items(start)
 
 
-def _of_source(items: Callable[[int], Iterator], source: Source, rendering: Rendering | None = None) -> _Items:
+def _of_source(items: Callable[[int], Iterator], source: Source, rendering: Rendering | None = None) -> StampedItems:
     stamps = {file: storage.stamp(file) for file in source.files}
     labels = None if source.num_classes is None else "name" if source.class_names else "number"
-    return _Items(items, stamps, f"{len(stamps)} files by size and time", labels, rendering)
+    return StampedItems(items, stamps, f"{len(stamps)} files by size and time", labels, rendering)
 
 
 def _label(source: Source, label: int) -> Label:

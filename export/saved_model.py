@@ -202,7 +202,7 @@ class _Servable(tf.Module):
         self.other_variables = [v.value for part in parts for v in part.variables]
         self._index = index  # not `index`: a module is saved with its variables, which are in the list already
         self.other_variables += index.held if index else []
-        self.resources = _resources([encoder, *parts], known=[*self.variables, *self.other_variables])
+        self.resources = resources_of([encoder, *parts], known=[*self.variables, *self.other_variables])
 
     @tf.function
     def __call__(self, inputs, training=False):
@@ -270,7 +270,7 @@ class _Servable(tf.Module):
         return {name: tf.cast(tensor, tf.float32) for name, tensor in tensors.items()}
 
 
-def _resources(parts: Sequence[keras.layers.Layer], known: Sequence[tf.Variable]) -> list[Any]:
+def resources_of(parts: Sequence[keras.layers.Layer], known: Sequence[tf.Variable]) -> list[Any]:
     """What layers hold beside Keras variables: variables and tables of TensorFlow's own."""
     held = {id(each): each for part in parts for each in tf.train.TrackableView(part).descendants()}
     for each in known:

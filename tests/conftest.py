@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def graphs_end_with_their_file():
-    """TensorFlow keeps every `tf.custom_gradient` that was ever traced, and with it the graph: in the end 13 GB a worker."""
+    """TensorFlow keeps every gradient of its own `tf.custom_gradient`, as sums over replicas have, and with it the graph."""
     yield
     names = [name for name in gradient_registry._registry if name.startswith("CustomGradient-")]
     for name in names:

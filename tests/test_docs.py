@@ -23,6 +23,7 @@ ROOMS = (
     "optimizers",
     "pretrained",
     "report",
+    "towers",
 )
 # Methods whose flags a command line may hold beside those of the default one.
 METHODS = ("simclr", "moco")
@@ -69,7 +70,7 @@ def test_every_command_line_has_flags_that_exist(line, known_flags, capsys):
     _, command, *words = shlex.split(line)
     assert command in COMMANDS
     given = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
-    protocol = [word for word in words if word.startswith("--protocol=")]
+    protocol = [word for word in words if word.startswith("--protocol=") or word == "--from=features"]
     if ":" in "".join(protocol):  # a file that the page shows: its test runs the line
         return
     for more in [[f"--method={method}"] for method in METHODS] if command == "train" else [protocol]:

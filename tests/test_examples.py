@@ -1,5 +1,6 @@
 """The scripts and notebooks of examples/, run small, as a newcomer would run them."""
 
+import functools
 import importlib.util
 import json
 import pathlib
@@ -145,6 +146,16 @@ def test_three_ways_of_serving_agree(script, tmp_path, capsys):
     away = re.findall(r"^(\S+): .* at most (\S+) away", capsys.readouterr().out, re.M)
     assert [name for name, _ in away] == ["tf.saved_model.load", "keras.layers.TFSMLayer", "image_bytes"]
     assert max(float(number) for _, number in away) < 1e-5
+
+
+def test_images_and_texts_are_found_by_one_another(script, monkeypatch, capsys):
+    eagerly = functools.partialmethod(tfc.TwoTower.compile, run_eagerly=True)  # two steps: sooner run than traced
+    monkeypatch.setattr(tfc.TwoTower, "compile", eagerly)
+    script("image_text").main(["--epochs=1", "--limit=300"])
+    out = capsys.readouterr().out
+    assert re.search(r"^all: its description [\d.]+% at 1 \(chance 3.3%\), [\d.]+% at 5 \(chance 16.7%\)$", out, re.M)
+    assert re.search(r"^descriptions never seen: an image of a description [\d.]+% at 1", out, re.M)
+    assert re.search(r"^classes by prompts: [\d.]+% \(chance 10%\)$", out, re.M)
 
 
 def test_explore_an_encoder(plots):

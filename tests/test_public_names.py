@@ -34,6 +34,7 @@ LOSSES = {
     "alignment": "(z1, z2, *, alpha=2",
     "uniformity": "(z, *, t=2",
     "distillation": "(student_logits, teacher_logits, *, temperature",
+    "similarity_distillation": "(student, teacher, queue, *, temperature, teacher_temperature",
 }
 
 

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from absl import flags
 from PIL import Image
 
-from tests.commands.runs import ONE_BLOCK, argv, write_images
+from tests.commands.runs import ONE_BLOCK, RESNET, argv, write_images
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import EncoderConfig
@@ -62,13 +62,15 @@ def test_a_dry_run_tells_the_run_and_writes_nothing(method, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-# In place of a recipe's own network, which takes long to build: those are counted below, each once.
-SMALL_NETWORK = [f"--{name}={value}" for name, value in ONE_BLOCK.items()]
+def small_network(recipe):
+    """In place of a recipe's own network, which takes long to build: those are counted below, each once."""
+    scales = RESNET if "amdim" in recipe else ONE_BLOCK  # AMDIM compares maps of two sizes
+    return [f"--{name}={value}" for name, value in scales.items()]
 
 
 @pytest.mark.parametrize("name", command_line.recipe_names("pretrain"))
 def test_every_recipe_makes_a_run(name, tmp_path, capsys):
-    argv = ["train", f"--recipe={name}", f"--model_dir={tmp_path / 'run'}", "--dry_run", *SMALL_NETWORK]
+    argv = ["train", f"--recipe={name}", f"--model_dir={tmp_path / 'run'}", "--dry_run", *small_network(name)]
     with contextlib.nullcontext() if name.startswith("embedded") else tfds.testing.mock_data(num_examples=10_000):
         assert main(argv) == 0
     text = capsys.readouterr().out
@@ -100,7 +102,9 @@ def encoder_of(recipe: str) -> EncoderConfig:
 def test_every_network_of_a_published_recipe_is_counted():
     published = [name for name in command_line.recipe_names("pretrain") if not name.startswith("embedded")]
     assert {encoder_of(name) for name in published} == {encoder_of(name) for name in PUBLISHED} | {
-        dataclasses.replace(EncoderConfig(), global_bn=False)  # of MoCo v1 and v2: as large as ResNet-50
+        # As large as ResNet-50: those of MoCo v1 and v2, and of CPC.
+        dataclasses.replace(EncoderConfig(), global_bn=False),
+        dataclasses.replace(EncoderConfig(), norm="group"),
     }
 
 

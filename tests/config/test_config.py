@@ -85,7 +85,10 @@ def test_defaults_are_the_published_constants():
         ("swav", "proj_out_dim"): 128, ("dino", "num_prototypes"): 65_536, ("dino", "student_temperature"): 0.1,
         ("dino", "target_momentum"): 0.996, ("dino", "center_momentum"): 0.9,
         ("emp_ssl", "similarity_weight"): 200.0, ("emp_ssl", "epsilon_squared"): 0.2,
-        ("simclr", "decoupled"): False, ("dcl", "sigma"): None,
+        ("simclr", "decoupled"): False, ("dcl", "sigma"): None, ("jigsaw", "num_permutations"): 1000,
+        ("jigsaw", "hidden_dim"): 1000, ("pirl", "temperature"): 0.07, ("pirl", "num_negatives"): 32_000,
+        ("pirl", "bank_momentum"): 0.5, ("pirl", "tiles_weight"): 0.5, ("pirl", "objective"): "nce",
+        ("cmc", "num_negatives"): 16_384, ("cmc", "bank_momentum"): 0.5, ("cmc", "channel_groups"): "lab",
     }  # fmt: skip
     assert {(method, name): getattr(defaults[method], name) for method, name in published} == published
     assert (KNN().k, KNN().temperature, LoopConfig().knn_k, LoopConfig().knn_temperature) == (200, 0.1, 200, 0.1)

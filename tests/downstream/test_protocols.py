@@ -117,6 +117,7 @@ def test_transfer_measures_what_is_there_and_names_what_is_not(tmp_path, pretrai
     assert "cars (cars196)" in capsys.readouterr().err
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["results"][0]["metrics"]
     assert metrics["birdsnap_linear_top1"] == 1.0
+    assert metrics["birdsnap_linear_top1_low"] == pytest.approx(0.832, abs=0.001)  # 20 of 20
     assert set(metrics) == {f"birdsnap_linear_top1{end}" for end in ("", "_low", "_high")} | {"birdsnap_finetuned_top1"}
 
 

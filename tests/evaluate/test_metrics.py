@@ -2,13 +2,13 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import balanced_accuracy_score
 
 from tfcontrastive.config import InputError
-from tfcontrastive.evaluate import accuracies, bootstrap_interval, mean_per_class_accuracy, top_k_accuracy, top_k_hits
+from tfcontrastive.evaluate import accuracies, mean_per_class_accuracy, top_k_accuracy, top_k_hits
 
 
 @st.composite
@@ -50,24 +50,6 @@ def test_mean_per_class_is_scikit_learns_balanced_accuracy(example):
     assert mean_per_class_accuracy(predictions, labels) == pytest.approx(expected)
 
 
-@settings(max_examples=20)
-@given(st.integers(1, 60), st.integers(0, 60))
-def test_the_interval_holds_the_mean(right, wrong):
-    low, high = bootstrap_interval(np.mean, np.repeat([1.0, 0.0], [right, wrong]), resamples=200)
-    assert 0 <= low <= right / (right + wrong) <= high <= 1
-
-
-def test_the_interval_is_that_of_the_binomial():
-    low, high = bootstrap_interval(np.mean, np.repeat([1.0, 0.0], [800, 200]), resamples=4000)
-    half = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
-    assert (low, high) == pytest.approx((0.8 - half, 0.8 + half), abs=0.003)
-
-
-def test_the_interval_resamples_arrays_together():
-    values = np.arange(50)
-    assert bootstrap_interval(lambda a, b: float(np.mean(a == b)), values, values, resamples=20) == (1, 1)
-
-
 def test_minus_infinity_is_never_a_hit():
     assert not top_k_hits(np.array([[0.0, -np.inf]]), np.array([1]), 2)[0]
 
@@ -81,6 +63,12 @@ def test_accuracies_by_hand():
     assert result["x_top1_low"] <= 0.75 <= result["x_top1_high"]
 
 
+def test_an_accuracy_of_one_is_as_sure_as_there_are_images():
+    result = accuracies("x", np.eye(10), np.arange(10))
+    assert result["x_top1"] == result["x_top1_high"] == 1
+    assert result["x_top1_low"] == pytest.approx(0.692, abs=0.001)
+
+
 def test_a_row_without_a_prediction_is_wrong_for_every_class():
     result = accuracies("x", np.full([4, 2], -np.inf), np.array([0, 0, 1, 1]))
     assert result["x_top1"] == result["x_mean_per_class"] == 0
@@ -89,5 +77,3 @@ def test_a_row_without_a_prediction_is_wrong_for_every_class():
 def test_bad_numbers():
     with pytest.raises(InputError, match="`k` must be >= 1"):
         top_k_accuracy(np.zeros([1, 2]), np.array([0]), 0)
-    with pytest.raises(InputError, match="`confidence`"):
-        bootstrap_interval(np.mean, np.zeros(3), confidence=1.0)

@@ -33,6 +33,9 @@ SETTINGS = {
     "dcl": {},
     "emp_ssl": {"hidden_dim": 8},
     "rotation": {},
+    "cmc": {"bank_size": 64, "num_negatives": 8},
+    "pirl": {"bank_size": 64, "num_negatives": 8, "tile_size": 2, "patch_size": 2},
+    "jigsaw": {"num_permutations": 4, "hidden_dim": 4, "tile_size": 2, "patch_size": 2},
     "swav": {"hidden_dim": 8, "num_prototypes": 16, "queue_size": 32},
     "dino": {"hidden_dim": 8, "num_prototypes": 16},
     "simsiam": {"hidden_dim": 8, "predictor_hidden_dim": 4},
@@ -53,7 +56,7 @@ def make(method: str, scratch: pathlib.Path) -> None:
     run, folder = scratch / method, GOLDENS / f"{FORMAT}" / method
     flags = {"method": method, "train_steps": 2, "optimizer": "momentum", "patch_size": 8, "knn_epochs": 0}
     dataset = write_images(scratch / "images.npz")
-    words = argv(dataset, run, **flags, **SETTINGS[method])
+    words = argv(dataset, run, **{**flags, **SETTINGS[method]})
     if "proj_out_dim" not in METHODS[method].Config.__dataclass_fields__:
         words = [word for word in words if "proj_out_dim" not in word]
     if main(words):

@@ -178,6 +178,17 @@ def distillation(x, fixed, temperature=0.6):
     return mean(total)
 
 
+def similarity_distillation(x, fixed, temperature=0.3, teacher_temperature=0.2):
+    students, teachers, queue = unit(x["student"]), unit(fixed["teacher"]), unit(fixed["queue"])
+    total = []
+    for student, teacher in zip(students, teachers, strict=True):
+        others = [teacher, *queue]
+        p = softmax([dot(teacher, u) / teacher_temperature for u in others])
+        q = softmax([dot(student, u) / temperature for u in others])
+        total.append(-sum(a * math.log(b) for a, b in zip(p, q, strict=True)))
+    return mean(total)
+
+
 def alignment(x, fixed, alpha=1.5):
     return mean(math.sqrt(dot(a - b, a - b)) ** alpha for a, b in zip(x["z1"], x["z2"], strict=True))
 
@@ -306,6 +317,12 @@ def cpc(x, fixed, offset=1):
         cross_entropy(every @ p[b, r, c], (b * height + r + offset) * width + c)
         for b in range(images) for r in range(height - offset) for c in range(width)
     )  # fmt: skip
+
+
+def instance_info_nce(x, fixed, temperature=0.3):
+    v, f = unit(x["embeddings"]), unit(fixed["bank"])
+    rows = [[dot(v[b], f[i]) / temperature for i in (own, *x["noise"][b])] for b, own in enumerate(x["indices"])]
+    return mean(cross_entropy(row, 0) for row in rows)
 
 
 def nce(x, fixed, temperature=0.3, log_normalizer=1.2, bank_size=9):
@@ -444,6 +461,13 @@ CASES = {
     "distillation": Case(
         distillation, rows("student_logits", "teacher_logits"), ("student_logits",), {"temperature": 0.6}
     ),
+    "similarity_distillation": Case(
+        similarity_distillation,
+        with_rows(rows("student", "teacher"), queue=(7, 4)),
+        ("student",),
+        {"temperature": 0.3, "teacher_temperature": 0.2},
+        ("queue",),
+    ),
     "alignment": Case(alignment, VIEWS, ("z1", "z2"), {"alpha": 1.5}),
     "alignment_squared": Case(alignment, VIEWS, ("z1", "z2"), {"alpha": 2}),
     "uniformity": Case(uniformity, rows("z"), ("z",), {"t": 1.5}, replicates=False),
@@ -456,6 +480,9 @@ CASES = {
         ("embeddings",),
         {"temperature": 0.3, "log_normalizer": 1.2},
         ("bank",),
+    ),
+    "instance_info_nce": Case(
+        instance_info_nce, bank_inputs(indices=6, noise=(6, 5)), ("embeddings",), {"temperature": 0.3}, ("bank",)
     ),
     "dcl": Case(dcl, VIEWS, ("z1", "z2"), {"temperature": 0.3}),
     "dclw": Case(dcl, VIEWS, ("z1", "z2"), {"temperature": 0.3, "sigma": 0.5}),

@@ -285,6 +285,10 @@ REFUSED = {
     "rank": (lambda: losses.nt_xent(Z[0], Z[0], temperature=1), "`z1` must have 2 dimensions"),
     "integers": (lambda: losses.negative_cosine(Z.astype(int), Z), "`p` must hold floats. Received: dtype=int64"),
     "queue": (lambda: losses.info_nce(Z, Z, Z[:, :2], temperature=1), "`queue` must have rows of length 3"),
+    "queue of a teacher": (
+        lambda: losses.similarity_distillation(Z, Z, Z[:, :2], temperature=1, teacher_temperature=1),
+        "`queue` must have rows of length 3",
+    ),
     "memory": (lambda: losses.nt_xent(Z, Z, temperature=1, memory=Z[0]), "`memory` must have 2 dimensions"),
     "alpha": (lambda: losses.relic(Z, Z, Z, Z, temperature=1, alpha=-0.5), "`alpha` must be >= 0"),
     "direction": (

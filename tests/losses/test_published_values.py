@@ -258,6 +258,19 @@ def test_nce():
     close(losses.nce(Z0, **keys(BANK), log_normalizer=z, epsilon=1e-7), VALUES["instdisc"]["nce"])
 
 
+def test_info_nce_against_drawn_entries():
+    """PIRL's and CMC's."""
+    own, drawn = DRAWN[:, 0], DRAWN[:, 1:]
+
+    def loss(z, bank):
+        return losses.instance_info_nce(z, tf.constant(bank), own, drawn, temperature=0.07)
+
+    value, (gradient, _) = value_and_gradients(lambda image, tiles: (loss(image, BANK) + loss(tiles, BANK)) / 2, Z0, Z1)
+    close(value, VALUES["pirl"]["infonce"])
+    close(gradient[0], VALUES["pirl"]["grad_image_row0"], 1e-8)
+    close(loss(tf.constant(Z0), OTHER_BANK) + loss(tf.constant(Z1), BANK), VALUES["cmc"]["softmax_total"])
+
+
 # Two towers
 
 

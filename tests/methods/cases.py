@@ -50,6 +50,9 @@ CASES = {
     ),
     "emp_ssl": ("emp_ssl", {"hidden_dim": 16, "proj_out_dim": 8, "similarity_weight": 4.0}),
     "rotation": ("rotation", {}),
+    "cmc": ("cmc", {"bank_size": 80, "num_negatives": 6, "proj_out_dim": 8}),
+    "pirl": ("pirl", {"bank_size": 80, "num_negatives": 6, "proj_out_dim": 8}),
+    "jigsaw": ("jigsaw", {"num_permutations": 6, "hidden_dim": 8}),
     "dino": (
         "dino",
         {

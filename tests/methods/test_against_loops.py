@@ -13,18 +13,25 @@ import pytest
 import tensorflow as tf
 
 from tests.losses import oracles
-from tfcontrastive import losses
-from tfcontrastive.encoders import BatchNorm, DINOHead
+from tfcontrastive import augment, losses
+from tfcontrastive.encoders import BatchNorm, ChannelTowers, DINOHead
 from tfcontrastive.methods import METHODS
 
 BATCH, SIZE, FEATURES = 6, 2, 5
 LEARNING_RATE = 0.1
 
 
-def linear_encoder(norm=False):
-    images = keras.Input((SIZE, SIZE, 1))
+def linear_encoder(norm=False, channels=1):
+    images = keras.Input((SIZE, SIZE, channels))
     x = keras.layers.Dense(FEATURES, use_bias=False, name="map")(keras.layers.Flatten()(images))
     return keras.Model(images, BatchNorm(synchronized=False, name="norm")(x) if norm else x)
+
+
+def pooled_encoder():
+    """For images of any size."""
+    images = keras.Input((None, None, 1))
+    pooled = keras.layers.GlobalAveragePooling2D()(images)
+    return keras.Model(images, keras.layers.Dense(FEATURES, use_bias=False, name="map")(pooled))
 
 
 def make(method, encoder=None, seed=0, **settings):
@@ -34,7 +41,8 @@ def make(method, encoder=None, seed=0, **settings):
     options = {"global_bn": False} if encoder is not None else {}
     model = kind(encoder or linear_encoder(), kind.Config(**settings), **options)
     rng = np.random.default_rng(seed)
-    heads = [getattr(model, name, None) for name in ("predictor", "prototypes")]
+    names = ("predictor", "prototypes", "tile_head", "joint_head", "first_head", "second_head")
+    heads = [getattr(model, name, None) for name in names]
     pairs = [
         model.encoder,
         model.projection_head,
@@ -50,8 +58,8 @@ def make(method, encoder=None, seed=0, **settings):
     return model
 
 
-def views(seed=0, batch=BATCH):
-    return list(np.random.default_rng(seed).standard_normal((2, batch, SIZE, SIZE, 1)).astype(np.float32))
+def views(seed=0, batch=BATCH, shape=(SIZE, SIZE, 1)):
+    return list(np.random.default_rng(seed).standard_normal((2, batch, *shape)).astype(np.float32))
 
 
 class Slow:
@@ -71,8 +79,15 @@ class Slow:
         return y + self.weight(layer.beta) if layer.beta is not None else y
 
     def encode(self, images, network=None):
-        layers = (network or self.model.encoder).layers
-        x = images.reshape(len(images), -1).astype(np.float64)
+        network = network or self.model.encoder
+        if isinstance(network, ChannelTowers):
+            masks = [[float(c in group) for c in range(images.shape[-1])] for group in network.groups]
+            towers = zip(masks, (network.first, network.second), strict=True)
+            return np.concatenate([self.encode(images * np.array(mask), tower) for mask, tower in towers], axis=1)
+        layers = network.layers
+        pooled = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in layers)
+        x = images.astype(np.float64)
+        x = x.mean(axis=(1, 2)) if pooled else x.reshape(len(images), -1)
         for layer in layers:
             if isinstance(layer, keras.layers.Dense):
                 x = x @ self.weight(layer.kernel)
@@ -271,6 +286,69 @@ def rotation(slow, still, v1, v2):
     return oracles.mean(total)
 
 
+def tiles(images, side=3):
+    """Those of `[B, 9, 9, 1]`, whose cells they fill: `[B, 9, 3, 3, 1]`, row by row."""
+    places = [(side * (k // 3), side * (k % 3)) for k in range(9)]
+    return np.stack([images[:, i : i + side, j : j + side] for i, j in places], axis=1)
+
+
+def puzzle_draws(images, count, place, views=2):
+    """What is drawn in the first step for the puzzle of each image of a view."""
+    seeds = augment.row_seeds(0, tf.constant(0), tf.range(len(images)), num_views=views)[:, place]
+    return augment.uniform(seeds, "order of tiles", count).numpy()
+
+
+def jigsaw(slow, still, v1, v2):
+    model, images = still.model, np.concatenate([v1, v2])
+    rows = slow.head(slow.encode(tiles(images).reshape(-1, 3, 3, 1)), model.tile_head)
+    vectors = np.maximum(rows, 0).reshape(len(images), 9, -1)
+    draws = np.concatenate([puzzle_draws(view, 1, place)[:, 0] for place, view in enumerate((v1, v2))])
+    labels = [int(draw * len(model.permutations)) for draw in draws]
+    assert len(set(labels)) > 2
+    laid = [np.concatenate([own[k] for k in model.permutations[n]]) for own, n in zip(vectors, labels, strict=True)]
+    logits = slow.head(np.stack(laid), model.classifier)
+    return oracles.mean(oracles.cross_entropy(row, n) for row, n in zip(logits, labels, strict=True))
+
+
+def of_bank(model, embeddings, index, rows, noise):
+    """A contrastive loss by the method's settings; NCE's constant is that of this batch."""
+    inputs, fixed, temperature = {"embeddings": embeddings, "indices": index}, {"bank": rows}, model.config.temperature
+    if noise is None:
+        return oracles.instance_softmax(inputs, fixed, temperature=temperature)
+    return oracles.instance_info_nce({**inputs, "noise": noise}, fixed, temperature=temperature)
+
+
+def drawn_noise(model, count, views=1):
+    """What is drawn in the first step, image by image; the second view's after the first's."""
+    if not model.config.num_negatives:
+        return None
+    shape = [views, len(INDEX), count]
+    everyone = tf.random.stateless_uniform(shape, seed=[0, 0], maxval=model.config.bank_size, dtype=tf.int32)
+    return everyone.numpy().reshape(-1, count)
+
+
+def pirl(slow, still, v1, v2):
+    model, config = still.model, still.model.config
+    v = slow.online(v1)
+    vectors = slow.head(slow.encode(tiles(v2).reshape(-1, 3, 3, 1)), model.tile_head).reshape(len(v2), 9, -1)
+    order = np.argsort(puzzle_draws(v1, 9, 0, views=1), axis=1)
+    t = slow.head(np.stack([own[places].ravel() for own, places in zip(vectors, order, strict=True)]), model.joint_head)
+    noise = drawn_noise(model, config.num_negatives)
+    of_tiles, of_image = (of_bank(model, x, INDEX, np.asarray(model.bank.rows), noise) for x in (t, v))
+    return config.tiles_weight * of_tiles + (1 - config.tiles_weight) * of_image
+
+
+def cmc(slow, still, v1, v2):
+    model = still.model
+    features = np.split(slow.encode(np.concatenate([v1, v2])), 2, axis=1)
+    heads, banks = (model.first_head, model.second_head), (model.second_bank, model.first_bank)
+    noise = drawn_noise(model, model.config.num_negatives, views=2)
+    terms = zip(features, heads, banks, strict=True)
+    return sum(
+        of_bank(model, slow.head(x, head), np.tile(INDEX, 2), np.asarray(bank.rows), noise) for x, head, bank in terms
+    )
+
+
 LABELS = np.array([0, 2, 0, 1, 2, -1], np.int32)
 INDEX = np.array([3, 0, 8, 1, 5, 2], np.int32)
 SMALL = {"hidden_dim": 6, "proj_out_dim": 4}
@@ -309,6 +387,25 @@ CASES = {
     "nnclr": (nnclr, "nnclr", {**SMALL, "predictor_hidden_dim": 5, "queue_size": 12, "temperature": 0.3}, {}),
     "emp_ssl": (emp_ssl, "emp_ssl", {**SMALL, "similarity_weight": 5.0, "epsilon_squared": 0.3}, {}),
     "rotation": (rotation, "rotation", {}, {}),
+    "jigsaw": (jigsaw, "jigsaw", {"num_permutations": 5, "hidden_dim": 4}, {}),
+    "cmc": (
+        cmc, "cmc",
+        {"bank_size": 9, "num_negatives": 5, "objective": "info_nce", "proj_out_dim": 4, "temperature": 0.3,
+         "channel_groups": "1/0"},
+        {"index": INDEX},
+    ),
+    "pirl": (
+        pirl, "pirl",
+        {"bank_size": 9, "num_negatives": 5, "objective": "info_nce", "proj_out_dim": 4, "temperature": 0.3,
+         "tiles_weight": 0.3},
+        {"index": INDEX},
+    ),
+    "pirl_mlp": (
+        pirl, "pirl",
+        {"bank_size": 9, "num_negatives": 0, "objective": "info_nce", "proj_out_dim": 4, "temperature": 0.3,
+         "pirl_head": "mlp"},
+        {"index": INDEX},
+    ),
     "swav": (
         swav, "swav", {**SMALL, "num_prototypes": 7, "temperature": 0.3, "freeze_prototypes_steps": 0}, {},
     ),
@@ -333,6 +430,13 @@ CASES = {
     ),
 }  # fmt: skip
 
+# Methods that cut their views, or split their channels: (encoder, views)
+OTHERS = {
+    "jigsaw": (pooled_encoder, (9, 9, 1)),
+    "pirl": (pooled_encoder, (9, 9, 1)),
+    "cmc": (lambda: linear_encoder(channels=2), (SIZE, SIZE, 2)),
+}
+
 
 def test_the_table_has_every_method():
     others = {"dim", "amdim", "cpc"}  # in test_places
@@ -349,7 +453,8 @@ def along(loss, model, variable, direction, step=1e-5):
 @pytest.mark.parametrize("case", CASES)
 def test_loss_and_gradient_are_those_of_the_slow_loop(case):
     slow_loss, method, settings, extra = CASES[case]
-    model, (v1, v2) = make(method, **settings), views()
+    encoder, shape = OTHERS.get(method, (lambda: None, (SIZE, SIZE, 1)))
+    model, (v1, v2) = make(method, encoder(), **settings), views(shape=shape)
     kept = [variable for variable in model.variables if variable.path.endswith(("rows", "bank", "center"))]
     before = [np.array(variable) for variable in kept]
     with tf.GradientTape() as tape:

@@ -38,6 +38,8 @@ HEADS = {
     "supcon": ("supcon", SMALL, "6+b ReLU 4+b", None),
     "barlow_twins": ("barlow_twins", SMALL, "6 BN ReLU 6 BN ReLU 4", None),
     "instdisc": ("instdisc", {"bank_size": 9, "proj_out_dim": 4}, "4+b", None),
+    "pirl": ("pirl", {"bank_size": 9, "proj_out_dim": 4}, "4+b", None),
+    "pirl_mlp": ("pirl", {"bank_size": 9, "proj_out_dim": 4, "pirl_head": "mlp"}, "16+b ReLU 4+b", None),
     "simsiam": ("simsiam", {**SMALL, "predictor_hidden_dim": 2}, "6 BN ReLU 6 BN ReLU 4 bn", "2 BN ReLU 4+b"),
     "vicreg": ("vicreg", SMALL, "6 BN ReLU 6 BN ReLU 4", None),
     "emp_ssl": ("emp_ssl", SMALL, "6 BN ReLU 4+b", None),
@@ -66,7 +68,7 @@ def in_words(layer):
 
 
 def test_the_tables_have_every_method():
-    others = {"simclr", "dcl", "rotation"}  # the head of the first two is in encoders/test_heads.py
+    others = {"simclr", "dcl", "rotation", "jigsaw", "cmc"}  # the head of the first two is in encoders/test_heads.py
     assert {method for method, *_ in HEADS.values()} | others == set(METHODS)
 
 
@@ -103,7 +105,13 @@ def test_targets_start_as_copies_and_keep_their_own_statistics(case):
 
 @pytest.mark.parametrize(
     ("case", "memory"),
-    [("moco", "queue.rows"), ("simclr_v2", "memory.rows"), ("instdisc", "bank"), ("nnclr", "queue.rows")],
+    [
+        ("moco", "queue.rows"),
+        ("simclr_v2", "memory.rows"),
+        ("instdisc", "bank"),
+        ("nnclr", "queue.rows"),
+        ("pirl", "bank.rows"),
+    ],
 )
 def test_memories_start_as_directions(case, memory):
     method, settings, *_ = WITH_TARGETS.get(case) or HEADS[case]

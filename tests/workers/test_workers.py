@@ -98,7 +98,7 @@ def assert_same(found, expected):
         np.testing.assert_allclose(value, other, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["moco", "relic"])  # SimCLR's are stopped, killed and resumed, below
 def test_two_workers_learn_what_one_process_does(case, runs):
     alone, workers = runs(case)
     for worker in workers:
@@ -131,9 +131,7 @@ def started(command, directory, step):
     return processes, addresses
 
 
-def test_a_signal_to_one_ends_all_at_one_step_one_that_is_killed_ends_the_others_and_all_resume(
-    dataset, runs, tmp_path
-):
+def test_a_signal_to_one_ends_all_at_one_step_one_that_is_killed_ends_the_others_and_all_resume(dataset, tmp_path):
     directory = tmp_path / "run"
     command = train(dataset, directory, "simclr", strategy="multi_worker", checkpoint_steps=1)
     processes, _ = started(command, directory, 2)
@@ -156,5 +154,6 @@ def test_a_signal_to_one_ends_all_at_one_step_one_that_is_killed_ends_the_others
     finish(start([["tests.workers.command", output, *command] for output in outputs])[0])
     assert not list(tmp_path.glob("run.*"))
     assert len(list((directory / "logs").iterdir())) == 3  # one file of each of the chief's three processes
+    alone = run(train(dataset, tmp_path / "alone", "simclr")), losses(tmp_path / "alone", "simclr")
     for output in outputs:
-        assert_same((dict(np.load(output)), losses(directory, "simclr")), runs("simclr")[0])
+        assert_same((dict(np.load(output)), losses(directory, "simclr")), alone)

@@ -8,6 +8,7 @@ from tfcontrastive.augment.policies import (
     policy,
     policy_from_config,
 )
+from tfcontrastive.augment.rand_augment import RandAugment
 from tfcontrastive.augment.random import bernoulli, row_seeds, uniform
 from tfcontrastive.augment.view import View
 from tfcontrastive.augment.view_geometry import Geometry, random_view_geometry
@@ -16,6 +17,7 @@ __all__ = [
     "POLICIES",
     "Geometry",
     "Policy",
+    "RandAugment",
     "View",
     "bernoulli",
     "ops",

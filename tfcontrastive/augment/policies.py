@@ -7,6 +7,7 @@ import dataclasses
 from tfcontrastive.augment import ops
 from tfcontrastive.augment.jitter import FORMS
 from tfcontrastive.augment.more_views import with_views
+from tfcontrastive.augment.rand_augment import RandAugment
 from tfcontrastive.augment.view import View
 from tfcontrastive.augment.view_geometry import Geometry
 from tfcontrastive.config import AugmentConfig, InputError, unknown
@@ -77,7 +78,9 @@ def _small(view: View, count: int, area: tuple[float, float], size: float) -> tu
 # Sources: SimCLR 2002.05709 (v1 and v2 as in google-research/simclr), MoCo 1911.05722, MoCo v2 2003.04297, MoCo v3
 # 2104.02057, BYOL 2006.07733 (table 6; brightness as in its code), ReLIC 2010.07922 (BYOL's), Barlow Twins 2103.03230,
 # SupCon 2004.11362 (its small-image code), instance discrimination 1805.01978, SwAV 2006.09882 (multicrop_), DINO 2104.14294
-# (the defaults of its code). embedded_2x28_4x14 is this project's, for images of 28 pixels.
+# (the defaults of its code), jigsaw 1603.09246 (as in VISSL, which crops 255 of the 256 pixels of the shorter side).
+# InfoMin 2005.10243 (as in PyContrast, without the jigsaw branch; gray comes with the jitter, there after RandAugment).
+# embedded_2x28_4x14 is this project's, for images of 28 pixels.
 POLICIES = {
     "simclr": (_WIDE, (_SIMCLR, _SIMCLR)),
     "simclr_v1": (_WIDE, (_adding(_SIMCLR), _adding(_SIMCLR))),
@@ -89,6 +92,8 @@ POLICIES = {
     "barlow_twins": (_WIDE, (_FIRST, _SECOND)),
     "supcon": (_NARROW, (View(_MEDIUM, gray_probability=0.2),) * 2),
     "instdisc": (_NARROW, (_MOCO_V1, _MOCO_V1)),
+    "jigsaw": (Geometry(0.6, 1.0, 1.0, 1.0), (View(gray_probability=0.66),) * 2),
+    "infomin": (_NARROW, (dataclasses.replace(_SIMCLR, rand_augment=RandAugment()),) * 2),
     "crop": (_WIDE, (View(), View())),
     "none": (Geometry(1.0, 1.0, 1.0, 1.0, flip=0.0), (View(), View())),
     "multicrop_2x224_6x96": (
@@ -218,6 +223,7 @@ def _kept(made: Policy, *, orientation: bool, color: bool) -> Policy:
                 jitter=view.jitter and view.jitter._replace(saturation=0.0, hue=0.0),
                 gray_probability=0.0,
                 solarize_probability=0.0,
+                rand_augment=view.rand_augment and view.rand_augment._replace(color=False),
             )
             for view in views
         ]

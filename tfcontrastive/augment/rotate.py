@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfcontrastive.augment.checks import static_image_shape
+from tfcontrastive.augment.warp import affine
 
 
 def rotate(images: tf.Tensor, radians: tf.Tensor) -> tf.Tensor:
@@ -30,24 +30,7 @@ def rotate(images: tf.Tensor, radians: tf.Tensor) -> tf.Tensor:
 
     Source: the rotations of RandAugment, arXiv 1909.13719.
     """
-    images = tf.convert_to_tensor(images)
-    height, width, channels = static_image_shape(images)
-    images = tf.cast(images, tf.float32)
-    radians = tf.cast(radians, tf.float32)[:, None, None]
+    radians = tf.cast(radians, tf.float32)
     cos, sin = tf.cos(radians), tf.sin(radians)
-    y = tf.range(height, dtype=tf.float32)[None, :, None] - (height - 1) / 2
-    x = tf.range(width, dtype=tf.float32)[None, None, :] - (width - 1) / 2
-    rows = sin * x + cos * y + (height - 1) / 2
-    columns = cos * x - sin * y + (width - 1) / 2
-    first_row, first_column = tf.floor(rows), tf.floor(columns)
-    pixels = tf.reshape(images, [-1, height * width, channels])
-    out = tf.zeros_like(pixels)
-    for row in (first_row, first_row + 1):
-        for column in (first_column, first_column + 1):
-            weight = (1 - tf.abs(rows - row)) * (1 - tf.abs(columns - column))
-            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            index = tf.clip_by_value(row, 0, height - 1) * width + tf.clip_by_value(column, 0, width - 1)
-            index = tf.reshape(tf.cast(index, tf.int32), [-1, height * width])
-            weight = tf.reshape(tf.where(inside, weight, 0.0), [-1, height * width, 1])
-            out += weight * tf.gather(pixels, index, batch_dims=1)
-    return tf.reshape(out, [-1, height, width, channels])
+    matrix = tf.stack([tf.stack([cos, -sin], axis=1), tf.stack([sin, cos], axis=1)], axis=1)
+    return affine(images, matrix, tf.zeros_like(matrix[:, 0]))

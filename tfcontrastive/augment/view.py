@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfcontrastive.augment import ops, random
 from tfcontrastive.augment.checks import float_images, static_image_shape
+from tfcontrastive.augment.rand_augment import RandAugment, rand_augment
 from tfcontrastive.augment.view_geometry import Geometry
 
 _SIGMA = (0.1, 2.0)  # pixels
@@ -15,7 +16,7 @@ _SIGMA = (0.1, 2.0)  # pixels
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """The photometric half of a view, as data: color jitter and gray, then blur, then solarization.
+    """The photometric half of a view, as data: color jitter and gray, blur, solarization, RandAugment.
 
     Calling it on float images `[B, H, W, C]` in [0, 1] and seeds `[B, 2]` gives images of the same shape, in [0, 1].
     An image's result depends on its own seed row alone, not on the batch or replica it is in (with `color_ops="exact"`
@@ -28,6 +29,7 @@ class View:
         gray_first: gray before the jitter.
         color_ops: "fused" or "exact", see `ops.color_jitter`.
         image_size: the blur's kernel is a tenth of this many pixels; None: of the height of the images given.
+        rand_augment: numbers and strength of RandAugment's ops, which come last; None: none.
         geometry: crop, flip and size of this view, where they are not the policy's; done by the input pipeline.
 
     Examples:
@@ -45,6 +47,7 @@ class View:
     gray_first: bool = False
     color_ops: str = "fused"
     image_size: int | None = None
+    rand_augment: RandAugment | None = None
     geometry: Geometry | None = None
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
@@ -65,6 +68,8 @@ class View:
             images = self._blur(images, seeds, kernel_size)
         if self.solarize_probability:
             images = ops.solarize(images, random.bernoulli(seeds, "solarize", self.solarize_probability))
+        if self.rand_augment:
+            images = rand_augment(images, seeds, self.rand_augment)
         return images
 
     def _blur(self, images: tf.Tensor, seeds: tf.Tensor, kernel_size: int) -> tf.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from tfcontrastive import flags as command_line
-from tfcontrastive.commands.fit import show
+from tfcontrastive.commands.fit import run_stages, show
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError, flat_fields
 from tfcontrastive.config.adapt import OF_THE_OPTIMIZER, AdaptConfig
@@ -47,16 +47,6 @@ def run(argv: Sequence[str]) -> int:
     show_own_messages()
     show(run_stages(request, overwrite=values["overwrite"].value, started=started))
     return 0
-
-
-def run_stages(request: Any, *, overwrite: bool, started: float) -> Any:
-    """The result of a request, with its stages shown."""
-    from tfcontrastive.fitting.adapting import STAGES
-    from tfcontrastive.fitting.adapting import run as run_request
-    from tfcontrastive.system.stages import Stages
-
-    with Stages(STAGES) as stages:
-        return run_request(request, overwrite=overwrite, stages=stages, started=started)
 
 
 def own_flags() -> flags.FlagValues:

@@ -23,11 +23,12 @@ def run_classifier(
     *,
     title: str,
     train: Callable[..., Any],
-    evaluate: Callable[[Any], dict[str, float]],
+    metrics_of: Callable[[Any], dict[str, float]],
     describe: Callable[..., str],
     ignored: BaseConfig | None = None,
     given: set[str] | None = None,
     command: str = "",
+    own: flags.FlagValues | None = None,
 ) -> int:
     """Parses the arguments into a config like `base`, and trains or evaluates it.
 
@@ -35,13 +36,14 @@ def run_classifier(
         argv: the arguments of the command line.
         base: the defaults.
         title: of the help.
-        train, evaluate, describe: what to do with the config.
+        train, metrics_of, describe: what to do with the config.
         ignored: a config whose other flags are taken and have no effect.
         given: the flags that were given beside recipes, where `argv` is expanded already.
+        own: flags of the command alone, for its caller.
     """
     if given is None:
         given, argv = command_line.given(argv), command_line.expand(argv)
-    values = command_flags()
+    values = command_flags(own)
     command_line.define(dataclasses.replace(base, encoder=EncoderConfig()), values)
     flags.DEFINE_alias("output_dir", "model_dir", flag_values=values)
     others = flags.FlagValues()
@@ -51,7 +53,7 @@ def run_classifier(
             if name not in values:
                 values[name] = others[name]
     if any(word in ("--help", "-h", "-help") for word in argv):
-        print(help_text(title, base, values))
+        print(help_text(title, base, values, own))
         return 0
     command_line.parse(argv, values)
     show_own_messages()
@@ -63,16 +65,18 @@ def run_classifier(
         print(describe(config, **whose(values)))
         return 0
     if values["mode"].value == "eval":
-        show_metrics(evaluate(config))
+        show_metrics(metrics_of(config))
         return 0
     result = train(config, **whose(values))
     finish(result, command)
     return 0
 
 
-def command_flags() -> flags.FlagValues:
+def command_flags(own: flags.FlagValues | None = None) -> flags.FlagValues:
     """The flags that belong to the command, not to the run's config."""
     values = run_flags("output_dir")
+    for name in own or ():
+        values[name] = own[name]
     flags.DEFINE_string(
         "variable_schema",
         None,
@@ -116,7 +120,7 @@ def stored_encoder(checkpoint: str | None, saved_model: str | None) -> EncoderCo
     return from_nested(EncoderConfig(), stored) if isinstance(stored, dict) else None
 
 
-def help_text(title: str, base: Any, values: flags.FlagValues) -> str:
+def help_text(title: str, base: Any, values: flags.FlagValues, more: flags.FlagValues | None = None) -> str:
     """The flags of the command, by group."""
     nested = {
         "Data": base.data,
@@ -131,7 +135,7 @@ def help_text(title: str, base: Any, values: flags.FlagValues) -> str:
             own[name] = values[name]
     names = command_line.recipe_names(base.train_mode)
     title = f"{title}\nRecipes: {', '.join(names)}" if names else title
-    return command_line.help_text(title, {"What and how": own, **nested, "Command": command_flags()})
+    return command_line.help_text(title, {"What and how": own, **nested, "Command": command_flags(more)})
 
 
 def finish(result: Any, command: str = "") -> None:

@@ -16,11 +16,13 @@ import numpy as np
 
 from tfcontrastive import data
 from tfcontrastive.config import BaseConfig, TrainConfig
+from tfcontrastive.config.distill_features import FeatureDistillConfig
 from tfcontrastive.config.finetune import DistillConfig, FinetuneConfig
 from tfcontrastive.downstream.distill import distillation
+from tfcontrastive.downstream.distill_features import feature_distillation
 from tfcontrastive.downstream.finetune import finetuning
 from tfcontrastive.encoders.rebuild import check_weights
-from tfcontrastive.planning.cost import Cost, check_memory, estimate, shapes_only
+from tfcontrastive.planning.cost import Cost, check_memory, estimate, forward_flops, shapes_only
 from tfcontrastive.runs.builders import build_method, check_network, make_optimizer
 from tfcontrastive.runs.inputs import load_source, make_plan, make_strategy
 from tfcontrastive.runs.loop import Run
@@ -80,6 +82,32 @@ def describe_finetuning(config: FinetuneConfig, *, overwrite: bool = False, allo
 def describe_distillation(config: DistillConfig, *, overwrite: bool = False, allow_config_change: bool = False) -> str:
     """The text of `distill --dry_run`; the arguments are those of `distill`."""
     return _of_classifier(distillation(config, dry=True), overwrite, allow_config_change)
+
+
+def describe_feature_distillation(
+    config: FeatureDistillConfig, *, overwrite: bool = False, allow_config_change: bool = False
+) -> str:
+    """The text of `distill --from=features --dry_run`; the arguments are those of `distill_features`."""
+    run = feature_distillation(config, dry=True)
+    text = _of_classifier(run, overwrite, allow_config_change)
+    if run.source.missing:
+        return text
+    made = run.prepare(anew=overwrite)
+    cache, teacher = made.cache, made.teacher
+    shards, missing = -(-cache.images // cache.shard_images), len(cache.missing())
+    lines = [
+        f"teacher         {teacher.name}: {cache.width} features of {made.teacher_size} x {made.teacher_size} pixels",
+        f"its features    {cache.images:,} images in {cache.views} views, {cache.bytes / 1e6:,.1f} MB in "
+        f"{cache.directory}, {shards - missing} of {shards} shards are there",
+    ]
+    if "licence" in teacher.facts:
+        lines.append(f"licence         {teacher.facts['licence']}, of the teacher's weights")
+    size = made.config.data.image_size
+    student = forward_flops(made.model.encoder, size)
+    told = f"{student / 1e6:,.1f} million an image of {size} x {size} pixels"
+    if isinstance(teacher.encoder, keras.Model):
+        told += f", 1 / {forward_flops(teacher.encoder, made.teacher_size) / student:.1f} of the teacher's"
+    return "\n".join([text, *lines, f"operations      {told}"])
 
 
 def _of_classifier(run: Run, overwrite: bool, allow_config_change: bool) -> str:

@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if options["format"] in OF_OTHERS:
         return write_for_others(options)
-    loaded = export.load_run(options["model_dir"], image_size=options["image_size"], channels=options["channels"])
+    loaded = load_run(options)
     if options["format"] == "saved_model":
         path = export.save_model(
             loaded.model,
@@ -88,6 +88,17 @@ def export_flags() -> flags.FlagValues:
     flags.DEFINE_integer("image_size", None, "Height and width of the images; default: the run's.", flag_values=values)
     flags.DEFINE_integer("channels", None, "Of the images; default: as the checkpoint says.", flag_values=values)
     return values
+
+
+def load_run(options: dict[str, Any]) -> Any:
+    """The run of pre-training, or of distillation from features, with its newest weights."""
+    from tfcontrastive import export
+    from tfcontrastive.downstream.student_run import is_student, load_student
+
+    path, size = options["model_dir"], options["image_size"]
+    if is_student(path):
+        return load_student(path, image_size=size)
+    return export.load_run(path, image_size=size, channels=options["channels"])
 
 
 def check(options: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ def run(argv: Sequence[str]) -> int:
         FinetuneConfig(),
         title=TITLE,
         train=train,
-        evaluate=evaluate,
+        metrics_of=metrics_of,
         describe=describe,
         command=spelled("finetune", argv),
     )
@@ -39,7 +39,7 @@ def run_as_train(argv: Sequence[str], pretraining: TrainConfig, given: set[str])
         base,
         title=TITLE,
         train=train,
-        evaluate=evaluate,
+        metrics_of=metrics_of,
         describe=describe,
         ignored=pretraining,
         given=given,
@@ -54,7 +54,7 @@ def train(config: FinetuneConfig, **how: Any) -> Any:
     return finetune(config, **how)
 
 
-def evaluate(config: FinetuneConfig) -> dict[str, float]:
+def metrics_of(config: FinetuneConfig) -> dict[str, float]:
     """The metrics of the newest checkpoint of a fine-tuning, imported only now."""
     from tfcontrastive.downstream.finetune import finetuning
 

@@ -12,6 +12,7 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.commands.train import config_of, foreign_flags
 from tfcontrastive.config import InputError, TrainConfig, flat_fields
+from tfcontrastive.config.adapt import AdaptConfig
 from tfcontrastive.fitting.request import make_request
 from tfcontrastive.system.names import escaped, plain_console
 from tfcontrastive.system.tables import show_table
@@ -62,13 +63,14 @@ def run(argv: Sequence[str]) -> int:
 
 
 def run_stages(request: Any, *, overwrite: bool, started: float) -> Any:
-    """The result of a request, with its stages shown."""
-    from tfcontrastive.fitting.stages import STAGES
-    from tfcontrastive.fitting.stages import run as run_request
-    from tfcontrastive.system.stages import Stages
+    """The result of a request, of `adapt` by its config and else of `fit`, with its stages shown."""
+    if isinstance(request.config, AdaptConfig):
+        from tfcontrastive.fitting.adapting import Adapting
 
-    with Stages(STAGES) as stages:
-        return run_request(request, overwrite=overwrite, stages=stages, started=started)
+        return Adapting.of(request, overwrite=overwrite, started=started)
+    from tfcontrastive.fitting.stages import Fitting
+
+    return Fitting.of(request, overwrite=overwrite, started=started)
 
 
 def own_flags() -> flags.FlagValues:

@@ -22,7 +22,7 @@ COMMANDS = {
     "train": "learn an encoder from unlabelled images",
     "evaluate": "what an encoder is worth: kNN, linear probe, robustness and others",
     "finetune": "a trained encoder and labels become a classifier",
-    "distill": "a student learns from a classifier's answers on unlabelled images",
+    "distill": "a student learns from a teacher's answers or features on unlabelled images",
     "import": "weights that others have published, as a model of this package",
     "plan": "what a run would take of memory, network and time, on any number of replicas",
     "export": "a trained run as a SavedModel for every consumer, or as a LiteRT or ONNX file",

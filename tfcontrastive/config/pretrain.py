@@ -52,8 +52,8 @@ class DataConfig(BaseConfig):
 
 
 POLICY_NAMES = (
-    "simclr", "simclr_v1", "moco_v1", "moco_v2", "moco_v3", "byol", "relic", "barlow_twins", "supcon", "instdisc", "crop",
-    "none", "multicrop_2x224_6x96", "dino_2x224_8x96", "embedded_2x28_4x14",
+    "simclr", "simclr_v1", "moco_v1", "moco_v2", "moco_v3", "byol", "relic", "barlow_twins", "supcon", "instdisc", "jigsaw",
+    "infomin", "crop", "none", "multicrop_2x224_6x96", "dino_2x224_8x96", "embedded_2x28_4x14",
 )  # fmt: skip
 VIEW_SETTINGS = ("num_views", "small_views", "small_view_size", "small_view_area")
 OPTIMIZERS = ("lars", "momentum", "adam", "adamw", "lamb")

@@ -1,6 +1,7 @@
 """Data: sources of images, and batches of views that are a pure function of (seed, step)."""
 
 from tfcontrastive.data.arrays import ArraySource
+from tfcontrastive.data.fixed_views import FixedViews
 from tfcontrastive.data.folder import FolderSource
 from tfcontrastive.data.held_out import HeldOut
 from tfcontrastive.data.image_spec import ImageSpec
@@ -15,6 +16,7 @@ from tfcontrastive.data.tfrecord import TfRecordSource
 __all__ = [
     "PREPROCESSING",
     "ArraySource",
+    "FixedViews",
     "FolderSource",
     "HeldOut",
     "ImageSpec",

@@ -28,8 +28,8 @@ from tfcontrastive.data.images import decode, decode_crops
 from tfcontrastive.data.preprocessing import Preprocessing
 from tfcontrastive.data.source import Source
 
-_as_written = tf.autograph.experimental.do_not_convert  # nothing below needs AutoGraph, which takes seconds
-_PARALLEL = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+as_written = tf.autograph.experimental.do_not_convert  # nothing below needs AutoGraph, which takes seconds
+PARALLEL = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
 
 
 def train_batches(
@@ -86,9 +86,9 @@ def train_batches(
     source.look(split)
     held = source.arrays(split)
     if held is not None:
-        images, labels = _as_tensors(*held)
+        images, labels = as_tensors(*held)
 
-        @_as_written
+        @as_written
         def batch(step):
             index = shuffled_indices(step * batch_size, batch_size, count, seed)
             geometric, photometric = seeds_of(step)
@@ -99,10 +99,10 @@ def train_batches(
             ]
             return {"views": tuple(views), "seeds": photometric, "label": tf.gather(labels, index), "index": index}
 
-        batches = tf.data.Dataset.counter(start_step).map(batch, **_PARALLEL)
+        batches = tf.data.Dataset.counter(start_step).map(batch, **PARALLEL)
     else:
 
-        @_as_written
+        @as_written
         def example(item, seeds):
             (reference, label), (geometric, photometric) = item, seeds
             views = decode_crops(
@@ -116,9 +116,9 @@ def train_batches(
             return {"views": views, "seeds": photometric, "label": label}
 
         seeds = tf.data.Dataset.counter(start_step).map(seeds_of).unbatch()
-        examples = tf.data.Dataset.zip(_sequence(source, split, start_step * batch_size, seed), seeds)
-        batches = examples.map(example, **_PARALLEL).batch(batch_size, drop_remainder=True)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+        examples = tf.data.Dataset.zip(sequence(source, split, start_step * batch_size, seed), seeds)
+        batches = examples.map(example, **PARALLEL).batch(batch_size, drop_remainder=True)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(pipeline_options())
 
 
 def eval_batches(
@@ -160,25 +160,25 @@ def eval_batches(
     source.look(split)
     held = source.arrays(split)
     if held is not None:
-        images, labels = _as_tensors(*held)
+        images, labels = as_tensors(*held)
 
-        @_as_written
+        @as_written
         def batch(first):
             rows = tf.range(first, tf.minimum(first + batch_size, count))
             image = crop_and_resize(tf.gather(images, rows), image_size)
             return {"image": image, "label": tf.gather(labels, rows)}
 
-        batches = tf.data.Dataset.range(0, count, batch_size).map(batch, **_PARALLEL)
+        batches = tf.data.Dataset.range(0, count, batch_size).map(batch, **PARALLEL)
     else:
 
-        @_as_written
+        @as_written
         def example(reference, label):
             image = decode(source.read(reference), source.channels, source.rendering)
             return {"image": crop_and_resize(image, image_size), "label": label}
 
-        batches = source.references(split).take(count).map(example, **_PARALLEL).batch(batch_size)
+        batches = source.references(split).take(count).map(example, **PARALLEL).batch(batch_size)
         batches = batches.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(pipeline_options())
 
 
 def _seed_places(num_views: int) -> tuple[list[int], list[int]]:
@@ -210,7 +210,7 @@ def shuffled_indices(first: tf.Tensor, count: int, total: int, seed: int) -> tf.
     return tf.where(position // total == epoch, permuted(epoch), permuted(epoch + 1))
 
 
-def _sequence(source: Source, split: str, start: int, seed: int) -> tf.data.Dataset:
+def sequence(source: Source, split: str, start: int, seed: int) -> tf.data.Dataset:
     """The endless sequence of shuffled epochs from its example `start` on, as `references` gives them."""
     count = source.num_examples(split)
     epochs = tf.data.Dataset.counter(start // count)
@@ -223,14 +223,14 @@ def _epoch_seeds(seed: int, epoch: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform([2], key, 0, 2**31 - 1, tf.int64, alg="philox")
 
 
-def _as_tensors(images, labels) -> tuple[tf.Tensor, tf.Tensor]:
+def as_tensors(images, labels) -> tuple[tf.Tensor, tf.Tensor]:
     """The arrays where tf.data works, on the host; absent labels become -1."""
     with tf.device("CPU:0"):
         labels = tf.fill([len(images)], -1) if labels is None else tf.constant(labels)
         return tf.constant(images), labels
 
 
-def _options() -> tf.data.Options:
+def pipeline_options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA

@@ -204,8 +204,8 @@ def _feature_keys(info, name: str) -> tuple[str, str | None]:
     """Names of the image and of its label, None where there is none."""
     import tensorflow_datasets as tfds
 
-    def first(kind, preferred):
-        found = [key for key, feature in info.features.items() if type(feature) is kind]
+    def first(feature_class, preferred):
+        found = [key for key, feature in info.features.items() if type(feature) is feature_class]
         return next((key for key in (*preferred, *found) if key in found), None)
 
     keys = info.supervised_keys or ()

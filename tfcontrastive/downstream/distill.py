@@ -15,7 +15,9 @@ import tensorflow as tf
 
 from tfcontrastive import data, evaluate, losses, storage
 from tfcontrastive.config import InputError
+from tfcontrastive.config.distill_features import FeatureDistillConfig
 from tfcontrastive.config.finetune import DistillConfig
+from tfcontrastive.downstream.distill_features import Distilled, distill_features
 from tfcontrastive.downstream.finetune import Finetuned, PreparedClassifier, Tuning, finetuned, require_channels
 from tfcontrastive.downstream.teacher import Teacher
 from tfcontrastive.encoders.rebuild import rebuild
@@ -29,7 +31,7 @@ CACHE = "teacher_logits.npy"
 
 
 def distill(
-    config: DistillConfig,
+    config: DistillConfig | FeatureDistillConfig,
     *,
     overwrite: bool = False,
     allow_config_change: bool = False,
@@ -37,7 +39,7 @@ def distill(
     source: data.Source | None = None,
     title: str | None = None,
     say: Callable[[str], None] = say,
-) -> Finetuned:
+) -> Finetuned | Distilled:
     """Trains a student on a teacher's answers, or goes on where a run in the same `model_dir` stopped.
 
         loss = alpha * distillation(student, teacher; temperature) + (1 - alpha) * cross_entropy(student, labels)
@@ -45,6 +47,8 @@ def distill(
     Student and teacher see the same crop and flip, unless the teacher's answers are cached. The teacher is in inference
     mode. Labels are not needed; where the held-out split has them, result.json tells the accuracies of student and
     teacher after the last step.
+
+    Of a `FeatureDistillConfig` it is `distill_features`, which learns from the features of an encoder of any kind.
 
     Args:
         config: the run; `loop.model_dir` and `teacher` are needed.
@@ -67,9 +71,10 @@ def distill(
 
     Source: Chen et al., arXiv 2006.10029, section 3, equation 2 and 3.
     """
-    run = distillation(config, source=source)
-    how = {"overwrite": overwrite, "allow_config_change": allow_config_change}
-    return finetuned(run, **how, callbacks=callbacks, title=title, say=say)
+    how: dict[str, Any] = {"overwrite": overwrite, "allow_config_change": allow_config_change, "callbacks": callbacks}
+    if isinstance(config, FeatureDistillConfig):
+        return distill_features(config, source=source, title=title, say=say, **how)
+    return finetuned(distillation(config, source=source), title=title, say=say, **how)
 
 
 def distillation(config: DistillConfig, *, source: data.Source | None = None, dry: bool = False) -> Run:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from tfcontrastive.system.custom_gradient import custom_gradient
+
 _SMALL_MAP = 64  # positions of the output
 
 
@@ -60,7 +62,7 @@ def _products_are_faster(images, kernel, stride):
 def _convolve_with_products(images, kernel, stride):
     """`_convolve`, but the kernel's gradient is one matrix product for each of its positions."""
 
-    @tf.custom_gradient
+    @custom_gradient
     def convolve(images, kernel):
         with tf.GradientTape() as tape:
             tape.watch(images)

@@ -11,6 +11,7 @@ from keras import layers
 
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders.feed_forward import LayerScale
+from tfcontrastive.encoders.functional import FunctionalEncoder, checked_settings, feature_dtype
 from tfcontrastive.encoders.registry import register_encoder
 
 # name: (blocks in each stage, channels of the first stage, which double from stage to stage)
@@ -23,7 +24,7 @@ SIZES = {
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")
-class ConvNeXt(keras.Model):
+class ConvNeXt(FunctionalEncoder):
     """ConvNeXt `[B, H, W, C]` -> `[B, F]`: the normalised mean of the last map.
 
     Patches of 4 pixels, then stages of blocks, each stage on maps of half the size and twice the channels:
@@ -67,38 +68,26 @@ class ConvNeXt(keras.Model):
         dtype=None,
         name: str = "convnext",
     ):
-        config = {
-            "width": width,
-            "depths": tuple(depths),
-            "layer_scale": layer_scale,
-            "input_shape": tuple(input_shape),
-            "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
-            "name": name,
-        }
+        config = checked_settings(
+            width=width,
+            depths=tuple(depths),
+            layer_scale=layer_scale,
+            input_shape=input_shape,
+            dtype=dtype,
+            name=name,
+        )
         _check(config)
-        order: list[str] = []
-        double = "float64" if config["dtype"] == "float64" else None  # else Keras rounds the images
-        images = keras.Input(config["input_shape"], name="images", dtype=double)
-        super().__init__(inputs=images, outputs=_network(images, config, order), name=name)
-        self._config = config
-        self.layer_order = tuple(order)
-
-    def get_config(self):
-        return dict(self._config)
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        super().__init__(config, functools.partial(_network, config))
 
 
-def _network(x, config, order):
-    dtype = config["dtype"]
-    final = "float64" if dtype == "float64" else "float32"  # the mean of many activations needs float32
+def _network(config, x):
+    dtype, final = config["dtype"], feature_dtype(config)
+    order: list[str] = []
     start = {"kernel_initializer": keras.initializers.TruncatedNormal(stddev=0.02)}
 
-    def weighted(kind, *args, name, **kwargs):
+    def weighted(layer_class, *args, name, **kwargs):
         order.append(name)
-        return kind(*args, **{"name": name, "dtype": dtype, **kwargs})
+        return layer_class(*args, **{"name": name, "dtype": dtype, **kwargs})
 
     def norm(name, **kwargs):
         return weighted(layers.LayerNormalization, epsilon=1e-6, name=name, **kwargs)
@@ -122,7 +111,7 @@ def _network(x, config, order):
             x = layers.Add(name=f"{name}_add", dtype=dtype)([x, y])
     x = layers.GlobalAveragePooling2D(name="final_avg_pool", dtype=final)(x)
     x = norm("final_norm", dtype=final)(x)
-    return layers.Activation("linear", name="features", dtype=final)(x)
+    return layers.Activation("linear", name="features", dtype=final)(x), order
 
 
 def _check(config):
@@ -133,8 +122,6 @@ def _check(config):
     if not config["layer_scale"] > 0:
         raise InputError(f"`layer_scale` must be > 0. Received: layer_scale={config['layer_scale']}.")
     shape = config["input_shape"]
-    if len(shape) != 3 or shape[2] is None:
-        raise InputError(f"`input_shape` must be (height, width, channels), channels given. Received: {shape}.")
     least = 4 * 2 ** (len(config["depths"]) - 1)
     if any(side is not None and side < least for side in shape[:2]):
         raise InputError(f"`input_shape` must be at least {least} x {least} pixels. Received: {shape}.")

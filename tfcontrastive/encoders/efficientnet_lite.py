@@ -11,6 +11,7 @@ from keras import layers
 
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders.batch_norm import BatchNorm
+from tfcontrastive.encoders.functional import FunctionalEncoder, checked_settings, feature_dtype
 from tfcontrastive.encoders.registry import register_encoder
 
 # name: (width, depth), both of the network's body
@@ -56,7 +57,7 @@ def _rounded(filters: float) -> int:
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")
-class EfficientNetLite(keras.Model):
+class EfficientNetLite(FunctionalEncoder):
     """EfficientNet-Lite `[B, H, W, C]` -> `[B, 1280]`: convolutions and ReLU6 alone, as small devices have them.
 
     Each of the blocks widens its input, convolves every channel on its own and narrows the result, which is not activated:
@@ -105,29 +106,17 @@ class EfficientNetLite(keras.Model):
         dtype=None,
         name: str = "efficientnet_lite",
     ):
-        config = {
-            "width": width,
-            "depth": depth,
-            "input_shape": tuple(input_shape),
-            "global_bn": global_bn,
-            "batch_norm_decay": batch_norm_decay,
-            "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
-            "name": name,
-        }
+        config = checked_settings(
+            width=width,
+            depth=depth,
+            input_shape=input_shape,
+            global_bn=global_bn,
+            batch_norm_decay=batch_norm_decay,
+            dtype=dtype,
+            name=name,
+        )
         _check(config)
-        net = _Builder(config)
-        double = "float64" if config["dtype"] == "float64" else None  # else Keras rounds the images
-        images = keras.Input(config["input_shape"], name="images", dtype=double)
-        super().__init__(inputs=images, outputs=net.network(images), name=name)
-        self._config = config
-        self.layer_order = tuple(net.order)
-
-    def get_config(self):
-        return dict(self._config)
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        super().__init__(config, _Builder(config).network)
 
 
 class _Builder:
@@ -142,9 +131,8 @@ class _Builder:
         for block in blocks_of(self.config["width"], self.config["depth"]):
             x = self.block(x, block)
         x = self.convolved(x, "final", layers.Conv2D, _HEAD, 1, 1)
-        # The mean of many activations needs float32.
-        dtype = "float64" if self.config["dtype"] == "float64" else "float32"
-        return layers.GlobalAveragePooling2D(dtype=dtype, name="final_avg_pool")(x)
+        x = layers.GlobalAveragePooling2D(dtype=feature_dtype(self.config), name="final_avg_pool")(x)
+        return x, self.order
 
     def block(self, x, block):
         inputs, channels = x, x.shape[-1]
@@ -156,11 +144,13 @@ class _Builder:
             return x
         return layers.Add(name=f"{block.name}_add", dtype=self.config["dtype"])([x, inputs])
 
-    def convolved(self, x, name, kind, *sizes, activate=True):
+    def convolved(self, x, name, layer_class, *sizes, activate=True):
         dtype = self.config["dtype"]
-        kernel = "depthwise" if kind is layers.DepthwiseConv2D else "kernel"
+        kernel = "depthwise" if layer_class is layers.DepthwiseConv2D else "kernel"
         start = {f"{kernel}_initializer": keras.initializers.VarianceScaling(2.0, "fan_out")}
-        x = self.weighted(kind(*sizes, padding="same", use_bias=False, name=f"{name}_conv", dtype=dtype, **start))(x)
+        x = self.weighted(
+            layer_class(*sizes, padding="same", use_bias=False, name=f"{name}_conv", dtype=dtype, **start)
+        )(x)
         decay, synchronized = self.config["batch_norm_decay"], self.config["global_bn"]
         norm = BatchNorm(decay, epsilon=1e-3, synchronized=synchronized, name=f"{name}_norm", dtype=dtype)
         x = self.weighted(norm)(x)
@@ -177,9 +167,6 @@ def _check(config):
             raise InputError(f"`{key}` must be > 0. Received: {key}={config[key]}.")
     if not 0 <= config["batch_norm_decay"] <= 1:
         raise InputError(f"`batch_norm_decay` must be in [0, 1]. Received: {config['batch_norm_decay']}.")
-    shape = config["input_shape"]
-    if len(shape) != 3 or shape[2] is None:
-        raise InputError(f"`input_shape` must be (height, width, channels), channels given. Received: {shape}.")
 
 
 def _of_size(size: str, width_multiplier: float = 1.0, **options: Any) -> EfficientNetLite:

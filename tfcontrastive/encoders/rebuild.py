@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfcontrastive.config import InputError
+from tfcontrastive.encoders.channel_towers import ChannelTowers
 from tfcontrastive.encoders.heads import ProjectionHead
 from tfcontrastive.encoders.mlp import MLP
 from tfcontrastive.encoders.resnet import ResNet
@@ -30,6 +31,11 @@ def rebuild(encoder: keras.Model, *, image_size: int, weights: bool = True) -> k
         >>> rebuild(ResNet(18, input_shape=(32, 32, 3)), image_size=64).input_shape
         (None, 64, 64, 3)
     """
+    if isinstance(encoder, ChannelTowers):
+        first, second = (
+            rebuild(one, image_size=image_size, weights=weights) for one in (encoder.first, encoder.second)
+        )
+        return ChannelTowers(first, second, encoder.groups, encoder.name)
     shape = (image_size, image_size, encoder.input_shape[-1])
     try:
         copy = _of_settings(encoder, shape) or _of_layers(encoder, shape)
@@ -83,10 +89,10 @@ def copy_of(network: keras.Layer, rule: str) -> keras.Layer:
             if not copy.built:
                 copy.build_from_config(network.get_build_config())
     except (NotImplementedError, TypeError, ValueError) as error:
-        kind = type(network).__name__
+        class_name = type(network).__name__
         raise InputError(
-            f"{rule}. Received: {kind}, which {kind}.from_config(encoder.get_config()) does not make again. Give it a "
-            "`get_config` with the arguments of its __init__, or make it of layers, keras.Model(inputs, outputs)."
+            f"{rule}. Received: {class_name}, which {class_name}.from_config(encoder.get_config()) does not make again. "
+            "Give it a `get_config` with the arguments of its __init__, or make it of layers, keras.Model(inputs, outputs)."
         ) from error
     copy_weights(network, copy, network.name)
     return copy

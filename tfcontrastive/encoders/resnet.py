@@ -12,6 +12,7 @@ from keras import layers, ops
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.encoders.batch_norm import BatchNorm
 from tfcontrastive.encoders.conv import FixedPaddingConv2D
+from tfcontrastive.encoders.functional import FunctionalEncoder, checked_settings, feature_dtype
 from tfcontrastive.encoders.registry import register_encoder
 
 # depth: (blocks have a bottleneck, blocks in each group)
@@ -27,7 +28,7 @@ SMALL_IMAGE = 32
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")
-class ResNet(keras.Model):
+class ResNet(FunctionalEncoder):
     """Residual network `[B, H, W, C]` -> `[B, F]`: the encoder of SimCLR, and of most contrastive methods.
 
     Post-activation blocks with the stride in the 3x3 convolution, a projection shortcut at the head of every group.
@@ -90,36 +91,24 @@ class ResNet(keras.Model):
         dtype=None,
         name: str = "resnet",
     ):
-        config = {
-            "depth": depth,
-            "width_multiplier": width_multiplier,
-            "sk_ratio": sk_ratio,
-            "se_ratio": se_ratio,
-            "input_shape": tuple(input_shape),
-            "stem": stem,
-            "norm": norm,
-            "global_bn": global_bn,
-            "batch_norm_decay": batch_norm_decay,
-            "pool_padding": pool_padding,
-            "first_shortcut": first_shortcut,
-            "zero_init_residual": zero_init_residual,
-            "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
-            "name": name,
-        }
+        config = checked_settings(
+            depth=depth,
+            width_multiplier=width_multiplier,
+            sk_ratio=sk_ratio,
+            se_ratio=se_ratio,
+            input_shape=input_shape,
+            stem=stem,
+            norm=norm,
+            global_bn=global_bn,
+            batch_norm_decay=batch_norm_decay,
+            pool_padding=pool_padding,
+            first_shortcut=first_shortcut,
+            zero_init_residual=zero_init_residual,
+            dtype=dtype,
+            name=name,
+        )
         _check(config)
-        net = _Builder(config)
-        double = "float64" if config["dtype"] == "float64" else None  # else Keras rounds the images
-        images = keras.Input(config["input_shape"], name="images", dtype=double)
-        super().__init__(inputs=images, outputs=net.network(images), name=name)
-        self._config = config
-        self.layer_order = tuple(net.order)
-
-    def get_config(self):
-        return dict(self._config)
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        super().__init__(config, _Builder(config).network)
 
 
 class _Builder:
@@ -143,9 +132,8 @@ class _Builder:
                 name = f"block_group{group + 1}"
                 out = name if block == blocks - 1 else f"{name}_block{block + 1}_out"
                 x = self.block(x, filters, stride, block == 0 and self.projects(group), f"{name}_block{block + 1}", out)
-        # The mean of many activations needs float32.
-        dtype = "float64" if self.config["dtype"] == "float64" else "float32"
-        return layers.GlobalAveragePooling2D(dtype=dtype, name="final_avg_pool")(x)
+        x = layers.GlobalAveragePooling2D(dtype=feature_dtype(self.config), name="final_avg_pool")(x)
+        return x, self.order
 
     def projects(self, group):
         fits = group == 0 and not self.bottleneck  # as many channels as the stem gives, at the same size
@@ -276,9 +264,6 @@ def _check(config):
     for key in ("sk_ratio", "se_ratio", "batch_norm_decay"):
         if not 0 <= config[key] <= 1:
             raise InputError(f"`{key}` must be in [0, 1]. Received: {key}={config[key]}.")
-    shape = config["input_shape"]
-    if len(shape) != 3 or shape[2] is None:
-        raise InputError(f"`input_shape` must be (height, width, channels), channels given. Received: {shape}.")
 
 
 _SETTINGS = (

@@ -13,6 +13,7 @@ from keras import layers
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.encoders.attention import BIASES, AttentionPool, SelfAttention
 from tfcontrastive.encoders.feed_forward import ACTIVATIONS, LayerScale, SwiGLU
+from tfcontrastive.encoders.functional import FunctionalEncoder, checked_settings, feature_dtype
 from tfcontrastive.encoders.positions import INTERPOLATIONS, RotaryAngles
 from tfcontrastive.encoders.registry import register_encoder
 from tfcontrastive.encoders.tokens import Tokens
@@ -48,7 +49,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 @keras.saving.register_keras_serializable("tfcontrastive")
-class ViT(keras.Model):
+class ViT(FunctionalEncoder):
     """Vision transformer `[B, H, W, C]` -> `[B, D]`: the class token after the last normalisation.
 
     Each of the blocks, on 1 + (H / patch_size) (W / patch_size) tokens:
@@ -121,42 +122,31 @@ class ViT(keras.Model):
                 raise InputError(f"an option of `ViT` {unknown(option, _OPTIONS)}")
         if options.get("position_grid") is not None:
             options["position_grid"] = tuple(options["position_grid"])
-        config = {
-            "width": width,
-            "depth": depth,
-            "num_heads": num_heads,
-            "patch_size": patch_size,
-            "stop_grad_conv1": stop_grad_conv1,
-            "input_shape": tuple(input_shape),
-            "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
-            "name": name,
-        }
+        config = checked_settings(
+            width=width,
+            depth=depth,
+            num_heads=num_heads,
+            patch_size=patch_size,
+            stop_grad_conv1=stop_grad_conv1,
+            input_shape=input_shape,
+            dtype=dtype,
+            name=name,
+        )
         told = {**config, **{key: value for key, value in options.items() if value != _OPTIONS[key]}}
         config = {**_OPTIONS, **config, **options}
         _check(config)
-        order: list[str] = []
-        double = "float64" if config["dtype"] == "float64" else None  # else Keras rounds the images
-        images = keras.Input(config["input_shape"], name="images", dtype=double)
-        super().__init__(inputs=images, outputs=_network(images, config, order), name=name)
-        self._config = told
-        self.layer_order = tuple(order)
-
-    def get_config(self):
-        return dict(self._config)
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        super().__init__(told, functools.partial(_network, config))
 
 
-def _network(images, config, order):
+def _network(config, images):
     width, dtype = config["width"], config["dtype"]
+    order: list[str] = []
     hidden = config["mlp_width"] or 4 * width
     gated = config["activation"] == "swiglu"
 
-    def weighted(kind, *args, name, **kwargs):
+    def weighted(layer_class, *args, name, **kwargs):
         order.append(name)
-        return kind(*args, **{"name": name, "dtype": dtype, **kwargs})
+        return layer_class(*args, **{"name": name, "dtype": dtype, **kwargs})
 
     def norm(name):
         return weighted(layers.LayerNormalization, epsilon=config["epsilon"], name=name)
@@ -214,8 +204,7 @@ def _network(images, config, order):
         x = layers.Add(name="pool_out", dtype=dtype)([x, mlp(norm("pool_norm")(x), "pool")])
     if config["projection"] is not None:
         x = weighted(layers.Dense, config["projection"], use_bias=False, name="projection")(x)
-    final = "float64" if dtype == "float64" else "float32"
-    return layers.Activation("linear", name="features", dtype=final)(x)
+    return layers.Activation("linear", name="features", dtype=feature_dtype(config))(x), order
 
 
 def _check(config):
@@ -225,8 +214,6 @@ def _check(config):
     width, heads, patch, shape = (config[key] for key in ("width", "num_heads", "patch_size", "input_shape"))
     if width % 4 or width % heads:
         raise InputError(f"`width` must be a multiple of 4 and of num_heads, {heads}. Received: width={width}.")
-    if len(shape) != 3 or shape[2] is None:
-        raise InputError(f"`input_shape` must be (height, width, channels), channels given. Received: {shape}.")
     if any(size is not None and size % patch for size in shape[:2]):
         raise InputError(f"`patch_size` must divide the image, {shape[0]} x {shape[1]}. Received: patch_size={patch}.")
     _check_options(config)

@@ -1,12 +1,11 @@
-"""Accuracies from class scores, and how sure one can be of them."""
+"""Accuracies from class scores."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
 from tfcontrastive.config import InputError
+from tfcontrastive.evaluate.intervals import share_interval
 
 
 def top_k_hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
@@ -71,46 +70,6 @@ def mean_per_class_accuracy(predictions: np.ndarray, labels: np.ndarray) -> floa
     return float(np.mean(np.bincount(index, weights=predictions == labels) / counts))
 
 
-def bootstrap_interval(
-    statistic: Callable[..., float],
-    *arrays: np.ndarray,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """The interval that holds a statistic of the examples with the given confidence (percentile bootstrap).
-
-    The examples are drawn anew with replacement, as many as there are, and the statistic is taken each time. The
-    interval speaks of the choice of test examples only, not of the chance in training (use several seeds for that).
-
-    Args:
-        statistic: maps the resampled arrays to a number.
-        *arrays: `[N, ...]` each, resampled together.
-        confidence: in (0, 1).
-        resamples: how often to draw.
-        seed: of the draws.
-
-    Returns:
-        (low, high).
-
-    Examples:
-        >>> low, high = bootstrap_interval(np.mean, np.array([True] * 80 + [False] * 20))
-        >>> bool(0.70 < low < 0.75 < 0.85 < high < 0.90)
-        True
-
-    Source: Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979.
-    """
-    if not 0 < confidence < 1:
-        raise InputError(f"`confidence` must lie in (0, 1). Received: confidence={confidence}.")
-    arrays = tuple(np.asarray(array) for array in arrays)
-    rng = np.random.default_rng(seed)
-    size = len(arrays[0])
-    draws = (rng.integers(size, size=size) for _ in range(resamples))
-    values = [statistic(*(array[rows] for array in arrays)) for rows in draws]
-    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
 def accuracies(prefix: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """The accuracies every protocol reports, named `<prefix>_top1` and so on.
 
@@ -120,14 +79,14 @@ def accuracies(prefix: str, scores: np.ndarray, labels: np.ndarray) -> dict[str,
         labels: `[N]` integers in `[0, C)`.
 
     Returns:
-        `top1`, `top5`, `mean_per_class` and the 95% bootstrap interval of top-1 as `top1_low` and `top1_high`.
+        `top1`, `top5`, `mean_per_class` and the 95% interval of top-1, see `share_interval`, as `top1_low` and `top1_high`.
 
     Examples:
         >>> accuracies("knn", np.eye(3), np.array([0, 1, 2]))["knn_top1"]
         1.0
     """
     first, labels = top_k_hits(scores, labels, 1), np.asarray(labels)
-    low, high = bootstrap_interval(np.mean, first)
+    low, high = share_interval(int(first.sum()), len(first))
     return {
         f"{prefix}_top1": float(np.mean(first)),
         f"{prefix}_top5": top_k_accuracy(scores, labels, 5),

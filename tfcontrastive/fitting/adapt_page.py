@@ -73,7 +73,7 @@ def write_page(path: str, story: Story, rows: Sequence[Mapping[str, Any]], judge
 
 def headline(story: Story, judgement: Judgement) -> report.Headline:
     """What was chosen, and its numbers beside those of the encoder as it was."""
-    metrics = {one.name: one.metrics for one in story.found.measured}
+    metrics = {encoder.name: encoder.metrics for encoder in story.found.measured}
     frozen, own = metrics["frozen"], metrics[judgement.chosen]
     figures = [report.Figure("Chosen", judgement.chosen, "by images that neither taught nor are reported on")]
     for key, label in _PROBES.items():
@@ -99,9 +99,9 @@ def curves(directory: ModelDir, rows: Sequence[Mapping[str, Any]]) -> report.Cur
             charts.append(report.Chart("On the images that choose", [line], format=".1%", levels=levels))
     history = read_history(directory.history)
     for key, title in {"loss": "Loss", "moved": "Moved from the first features (1 - cosine)"}.items():
-        known = [one for one in history if key in one]
+        known = [row for row in history if key in row]
         if known:
-            line = report.Line(key, [one["step"] for one in known], [one[key] for one in known])
+            line = report.Line(key, [row["step"] for row in known], [row[key] for row in known])
             charts.append(report.Chart(title, [line]))
     return report.Curves("Curves", charts)
 

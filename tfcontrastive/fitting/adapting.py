@@ -14,7 +14,6 @@ from tfcontrastive import data, distribute, evaluate, export
 from tfcontrastive.callbacks.keep_best import KeepBest
 from tfcontrastive.config import DataConfig, nested, replace_flat
 from tfcontrastive.config.adapt import AdaptConfig
-from tfcontrastive.data.held_out import HELD_OUT
 from tfcontrastive.downstream.adapt import Adaptation, adapted_encoder, adapting, check_start, own_size
 from tfcontrastive.downstream.instances import Instances
 from tfcontrastive.encoders.rebuild import rebuild
@@ -24,37 +23,23 @@ from tfcontrastive.fitting.adapt_result import AdaptResult
 from tfcontrastive.fitting.choices import Choice, augmentation, batch_of
 from tfcontrastive.fitting.choosing import FILE as CHOOSING
 from tfcontrastive.fitting.choosing import Chooser, Parts, parts_of
-from tfcontrastive.fitting.clock import FILE as CLOCK
-from tfcontrastive.fitting.clock import Clock
 from tfcontrastive.fitting.duplicates import together
 from tfcontrastive.fitting.galleries import Story, neighbours
-from tfcontrastive.fitting.holdout import drawn
 from tfcontrastive.fitting.judging import Judgement, judge, verdict
 from tfcontrastive.fitting.measure import MOST, Measure, Measured, chance, require_finite
-from tfcontrastive.fitting.memo import Decided, Memo
+from tfcontrastive.fitting.memo import Decided
 from tfcontrastive.fitting.pictures import Pictures
 from tfcontrastive.fitting.request import Request
 from tfcontrastive.fitting.rows import measured_splits, rows_of
-from tfcontrastive.fitting.survey import Survey, require_images, survey
-from tfcontrastive.fitting.suspects import Suspect, suspects, write_suspects
+from tfcontrastive.fitting.staged_command import StagedCommand
+from tfcontrastive.fitting.survey import Survey
 from tfcontrastive.pretrained.trained import Trained, load_trained
 from tfcontrastive.runs.builders import precision
-from tfcontrastive.runs.inputs import eval_split, load_source
+from tfcontrastive.runs.inputs import eval_split
 from tfcontrastive.runs.loop import Finished
-from tfcontrastive.runs.model_dir import ModelDir, write_json
 from tfcontrastive.runs.pace import pace_of
 from tfcontrastive.runs.pretrain import TrainResult
 from tfcontrastive.runs.schedule import filled_in
-from tfcontrastive.system.directory_lock import DirectoryLock
-from tfcontrastive.system.stages import Stages
-
-STAGES = (
-    "looking at the images",
-    "measuring the encoder as it is",
-    "adapting without labels",
-    "measuring what came out",
-    "model, vectors and report",
-)
 
 FILE = "adapt.json"
 """What was asked for and decided."""
@@ -106,16 +91,7 @@ def adapt(
     paths: dict[str, Any] = {"checkpoint": checkpoint, "saved_model": saved_model}
     settings |= {name: os.fspath(path) for name, path in paths.items() if path is not None}
     request = make_request(what, minutes=minutes, output_dir=output_dir, **settings)
-    with Stages(STAGES) as stages:
-        return run(request, overwrite=overwrite, stages=stages)
-
-
-def run(
-    request: Request[AdaptConfig], *, overwrite: bool = False, stages: Stages, started: float | None = None
-) -> AdaptResult:
-    """All stages of a request; the arguments are those of `fitting.stages.run`."""
-    with DirectoryLock("output_dir", request.config.loop.model_dir or "") as lock:
-        return Adapting(request, lock, overwrite=overwrite, stages=stages, started=started).run()
+    return Adapting.of(request, overwrite=overwrite)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,69 +127,52 @@ class Scene:
         return Measure(self.config, self.source, eval_split(self.config, self.source), self.preprocessing)
 
 
-class Adapting:
-    """One command, from its request to its result; the arguments are those of `run`, and the lock of its directory."""
+class Adapting(StagedCommand):
+    """`adapt`, from its request to its result."""
 
-    def __init__(
-        self,
-        request: Request[AdaptConfig],
-        lock: DirectoryLock,
-        *,
-        overwrite: bool = False,
-        stages: Stages,
-        started: float | None = None,
-    ):
-        self.stages, self.say, self.lock = stages, stages.say, lock
-        self.directory = ModelDir(request.config.loop.model_dir or "")
-        self.memo = Memo(self.directory.path, FILE)
-        self.source = load_source(request.config)  # what cannot be read is refused before anything is written
-        require_images(self.source)
-        size = request.config.data.image_size
+    STAGES = (
+        "looking at the images",
+        "measuring the encoder as it is",
+        "adapting without labels",
+        "measuring what came out",
+        "model, vectors and report",
+    )
+    MEMO = FILE
+    start: Trained
+
+    def read(self, request: Request[AdaptConfig]) -> data.Source:
+        """The images, in the channels of the encoder, which is read too."""
+        config, source = request.config, super().read(request)
         self.start = load_trained(
-            checkpoint=request.config.checkpoint, saved_model=request.config.saved_model, image_size=size
+            checkpoint=config.checkpoint, saved_model=config.saved_model, image_size=config.data.image_size
         )
-        self.source = evaluate.taken_by(self.start.encoder, self.source)
-        check_start(self.start, self.source)
-        self.request = self.memo.claim(request, overwrite=overwrite)
-        lock.take()  # of a directory that is new, or has taken the place of one that was moved aside
-        if self.request.minutes != request.minutes:
-            self.say(f"Going on with the {self.request.minutes:g} minutes that this directory began with.")
-        self.clock = Clock(self.request.minutes, self.path(CLOCK), started=started)
-
-    def path(self, name: str) -> str:
-        return os.path.join(self.directory.path, name)
+        source = evaluate.taken_by(self.start.encoder, source)
+        check_start(self.start, source)
+        return source
 
     def run(self) -> AdaptResult:
-        self._next("look")
+        self.begin("look")
         scene = self.look()
-        self._next("measure_frozen")
+        self.begin("measure_frozen")
         measured = self.measure_frozen(scene)
-        self._next("adapt")
+        self.begin("adapt")
         scene, chooser, done = self.train(scene)
-        self._next("measure_adapted")
+        self.begin("measure_adapted")
         made = done.prepared
         judgement = self.judge(scene, made, chooser)
         adapted = adapted_encoder(scene.start, made.model.encoder, image_size=scene.config.data.image_size)
         own = scene.measure("adapted", adapted, done.seconds)
         require_finite(own)
         measured.append(self._with_retrieval(scene, own, adapted))
-        self._next("leave")
+        self.begin("leave")
         return self.leave(scene, done, judgement, measured, adapted)
-
-    def _next(self, name: str) -> None:
-        self.stages.next()
-        self.clock.stage(name)
 
     def look(self) -> Scene:
         """The images of each purpose, and the encoder's own preprocessing and size."""
-        config, start = self.request.config, self.start
-        seen = survey(self.source, self.directory.bad_files)
-        for line in seen.lines():
-            self.say(line)
-        by_path = self.request.folder is not None
-        kept = drawn(config, self.source, seen, self.path(f"{HELD_OUT}.json"), by_path=by_path, say=self.say)
+        seen, kept = self.look_at_images()
+        config, start = kept.config, self.start
         size = config.data.image_size or own_size(start) or DataConfig().image_size
-        config = dataclasses.replace(kept.config, data=dataclasses.replace(kept.config.data, image_size=size))
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, image_size=size))
         preprocessing = start.preprocessing.decoding_as(config.data)
         source = kept.source.rendered(preprocessing.rendering(kept.source.rendering))
         rows = _kept_rows(seen, kept.source, config)
@@ -247,13 +206,7 @@ class Adapting:
 
     def _with_retrieval(self, scene: Scene, one: Measured, encoder: keras.Model) -> Measured:
         """The same, with how often an image is found by its own view."""
-        measure = scene.measure
-        images: list[np.ndarray] = []
-        for batch in measure.batches(measure.split or measure.train_split):
-            images.append(batch["image"].numpy())
-            if sum(map(len, images)) >= _RETRIEVED:
-                break
-        some = np.concatenate(images)[:_RETRIEVED]
+        some = scene.measure.some_images(_RETRIEVED)
         policy = Instances.make_policy(scene.config.augmentation)
         found = unlabelled.retrieval(encoder, some, policy, seed=scene.config.loop.seed)
         return dataclasses.replace(one, metrics={**one.metrics, "retrieval_top1": found})
@@ -337,21 +290,15 @@ class Adapting:
             "recipe": nested(config, lasting=True),
             "data": {"dataset": config.data.dataset, "image_size": config.data.image_size},
             "adapted": {"from": scene.start.name, **judgement.facts},
+            "imported": scene.start.facts or None,  # whose weights they were, and under which licence
         }
         saved = export.save_once(
             encoder, self.directory.saved_model, image_size=config.data.image_size, card=card,
             preprocessing=scene.preprocessing,
         )  # fmt: skip
         ids, splits, group = rows_of(self.request, seen, scene.source, measure)
-        names = seen.class_names
-        leaving.write_embeddings(self.path(leaving.EMBEDDINGS), own.features, ids, names, splits)
-        doubted: list[Suspect] = []
-        if names:
-            doubted = suspects(own.features.everywhere(), own.features.all_labels(), group, len(names))
-            write_suspects(self.path(leaving.SUSPECTS), doubted, ids, names)
-        problems = leaving.checked_before(self.path(leaving.METRICS), saved)
-        if problems is None:
-            problems = leaving.check(saved)
+        doubted = self.leave_vectors(own, seen, ids, splits, group)
+        problems = self.problems(saved)
         said = verdict(judgement, measured)
         said += [f"The SavedModel fails a check: {problem}." for problem in problems]
         made, level = done.prepared, chance(own.features)
@@ -366,7 +313,6 @@ class Adapting:
         pictures = Pictures(scene.source, measured_splits(measure), MOST)
         story = Story(found, self.request, measure, level, group, doubted, groups, pictures)
         adapt_page.write_page(self.path(leaving.PAGE), story, made.measuring().rows, judgement)
-        self.clock.end()
         facts = {
             **judgement.facts,
             "from": scene.start.name,
@@ -375,11 +321,8 @@ class Adapting:
             "saved_model": saved,
             "saved_model_problems": problems,
             "images": _counts(scene),
-            "stages": {name: round(seconds, 1) for name, seconds in self.clock.stages.items()},
-            "seconds": self.clock.seconds(),
         }
-        metrics = leaving.numbers(self.request, measured, level, facts)
-        write_json(self.path(leaving.METRICS), metrics)
+        metrics = self.leave_numbers(measured, level, facts)
         return dataclasses.replace(found, metrics=metrics, shown=(adapt_page.results(story), neighbours(story)))
 
 

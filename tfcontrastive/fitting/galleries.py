@@ -98,9 +98,11 @@ def gallery_sections(story: Story) -> list[report.Section]:
     if names:
         pictures = [
             story.picture(
-                one.row, f"{names[one.suggested]}?", f"labelled {names[one.label]}; {story.found.ids[one.row]}"
+                doubted.row,
+                f"{names[doubted.suggested]}?",
+                f"labelled {names[doubted.label]}; {story.found.ids[doubted.row]}",
             )
-            for one in story.suspects[:_SHOWN]
+            for doubted in story.suspects[:_SHOWN]
         ]
         caption = "Labels that the neighbours contradict, the surest first; all are in labels.csv."
         sections.append(report.Gallery("Labels to look at", pictures, caption, empty="No label is contradicted."))
@@ -120,7 +122,7 @@ def duplicates(story: Story) -> report.Gallery:
     for number in np.flatnonzero(np.bincount(story.group) > 1)[:_SHOWN]:
         rows = np.flatnonzero(story.group == number)[:4]
         groups.append(tuple(story.picture(int(row), detail="identical") for row in rows))
-    known = {one: row for row, one in enumerate(story.found.ids)}
+    known = {name: row for row, name in enumerate(story.found.ids)}
     ids, splits = story.found.survey.parts["train"].ids, story.found.splits
     near = [(known.get(ids[i]), known.get(ids[j])) for i, j in story.found.survey.near]
     pairs = [(first, second) for first, second in near if first is not None and second is not None]

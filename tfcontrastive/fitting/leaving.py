@@ -15,6 +15,7 @@ from tfcontrastive import export, storage
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.fitting.measure import Features
 from tfcontrastive.fitting.request import Request
+from tfcontrastive.runs.model_dir import write_json
 from tfcontrastive.system.names import escaped
 
 EMBEDDINGS, SUSPECTS, METRICS, PAGE = "embeddings.parquet", "labels.csv", "metrics.json", "report.html"
@@ -40,7 +41,7 @@ def write_embeddings(
     flat = pyarrow.array(vectors.reshape(-1), pyarrow.float32())
     table = pyarrow.table(
         {
-            "id": pyarrow.array([escaped(one) for one in ids], pyarrow.string()),
+            "id": pyarrow.array([escaped(name) for name in ids], pyarrow.string()),
             "label": pyarrow.array([None if name is None else escaped(name) for name in labels], pyarrow.string()),
             "split": pyarrow.array(list(splits), pyarrow.string()),
             "embedding": pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
@@ -58,7 +59,7 @@ def unit(features: np.ndarray) -> np.ndarray:
 
 def check(saved_model: str) -> list[str]:
     """What of a SavedModel does not work, as `tfcontrastive serve-check` finds; [] where all does."""
-    return [f"{one.name}: {one.detail}" for one in export.check_export(saved_model) if one.passed is False]
+    return [f"{check.name}: {check.detail}" for check in export.check_export(saved_model) if check.passed is False]
 
 
 def checked_before(metrics: str, saved_model: str) -> list[str] | None:
@@ -95,11 +96,15 @@ def next_commands(request: Request, config: TrainConfig, ids: Sequence[str]) -> 
     ]
 
 
-def numbers(
-    request: Request, measured: Sequence[Any], chance: Mapping[str, float], facts: Mapping[str, Any]
+def write_numbers(
+    path: str, request: Request, measured: Sequence[Any], chance: Mapping[str, float], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What metrics.json holds: each encoder by its name, chance, and facts of the run."""
-    found: dict[str, Any] = {one.name: {**one.metrics, "train_seconds": one.seconds} for one in measured}
+    """Writes metrics.json, and returns what it holds: each encoder by its name, chance, and facts of the run."""
+    found: dict[str, Any] = {
+        encoder.name: {**encoder.metrics, "train_seconds": encoder.seconds} for encoder in measured
+    }
     if chance:
         found["chance"] = dict(chance)
-    return {**found, "dataset": request.config.data.dataset, **facts}
+    found |= {"dataset": request.config.data.dataset, **facts}
+    write_json(path, found)
+    return found

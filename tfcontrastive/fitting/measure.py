@@ -133,6 +133,15 @@ class Measure:
             preprocessing=self.preprocessing or data.Preprocessing.of_run(self.config.encoder, self.config.data),
         )
 
+    def some_images(self, most: int) -> np.ndarray:
+        """The first images that are measured, held-out ones where there are any: float32 `[N, S, S, C]`, N <= most."""
+        images: list[np.ndarray] = []
+        for batch in self.batches(self.split or self.train_split):
+            images.append(batch["image"].numpy())
+            if sum(map(len, images)) >= most:
+                break
+        return np.concatenate(images)[:most]
+
     def metrics(self, features: Features) -> dict[str, float]:
         """kNN and linear accuracy with 95% intervals, where there are labels, and the effective rank."""
         found = {"effective_rank": evaluate.effective_rank(features.everywhere())}

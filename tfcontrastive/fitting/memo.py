@@ -87,7 +87,7 @@ class Memo:
         stored = self._read()
         if stored is None or stored["config"] is None:
             return None
-        return Decided(_config(stored["config"]), [Choice(**one) for one in stored["choices"]])
+        return Decided(_config(stored["config"]), [Choice(**choice) for choice in stored["choices"]])
 
     def keep(self, request: Request, decided: Decided) -> None:
         """Writes down what was decided."""
@@ -95,7 +95,7 @@ class Memo:
 
     def _write(self, request: Request, decided: Decided | None) -> None:
         config = None if decided is None else {"kind": decided.config.kind, **nested(decided.config)}
-        choices = [] if decided is None else [dataclasses.asdict(one) for one in decided.choices]
+        choices = [] if decided is None else [dataclasses.asdict(choice) for choice in decided.choices]
         facts = {"format": _FORMAT, "tfcontrastive": tfcontrastive.__version__, "asked": _asked(request)}
         write_json(self.path, {**facts, "config": config, "choices": choices})
 

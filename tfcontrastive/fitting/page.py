@@ -80,7 +80,7 @@ def command_of(request: Request) -> str:
 
 def headline(story: Story) -> report.Headline:
     """The numbers that matter, against chance and what is at hand."""
-    own, others = story.found.own, {one.name: one for one in story.found.measured}
+    own, others = story.found.own, {encoder.name: encoder for encoder in story.found.measured}
     figures: list[report.Figure] = []
     for key, label in _PROBES.items():
         if key not in own.metrics or (key == "retrieval_top1" and figures):
@@ -108,10 +108,10 @@ def comparisons(
             continue
         bars = [
             report.Bar(
-                one.title, one.metrics[key], one.metrics.get(f"{key}_low"), one.metrics.get(f"{key}_high"),
-                kinds.get(one.name, "baseline"),
+                encoder.title, encoder.metrics[key], encoder.metrics.get(f"{key}_low"), encoder.metrics.get(f"{key}_high"),
+                kinds.get(encoder.name, "baseline"),
             )
-            for one in measured if key in one.metrics
+            for encoder in measured if key in encoder.metrics
         ]  # fmt: skip
         if bars:
             caption = "With 95% intervals over the held-out images." if key != "retrieval_top1" else ""
@@ -122,7 +122,7 @@ def comparisons(
 
 def results(story: Story) -> report.Table:
     """One row an encoder."""
-    keys = [key for key in _PROBES if any(key in one.metrics for one in story.found.measured)]
+    keys = [key for key in _PROBES if any(key in encoder.metrics for encoder in story.found.measured)]
     columns = [
         report.Column("encoder"),
         *(report.Column(_PROBES[key], ".1%", best="highest") for key in keys),
@@ -130,10 +130,10 @@ def results(story: Story) -> report.Table:
         report.Column("seconds of training", ".0f"),
     ]
     rows = [
-        (one.title, *(one.metrics.get(key) for key in keys), one.metrics.get("effective_rank"), one.seconds or None)
-        for one in story.found.measured
+        (each.title, *(each.metrics.get(key) for key in keys), each.metrics.get("effective_rank"), each.seconds or None)
+        for each in story.found.measured
     ]
-    apart = [row for row, one in enumerate(story.found.measured) if one.name in ("supervised", "fine_tuned")]
+    apart = [row for row, each in enumerate(story.found.measured) if each.name in ("supervised", "fine_tuned")]
     loop = story.found.trained.config.loop
     own = story.found.own.metrics
     caption = "An image is found where it is the nearest of all to its own augmented view. "
@@ -150,13 +150,13 @@ def results(story: Story) -> report.Table:
 def curves(directory: ModelDir, level: Mapping[str, float]) -> report.Curves:
     """Loss, and accuracies while training."""
     history = read_history(directory.history)
-    steps = np.diff([0, *(one["step"] for one in history)])
+    steps = np.diff([0, *(line["step"] for line in history)])
     # Means over an epoch; a last one of few steps says little.
-    whole = [one for one, count in zip(history, steps, strict=True) if count >= np.median(steps) / 2]
+    whole = [line for line, count in zip(history, steps, strict=True) if count >= np.median(steps) / 2]
 
     def line(name: str, key: str) -> report.Line | None:
-        known = [one for one in (history if key in ("knn_top1", "effective_rank") else whole) if key in one]
-        return report.Line(name, [one["step"] for one in known], [one[key] for one in known]) if known else None
+        known = [line for line in (history if key in ("knn_top1", "effective_rank") else whole) if key in line]
+        return report.Line(name, [line["step"] for line in known], [line[key] for line in known]) if known else None
 
     charts: dict[str, tuple[list[report.Line | None], dict[str, Any]]] = {
         "Contrastive loss": ([line("loss", "loss")], {"y_label": "loss"}),
@@ -169,7 +169,7 @@ def curves(directory: ModelDir, level: Mapping[str, float]) -> report.Curves:
     }
     made = []
     for title, (lines, how) in charts.items():
-        known = [one for one in lines if one is not None]
+        known = [line for line in lines if line is not None]
         if known:
             made.append(report.Chart(title, known, **how))
     return report.Curves("Curves", made)
@@ -227,8 +227,12 @@ def by_class(story: Story) -> list[report.Section]:
 def decisions(story: Story) -> report.Table:
     """Every choice and its reason."""
     rows = [
-        (f"--{one.name}", str(one.value).lower() if isinstance(one.value, bool) else str(one.value), one.reason)
-        for one in story.found.choices
+        (
+            f"--{choice.name}",
+            str(choice.value).lower() if isinstance(choice.value, bool) else str(choice.value),
+            choice.reason,
+        )
+        for choice in story.found.choices
     ]
     columns = [report.Column("flag"), report.Column("value"), report.Column("why")]
     return report.Table("What was decided", columns, rows, caption="Each can be given instead.")

@@ -73,7 +73,7 @@ class FitResult:
         names, labels = self.survey.class_names, features.all_labels()
         table = {
             "id": np.array(self.ids, object),
-            "label": np.array([names[one] if one >= 0 and names else None for one in labels], object),
+            "label": np.array([names[label] if label >= 0 and names else None for label in labels], object),
             "split": np.array(self.splits, object),
             "embedding": leaving.unit(features.everywhere()),
         }
@@ -144,7 +144,7 @@ class FitResult:
     @property
     def own(self) -> Measured:
         """The trained encoder, measured."""
-        return next(one for one in self.measured if one.name == "trained")
+        return next(encoder for encoder in self.measured if encoder.name == "trained")
 
     @property
     def measured_on(self) -> str:
@@ -168,11 +168,11 @@ class FitResult:
         chance = self.metrics.get("chance")
         if chance:
             found.append(("chance", f"{chance['knn_top1']:.1%}", f"{chance['linear_top1']:.1%}", None, None))
-        for one in self.measured:
-            cells = [_accuracy(one.metrics, probe) for probe in ("knn", "linear")]
-            own_view = one.metrics.get("retrieval_top1")
-            seconds = f"{one.seconds:.0f} s" if one.seconds else None
-            found.append((one.title, *cells, None if own_view is None else f"{own_view:.1%}", seconds))
+        for encoder in self.measured:
+            cells = [_accuracy(encoder.metrics, probe) for probe in ("knn", "linear")]
+            own_view = encoder.metrics.get("retrieval_top1")
+            seconds = f"{encoder.seconds:.0f} s" if encoder.seconds else None
+            found.append((encoder.title, *cells, None if own_view is None else f"{own_view:.1%}", seconds))
         return found
 
     def __repr__(self) -> str:

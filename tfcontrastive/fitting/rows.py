@@ -23,9 +23,15 @@ def rows_of(
         own = _ids(request, seen, source, split)
         ids += own
         splits += [split.partition("[")[0]] * len(own)
-    known = {one: int(number) for part in seen.parts.values() for one, number in zip(part.ids, part.group, strict=True)}
+    known = {
+        name: int(number) for part in seen.parts.values() for name, number in zip(part.ids, part.group, strict=True)
+    }
     unknown = max(known.values(), default=0) + 1
-    return tuple(ids), tuple(splits), np.array([known.get(one, unknown + row) for row, one in enumerate(ids)], np.int64)
+    return (
+        tuple(ids),
+        tuple(splits),
+        np.array([known.get(name, unknown + row) for row, name in enumerate(ids)], np.int64),
+    )
 
 
 def measured_splits(measure: Measure) -> list[str]:

@@ -9,17 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcontrastive import data, distribute, evaluate, export
+from tfcontrastive import data, distribute, evaluate, export, methods
 from tfcontrastive.config import TrainConfig
-from tfcontrastive.data.held_out import HELD_OUT
 from tfcontrastive.downstream.finetune import encoder_of
 from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.fitting import comparison, leaving, page, unlabelled
 from tfcontrastive.fitting.choices import Choice, decide
-from tfcontrastive.fitting.clock import FILE as CLOCK
-from tfcontrastive.fitting.clock import Clock
 from tfcontrastive.fitting.galleries import Story, neighbours
-from tfcontrastive.fitting.holdout import drawn
 from tfcontrastive.fitting.length import Budget, with_length
 from tfcontrastive.fitting.measure import (
     MOST,
@@ -29,36 +25,24 @@ from tfcontrastive.fitting.measure import (
     chance,
     require_finite,
 )
-from tfcontrastive.fitting.memo import Decided, Memo
+from tfcontrastive.fitting.memo import Decided
 from tfcontrastive.fitting.memory import within_memory
 from tfcontrastive.fitting.pictures import Pictures
-from tfcontrastive.fitting.request import Request, make_request
+from tfcontrastive.fitting.request import make_request
 from tfcontrastive.fitting.result import FitResult
 from tfcontrastive.fitting.rows import measured_splits, rows_of
+from tfcontrastive.fitting.staged_command import StagedCommand
 from tfcontrastive.fitting.start import start_of
-from tfcontrastive.fitting.survey import Survey, require_images, survey
-from tfcontrastive.fitting.suspects import Suspect, suspects, write_suspects
+from tfcontrastive.fitting.survey import Survey
 from tfcontrastive.fitting.verdict import verdict
 from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.runs.builders import build_encoder, precision
-from tfcontrastive.runs.inputs import eval_split, load_source
+from tfcontrastive.runs.inputs import eval_split
 from tfcontrastive.runs.load_run import card_of
-from tfcontrastive.runs.model_dir import ModelDir, write_json
 from tfcontrastive.runs.pace import measure_pace
 from tfcontrastive.runs.pretrain import TrainResult, batches, images_of_run, train
 from tfcontrastive.runs.schedule import filled_in
-from tfcontrastive.system.directory_lock import DirectoryLock
 from tfcontrastive.system.precision import fastest, resolve
-from tfcontrastive.system.stages import Stages
-
-STAGES = (
-    "looking at the images",
-    "deciding what to train",
-    "pre-training without labels",
-    "measuring what it learned",
-    "training with labels",
-    "model, vectors and report",
-)
 
 _RETRIEVED = 500  # images that are looked for by their views
 _LEAVING_SECONDS = 40.0  # of the last stage
@@ -99,59 +83,27 @@ def fit(
         >>> nearest = r.search("cat.jpg", k=5)
     """
     request = make_request(what, minutes=minutes, output_dir=output_dir, **settings)
-    with Stages(STAGES) as stages:
-        return run(request, overwrite=overwrite, stages=stages)
+    return Fitting.of(request, overwrite=overwrite)
 
 
-def run(request: Request, *, overwrite: bool = False, stages: Stages, started: float | None = None) -> FitResult:
-    """All stages of a request.
+class Fitting(StagedCommand):
+    """`fit`, from its request to its result."""
 
-    Args:
-        request: what is asked for.
-        overwrite: what lies in its directory is moved aside.
-        stages: told as each of `STAGES` begins.
-        started: when the command began, by `time.monotonic`; default: now.
-
-    Raises:
-        InputError: as `fit`.
-    """
-    with DirectoryLock("output_dir", request.config.loop.model_dir) as lock:
-        return Fitting(request, overwrite=overwrite, stages=stages, started=started, lock=lock).run()
-
-
-class Fitting:
-    """One command, from its request to its result; the arguments are those of `run`, and the lock of its directory."""
-
-    def __init__(
-        self,
-        request: Request,
-        *,
-        overwrite: bool = False,
-        stages: Stages,
-        started: float | None = None,
-        lock: DirectoryLock | None = None,
-    ):
-        self.stages, self.say, self.lock = stages, stages.say, lock
-        self.directory = ModelDir(request.config.loop.model_dir)
-        self.memo = Memo(self.directory.path)
-        self.source = load_source(request.config)  # what cannot be read is refused before anything is written
-        require_images(self.source)
-        self.request = self.memo.claim(request, overwrite=overwrite)
-        if lock is not None:
-            lock.take()  # of a directory that is new, or has taken the place of one that was moved aside
-        if self.request.minutes != request.minutes:
-            self.say(f"Going on with the {self.request.minutes:g} minutes that this directory began with.")
-        self.clock = Clock(self.request.minutes, self.path(CLOCK), started=started)
-
-    def path(self, name: str) -> str:
-        return os.path.join(self.directory.path, name)
+    STAGES = (
+        "looking at the images",
+        "deciding what to train",
+        "pre-training without labels",
+        "measuring what it learned",
+        "training with labels",
+        "model, vectors and report",
+    )
 
     def run(self) -> FitResult:
-        self._next("look")
+        self.begin("look")
         config, seen = self.look()
-        self._next("decide")
+        self.begin("decide")
         decided, start = self.decide(config, seen)
-        self._next("train")
+        self.begin("train")
         given: Any = start  # a `Trained` is a `Start`
         result = train(
             decided.config,
@@ -162,28 +114,17 @@ class Fitting:
             say=self.say,
             lock=self.lock,
         )
-        self._next("measure")
+        self.begin("measure")
         measure = Measure(result.config, result.source, eval_split(result.config, result.source))
         measured = self.measure(measure, result, start)
-        self._next("labels")
+        self.begin("labels")
         self.train_with_labels(result, measure, measured)
-        self._next("leave")
+        self.begin("leave")
         return self.leave(decided, seen, result, measure, measured)
-
-    def _next(self, name: str) -> None:
-        self.stages.next()
-        self.clock.stage(name)
 
     def look(self) -> tuple[TrainConfig, Survey]:
         """The survey, and the config with the held-out images, which are drawn here."""
-        config = self.request.config
-        source = self.source
-        seen = survey(source, self.directory.bad_files)
-        for line in seen.lines():
-            self.say(line)
-        kept = drawn(
-            config, source, seen, self.path(f"{HELD_OUT}.json"), by_path=self.request.folder is not None, say=self.say
-        )
+        seen, kept = self.look_at_images()
         self.source = kept.source
         return kept.config, seen
 
@@ -256,13 +197,7 @@ class Fitting:
         self, measure: Measure, result: TrainResult, measured: list[Measured], encoders: list[Any]
     ) -> list[Measured]:
         """The same, with how often an image is found by its own view."""
-        split = measure.split or measure.train_split
-        images = []
-        for batch in measure.batches(split):
-            images.append(batch["image"].numpy())
-            if sum(map(len, images)) >= _RETRIEVED:
-                break
-        some = np.concatenate(images)[:_RETRIEVED]
+        some = measure.some_images(_RETRIEVED)
         if len(some) < 4:
             return measured
         policy, seed = result.model.policy, result.config.loop.seed
@@ -314,15 +249,8 @@ class Fitting:
         )
         own = next(one for one in measured if one.name == "trained")
         ids, splits, group = rows_of(self.request, seen, source, measure)
-        names = seen.class_names
-        leaving.write_embeddings(self.path(leaving.EMBEDDINGS), own.features, ids, names, splits)
-        doubted: list[Suspect] = []
-        if names:
-            doubted = suspects(own.features.everywhere(), own.features.all_labels(), group, len(names))
-            write_suspects(self.path(leaving.SUSPECTS), doubted, ids, names)
-        problems = leaving.checked_before(self.path(leaving.METRICS), saved)
-        if problems is None:
-            problems = leaving.check(saved)
+        doubted = self.leave_vectors(own, seen, ids, splits, group)
+        problems = self.problems(saved)
         level = chance(own.features)
         said = verdict(measured, level)
         said += [f"The SavedModel fails a check: {problem}." for problem in problems]
@@ -336,7 +264,6 @@ class Fitting:
         pictures = Pictures(source, measured_splits(measure), MOST)
         story = Story(found, self.request, measure, level, group, doubted, groups, pictures)
         page.write_page(self.path(leaving.PAGE), story)
-        self.clock.end()
         facts = {
             "method": config.method,
             "steps": result.plan.steps,
@@ -345,11 +272,8 @@ class Fitting:
             "suspects": len(doubted),
             "saved_model": saved,
             "saved_model_problems": problems,
-            "stages": {name: round(seconds, 1) for name, seconds in self.clock.stages.items()},
-            "seconds": self.clock.seconds(),
         }
-        metrics = leaving.numbers(self.request, measured, level, facts)
-        write_json(self.path(leaving.METRICS), metrics)
+        metrics = self.leave_numbers(measured, level, facts)
         return dataclasses.replace(found, metrics=metrics, shown=(page.results(story), neighbours(story)))
 
     def _write_projector(self, result: TrainResult, own: Measured) -> None:
@@ -373,7 +297,8 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
     """The config's encoder with the first weights that its seed gives."""
     keras.utils.set_random_seed(config.loop.seed)
     with precision(config.loop.mixed_precision):
-        return build_encoder(config.encoder, image_size=config.data.image_size, channels=source.channels)
+        encoder = build_encoder(config.encoder, image_size=config.data.image_size, channels=source.channels)
+        return methods.method_class(config.method).network_of(encoder, config.method_config)
 
 
 def brings_weights(config: TrainConfig) -> bool:

@@ -65,21 +65,21 @@ class Survey:
     @property
     def facts(self) -> list[Facts]:
         """Of every image that was looked at and can be read."""
-        return [one for part in self.parts.values() for one in part.facts if one is not None]
+        return [image for part in self.parts.values() for image in part.facts if image is not None]
 
     @property
     def short_sides(self) -> np.ndarray:
         """Of each of them, in pixels."""
-        return np.array([min(one.height, one.width) for one in self.facts])
+        return np.array([min(image.height, image.width) for image in self.facts])
 
     @property
     def thumbnails(self) -> np.ndarray:
         """uint8 `[N, S, S, 3]` of each of them."""
-        return np.stack([one.thumbnail for one in self.facts])
+        return np.stack([image.thumbnail for image in self.facts])
 
     def share(self, what: str) -> float:
         """The part of the images that are `gray` or `transparent`."""
-        return float(np.mean([getattr(one, what) for one in self.facts]))
+        return float(np.mean([getattr(image, what) for image in self.facts]))
 
     def counts(self, split: str = "train") -> np.ndarray:
         """Images of each class in a split, int `[C]`."""
@@ -98,7 +98,7 @@ class Survey:
         """Six lines: how many, how large, of which kind, classes, what is left out, what is there twice."""
         total = sum(map(len, self.parts.values()))
         sizes = ", ".join(f"{split} {len(part):,}" for split, part in self.parts.items())
-        kinds = collections.Counter(one.kind for one in self.facts)
+        kinds = collections.Counter(image.kind for image in self.facts)
         only_looked = f" (of {len(self.facts):,} that were looked at)" if len(self.facts) < 0.9 * total else ""
         of_kind = f" Kinds: {_counted(kinds)}." if set(kinds) != {"array"} else ""
         return [
@@ -112,8 +112,8 @@ class Survey:
 
     def _colors(self) -> str:
         facts = self.facts
-        gray, transparent = (sum(getattr(one, name) for one in facts) for name in ("gray", "transparent"))
-        bits = sorted({one.bits for one in facts})
+        gray, transparent = (sum(getattr(image, name) for image in facts) for name in ("gray", "transparent"))
+        bits = sorted({image.bits for image in facts})
         color = "All are gray" if gray == len(facts) else f"{gray:,} of {len(facts):,} are gray"
         opacity = f"{transparent:,} have transparent parts" if transparent else "none has transparent parts"
         return f"{color}, {' and '.join(map(str, bits))} bits a channel; {opacity}."
@@ -160,7 +160,7 @@ def survey(source: Source, bad_files: str | None = None) -> Survey:
         )
     source.check(bad_files)
     found = digests(source)
-    number = duplicates.groups([one for split in source.splits for one in found[split]])
+    number = duplicates.groups([image for split in source.splits for image in found[split]])
     ends = np.cumsum([len(found[split]) for split in source.splits])[:-1]
     parts = {
         split: _part(source, split, group) for split, group in zip(source.splits, np.split(number, ends), strict=True)
@@ -203,20 +203,20 @@ def ids_of(source: Source, split: str) -> tuple[str, ...]:
 
 
 def _near(part: Part) -> list[tuple[int, int]]:
-    seen = [(row, one) for row, one in zip(part.rows, part.facts, strict=True) if one is not None]
+    seen = [(row, image) for row, image in zip(part.rows, part.facts, strict=True) if image is not None]
     if len(seen) < 2:
         return []
     rows = np.array([row for row, _ in seen])
-    pairs = duplicates.near_duplicates(np.stack([one.thumbnail for _, one in seen]), part.group[rows])
+    pairs = duplicates.near_duplicates(np.stack([image.thumbnail for _, image in seen]), part.group[rows])
     return [(int(rows[i]), int(rows[j])) for i, j in pairs]
 
 
 def _sizes(facts: Sequence[Facts]) -> str:
-    shapes = {(one.height, one.width) for one in facts}
+    shapes = {(image.height, image.width) for image in facts}
     if len(shapes) == 1:
         return "all {1:,} x {0:,} pixels".format(*shapes.pop())
-    sides = np.array([min(one.height, one.width) for one in facts])
-    small, *_, large = sorted(facts, key=lambda one: one.height * one.width)
+    sides = np.array([min(image.height, image.width) for image in facts])
+    small, *_, large = sorted(facts, key=lambda image: image.height * image.width)
     return (
         f"{small.width:,} x {small.height:,} to {large.width:,} x {large.height:,} pixels, the shorter side "
         f"{int(np.median(sides)):,} in the middle"

@@ -62,7 +62,7 @@ def suspects(features: np.ndarray, labels: np.ndarray, group: np.ndarray, num_cl
         Suspect(int(known[at]), int(own[at]), int(best[at]), float(margin[at]))
         for at in np.flatnonzero((best != own) & (margin >= _SURE))
     ]
-    return sorted(found, key=lambda one: -one.confidence)
+    return sorted(found, key=lambda suspect: -suspect.confidence)
 
 
 def write_suspects(path: str, found: Sequence[Suspect], ids: Sequence[str], class_names: Sequence[str]) -> None:
@@ -70,7 +70,7 @@ def write_suspects(path: str, found: Sequence[Suspect], ids: Sequence[str], clas
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["file", "label", "suggested", "confidence"])
-    for one in found:
-        names = escaped(class_names[one.label]), escaped(class_names[one.suggested])
-        rows.writerow([escaped(ids[one.row]), *names, f"{one.confidence:.3f}"])
+    for suspect in found:
+        names = escaped(class_names[suspect.label]), escaped(class_names[suspect.suggested])
+        rows.writerow([escaped(ids[suspect.row]), *names, f"{suspect.confidence:.3f}"])
     storage.write(path, text.getvalue())

@@ -25,8 +25,10 @@ from tfcontrastive.losses.nt_xent import nt_xent, nt_xent_views
 from tfcontrastive.losses.redundancy import barlow_twins
 from tfcontrastive.losses.regression import negative_cosine
 from tfcontrastive.losses.relic import relic, relic_views
+from tfcontrastive.losses.sampled_softmax import instance_info_nce
 from tfcontrastive.losses.siglip import siglip
 from tfcontrastive.losses.sim_cse import sim_cse
+from tfcontrastive.losses.similarity_distillation import similarity_distillation
 from tfcontrastive.losses.sinkhorn import sinkhorn
 from tfcontrastive.losses.sup_con import sup_con
 from tfcontrastive.losses.swav import swav
@@ -48,6 +50,7 @@ __all__ = [
     "info_nce",
     "info_nce_views",
     "infonce_bound",
+    "instance_info_nce",
     "instance_log_normalizer",
     "instance_nce",
     "instance_softmax",
@@ -62,6 +65,7 @@ __all__ = [
     "relic_views",
     "siglip",
     "sim_cse",
+    "similarity_distillation",
     "sinkhorn",
     "sup_con",
     "swav",

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfcontrastive.system.custom_gradient import custom_gradient
+
 DENSE_LIMIT = 2**26
 TILE = 2**24
 _HIDDEN = -1e30  # the logit of an excluded key: exp() of it is 0, and sums and products of it stay finite
@@ -69,7 +71,7 @@ def row_softmax(
 
 
 def _dense(queries, keys, query_ids, key_ids, key_gradient):
-    @tf.custom_gradient
+    @custom_gradient
     def softmax(queries, keys):
         row, mean_key, weights = _softmax(_logits(queries, keys, query_ids, key_ids), queries, keys)
 
@@ -100,7 +102,7 @@ def _tiled(queries, keys, query_ids, key_ids, key_gradient, blocks):
     def logits(part, i):
         return _logits(part, keys, None if ids is None else ids[i], key_ids)
 
-    @tf.custom_gradient
+    @custom_gradient
     def softmax(queries, keys):
         parts = split(queries)
 

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     METHODS: dict[str, type[ContrastiveModel]]
 
-_CLASSES = {name: kind.__name__.removesuffix("Config") for name, kind in CONFIGS.items()}  # in the module of that name
-_CONFIG_NAMES = {kind.__name__: kind for kind in CONFIGS.values()}
+_CLASSES = {method: config.__name__.removesuffix("Config") for method, config in CONFIGS.items()}
+_CONFIG_NAMES = {config.__name__: config for config in CONFIGS.values()}
 NAMES = ("METHODS", "ContrastiveModel", "StepOutput", "build", *_CLASSES.values(), *_CONFIG_NAMES)
 """What `tfcontrastive` itself names too."""
 
 
 @functools.cache
 def _methods() -> dict[str, type[ContrastiveModel]]:
-    return {method: getattr(importlib.import_module(f"{__name__}.{method}"), kind) for method, kind in _CLASSES.items()}
+    return {method: getattr(importlib.import_module(f"{__name__}.{method}"), name) for method, name in _CLASSES.items()}
 
 
 def __getattr__(name: str) -> Any:
@@ -38,8 +38,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.base").ContrastiveModel
     if name == "StepOutput":
         return importlib.import_module(f"{__name__}.step_output").StepOutput
-    for method, kind in _CLASSES.items():
-        if name == kind:
+    for method, class_name in _CLASSES.items():
+        if name == class_name:
             return _methods()[method]
     if name in _CONFIG_NAMES:
         return _CONFIG_NAMES[name]
@@ -96,28 +96,28 @@ def build(method: str, encoder: keras.Model, *, num_classes: int | None = None, 
     Examples:
         >>> model = tfcontrastive.build("simclr", encoder, temperature=0.2, seed=1)
     """
-    kind = method_class(method)
-    of_config, of_model = kind.Config.__dataclass_fields__, _model_settings(kind)
+    cls = method_class(method)
+    of_config, of_model = cls.Config.__dataclass_fields__, _model_settings(cls)
     for name in settings:
         if name not in of_config and name not in of_model:
             raise InputError(f"a setting of {method} {unknown(name, [*of_config, *of_model])}")
         if name in of_config and name in of_model:
             raise InputError(
-                f"`{name}` must be one setting, and {kind.Config.__name__} and {kind.__name__} both have it. "
-                f"Use {kind.__name__}(encoder, {kind.Config.__name__}({name}=...), {name}=...)."
+                f"`{name}` must be one setting, and {cls.Config.__name__} and {cls.__name__} both have it. "
+                f"Use {cls.__name__}(encoder, {cls.Config.__name__}({name}=...), {name}=...)."
             )
-    config = kind.Config(**{name: value for name, value in settings.items() if name in of_config})
+    config = cls.Config(**{name: value for name, value in settings.items() if name in of_config})
     options = {name: value for name, value in settings.items() if name in of_model}
-    return kind(encoder, config, num_classes=num_classes, **options)
+    return cls(encoder, config, num_classes=num_classes, **options)
 
 
-def _model_settings(kind: type[ContrastiveModel]) -> set[str]:
+def _model_settings(cls: type[ContrastiveModel]) -> set[str]:
     """The arguments of a method's class, and those of its bases that it hands on."""
     from tfcontrastive.methods.base import ContrastiveModel
 
     named = {
         name
-        for base in kind.__mro__
+        for base in cls.__mro__
         if issubclass(base, ContrastiveModel) and "__init__" in vars(base)
         for name, parameter in inspect.signature(base.__init__).parameters.items()
         if parameter.kind is not parameter.VAR_KEYWORD

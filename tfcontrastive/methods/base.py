@@ -97,9 +97,9 @@ class ContrastiveModel(ViewModel):
         self.config = self.Config() if config is None else config
         if not isinstance(self.config, self.Config):
             raise InputError(f"`config` must be a {self.Config.__name__}. Received: {type(config).__name__}.")
-        self.encoder = encoder
+        self.encoder = self.network_of(encoder, self.config)
         self.input_spec = None
-        self.encoder_shape = encoder_shape(encoder)
+        self.encoder_shape = encoder_shape(self.encoder)
         self.num_features = self.encoder_shape.num_features
         # Heads compute in no less than float32: they cost little, and batch norm after a rounded layer would magnify the
         # rounding wherever images differ by less than their mean.
@@ -134,6 +134,17 @@ class ContrastiveModel(ViewModel):
 
     # What a method writes.
 
+    @classmethod
+    def network_of(cls, encoder: keras.Model, config: Any) -> keras.Model:
+        """What is trained, evaluated and exported, of the network that is handed over; as it stands, that network.
+
+        Args:
+            encoder: what the class was given, or what this made of it before.
+            config: the method's.
+        """
+        del config
+        return encoder
+
     def build_parts(self) -> None:
         """Makes and builds the heads (and targets, queues) that the method adds to the encoder."""
 
@@ -160,6 +171,17 @@ class ContrastiveModel(ViewModel):
         """
         rows = images * len(self.policy.views)
         return rows, rows * replicas
+
+    @classmethod
+    def encoded_sides(cls, config: Any, sides: tuple[int, ...]) -> tuple[int, ...]:
+        """Heights, in pixels, of what the encoder sees of one image: as it stands, those of its views.
+
+        Args:
+            config: the method's.
+            sides: of the views.
+        """
+        del config
+        return sides
 
     def on_weights_updated(self) -> None:
         """Runs after each optimizer step; as it stands, targets follow their online parts."""

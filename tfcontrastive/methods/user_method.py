@@ -13,7 +13,7 @@ def user_method(name: str, *, run_code: bool = True) -> type[ContrastiveModel]:
     Raises:
         InputError: there is no such class, it is no method, or its code would have to be run.
     """
-    kind = load_object("method", name, run_code=run_code)
-    if not (isinstance(kind, type) and issubclass(kind, ContrastiveModel) and hasattr(kind, "Config")):
+    cls = load_object("method", name, run_code=run_code)
+    if not (isinstance(cls, type) and issubclass(cls, ContrastiveModel) and hasattr(cls, "Config")):
         raise InputError(f"`method` must name a ContrastiveModel with a `Config`. Received: {name!r}.")
-    return kind
+    return cls

@@ -57,10 +57,11 @@ def restore(path: str, model: keras.Model) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in sums.items()}
 
 
-def restore_weights(path: str, model: keras.Model) -> None:
-    """As `restore`, but for the model alone, which need not be compiled."""
-    variables = kept(model, optimizer=False)
-    _compare(path, variables, {name: shape for name, shape in shapes(path).items() if name.startswith("model/")})
+def restore_weights(path: str, model: keras.Model, part: str = "") -> None:
+    """As `restore`, but for the model alone, which need not be compiled; or for that `part` of the model that was saved."""
+    prefix = f"model/{part}/" if part else "model/"
+    variables = {f"{prefix}{name}": variable for name, variable in variable_paths(model).items()}
+    _compare(path, variables, {name: shape for name, shape in shapes(path).items() if name.startswith(prefix)})
     _restore(path, {name: variable.value for name, variable in variables.items()})
 
 

@@ -83,7 +83,7 @@ class ReplicatedModel(keras.Model):
             part: of arrays that is held out, in [0, 1).
         """
         replicas = self.distribute_strategy.num_replicas_in_sync
-        uneven = [size for size in _batch_sizes(x, batch_size, part) if size is None or size % replicas]
+        uneven = [size for size in batch_sizes(x, batch_size, part) if size is None or size % replicas]
         if replicas > 1 and uneven:
             raise InputError(
                 f"`x` must come in batches that {replicas} replicas share evenly, such as those of "
@@ -146,7 +146,7 @@ def _has_finite_norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.math.is_finite(tf.add_n([tf.cast(tf.nn.l2_loss(gradient), tf.float32) for gradient in dense]))
 
 
-def _batch_sizes(x: Any, batch_size: int | None, part: float) -> list[int | None]:
+def batch_sizes(x: Any, batch_size: int | None, part: float) -> list[int | None]:
     """The sizes of the batches that `fit` makes of its data, None where they are not known before."""
     if isinstance(x, tf.data.Dataset):
         return [spec.shape[0] if spec.shape.rank else None for spec in tf.nest.flatten(x.element_spec)]

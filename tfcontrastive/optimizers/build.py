@@ -72,10 +72,10 @@ def build(
         raise InputError(f"`weight_decay` must be >= 0. Received: weight_decay={weight_decay!r}.")
     if kwargs.get("weight_decay_end") is not None and name not in DECOUPLED:
         raise InputError(f"`weight_decay_end` must be left out with {name}; {' and '.join(DECOUPLED)} take it.")
-    kind, options, undecayed = _OPTIMIZERS[name]
+    optimizer, options, undecayed = _OPTIMIZERS[name]
     options = {"exclude_from_weight_decay": undecayed, **options, **kwargs}
     if exclude_from_weight_decay is not None:
         options["exclude_from_weight_decay"] = exclude_from_weight_decay
     if name in ("lars", "momentum"):
         options["momentum"] = float(momentum)
-    return kind(learning_rate=learning_rate, weight_decay=weight_decay, **options)
+    return optimizer(learning_rate=learning_rate, weight_decay=weight_decay, **options)

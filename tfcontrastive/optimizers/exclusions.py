@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-NORM = r"(^|/)(gamma|beta)$"
+NORM = r"(^|/)(gamma|beta|log_scale)$"  # log_scale: of a learned temperature
 BIAS = r"bias$"
 TOKEN = r"(^|/)[^/]*((class|cls|register|mask)_token|pos(ition(al)?)?_embed)[^/]*(/embeddings)?$"  # of a transformer
 SUPERVISED_HEAD = r"head_supervised|probe"

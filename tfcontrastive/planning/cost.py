@@ -14,6 +14,7 @@ import collections
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -22,10 +23,8 @@ from absl import logging
 from keras.src.backend.common import global_state
 
 from tfcontrastive import methods, optimizers
-from tfcontrastive.config import InputError, TrainConfig
-from tfcontrastive.config.finetune import FinetuneConfig
+from tfcontrastive.config import InputError, RunSettings, TrainConfig
 from tfcontrastive.losses import row_softmax
-from tfcontrastive.models.classifier import Classifier
 from tfcontrastive.system.hardware import Hardware, machine_memory
 from tfcontrastive.system.precision import resolve
 
@@ -79,10 +78,12 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
         )
     images, sides = loop.train_batch_size // replicas, model.policy.sides(config.data.image_size)
     views, channels = len(sides), model.encoder.input_shape[-1]
-    encoded = (sides * model.encoded_views)[: model.encoded_views] if model.encoded_views else sides
+    encoded = model.encoded_sides(model.config, sides)
+    if model.encoded_views:
+        encoded = (encoded * model.encoded_views)[: model.encoded_views]
     width = FLOAT if resolve(loop.mixed_precision).name == "float32" else 2
 
-    layers = {side: list(_layers(model.encoder, (side, side, channels))) for side in set(sides)}
+    layers = {side: list(_layers(model.encoder, (side, side, channels))) for side in {*sides, *encoded}}
     held = []  # of a pass over the views of each size
     for side, count in collections.Counter(encoded).items():
         kept = sum(layer.kept for layer in layers[side])
@@ -131,12 +132,12 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
     )
 
 
-def estimate_classifier(model: Classifier, config: FinetuneConfig, replicas: int) -> Cost:
+def estimate_classifier(model: Trainable, config: RunSettings, replicas: int) -> Cost:
     """The cost of a step of fine-tuning or distillation, without the teacher's: one view of each image.
 
     Args:
-        model: the classifier; its trunk's weights need no values.
-        config: a `FinetuneConfig` or `DistillConfig`.
+        model: the classifier, or the student of features; its trunk's weights need no values.
+        config: a `FinetuneConfig`, `DistillConfig` or `FeatureDistillConfig`.
         replicas: that share a batch.
     """
     loop, trunk = config.loop, model.trunk
@@ -160,6 +161,25 @@ def estimate_classifier(model: Classifier, config: FinetuneConfig, replicas: int
         flops=sum(layer.flops for layer in layers) * images * (1 if model.frozen else 3),
         traffic=6 * width * images * sum(layer.size for layer in layers) + 6 * FLOAT * learned,
     )
+
+
+class Trainable(Protocol):
+    """A network that is trained with a head on it."""
+
+    trunk: keras.Model
+    frozen: bool
+
+    @property
+    def variables(self) -> Sequence[keras.Variable]: ...
+
+    def learned(self) -> list[keras.Variable]:
+        """The weights that training moves."""
+
+
+def forward_flops(network: keras.Model, image_size: int) -> float:
+    """Floating-point operations of one image, of height and width `image_size`, on its way through a network."""
+    shape = (image_size, image_size, network.input_shape[-1])
+    return sum(layer.flops for layer in _layers(network, shape))
 
 
 _FAR_BEYOND = 3.0

@@ -61,11 +61,11 @@ def settings_of(folder: str) -> dict[str, Any]:
     if _class_of(config) not in _KINDS:
         return {}
     told = config["config"]
-    kind = {"DINOV2Backbone": "dinov2", "DINOV3Backbone": "dinov3_vit"}[_class_of(config)]
+    model_type = {"DINOV2Backbone": "dinov2", "DINOV3Backbone": "dinov3_vit"}[_class_of(config)]
     return {
-        "model_type": kind,
+        "model_type": model_type,
         "num_attention_heads": told.get("num_heads"),
-        "layer_norm_eps": told.get("layer_norm_eps", 1e-6 if kind == "dinov2" else 1e-5),
+        "layer_norm_eps": told.get("layer_norm_eps", 1e-6 if model_type == "dinov2" else 1e-5),
         "rope_theta": told.get("rope_theta", 100.0),
     }
 
@@ -77,10 +77,10 @@ def read_preset(folder: str) -> Variables:
         InputError: a class that is not known, or no file of weights.
     """
     config = _config(folder)
-    kind = _class_of(config)
-    if kind not in _KINDS:
+    class_name = _class_of(config)
+    if class_name not in _KINDS:
         raise InputError(
-            f"the keras_hub preset's class {unknown(kind, _KINDS)} --encoder=keras_hub/FOLDER takes others"
+            f"the keras_hub preset's class {unknown(class_name, _KINDS)} --encoder=keras_hub/FOLDER takes others"
         )
     files = _files(folder)
     registers = bool(config["config"].get("num_register_tokens"))
@@ -92,7 +92,7 @@ def read_preset(folder: str) -> Variables:
             def visit(place: str, item: Any, path: str = path) -> None:
                 if not isinstance(item, h5py.Dataset):
                     return
-                name = _name(place, kind, registers)
+                name = _name(place, class_name, registers)
                 places[name] = path, place
                 shapes[name] = _as_torch(name, np.broadcast_to(np.float32(0), item.shape)).shape
 
@@ -125,10 +125,10 @@ def _files(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in names]
 
 
-def _name(place: str, kind: str, registers: bool) -> str:
+def _name(place: str, class_name: str, registers: bool) -> str:
     """transformers' name of a variable, such as layers/dinov2_encoder/layers/dinov2_layer_1/norm1/vars/0."""
-    norm, blocks = _NAMES[kind]
-    parts = _KINDS[kind]
+    norm, blocks = _NAMES[class_name]
+    parts = _KINDS[class_name]
     home, _, last = place.removeprefix("layers/").rpartition("/vars/")
     word = _DENSE.get(f"vars/{last}", last)
     if match := re.fullmatch(r"dinov\d_encoder/layers/dinov\d_layer(?:_(\d+))?/(.+)", home):
@@ -142,7 +142,7 @@ def _name(place: str, kind: str, registers: bool) -> str:
         order = list(_EMBEDDINGS.values())
         if not registers:
             order.remove("embeddings.register_tokens")
-        if kind == "DINOV3Backbone":
+        if class_name == "DINOV3Backbone":
             order.remove("embeddings.position_embeddings")
         return order[int(last)] if int(last) < len(order) else f"embeddings.interpolated.{last}"
     if match := re.fullmatch(r"dinov\d_embedding/(.+)", home):

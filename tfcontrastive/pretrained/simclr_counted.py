@@ -46,11 +46,11 @@ def recognise_counted(
     def names(encoder: ResNet):
         counts = {"conv2d": 0, "batch_normalization": 0}
         for name in encoder.layer_order:
-            kind = "batch_normalization" if is_norm(name) else "conv2d"
-            place = counts[kind]
-            counts[kind] += 1
-            missing = f"{base}.../{kind}_{place}/"  # a name to report: the file has no such layer
-            yield encoder.get_layer(name), layers.get(kind, {}).get(place, missing)
+            layer_type = "batch_normalization" if is_norm(name) else "conv2d"
+            place = counts[layer_type]
+            counts[layer_type] += 1
+            missing = f"{base}.../{layer_type}_{place}/"  # a name to report: the file has no such layer
+            yield encoder.get_layer(name), layers.get(layer_type, {}).get(place, missing)
 
     return networks(
         family,
@@ -72,10 +72,10 @@ def _layers(variables: Variables, prefix: str) -> dict[str, dict[int, str]]:
     for name in sorted(variables.starting_with(prefix), key=natural):
         match = _COUNTED.fullmatch(name)
         if match:
-            _, kind, count = match.groups()
+            _, layer_type, count = match.groups()
             layer = f"{prefix}{name.rpartition('/')[0]}/"
-            found.setdefault(kind.removeprefix("sync_"), {})[int(count or 0)] = layer
-    return {kind: {count - min(layers): layers[count] for count in sorted(layers)} for kind, layers in found.items()}
+            found.setdefault(layer_type.removeprefix("sync_"), {})[int(count or 0)] = layer
+    return {name: {count - min(layers): layers[count] for count in sorted(layers)} for name, layers in found.items()}
 
 
 def _head(variables: Variables, prefix: str) -> list[tuple[str, str]]:

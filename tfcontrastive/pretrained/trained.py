@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import pretrained, storage
-from tfcontrastive.config import EncoderConfig, InputError
+from tfcontrastive.config import EncoderConfig, InputError, from_nested
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.encoders import encoder_from_name
 from tfcontrastive.encoders.rebuild import rebuild
@@ -50,6 +50,7 @@ class Trained:
         ft_proj_selector: the layer of the projection head that it was pre-trained to be fine-tuned from.
         preprocessing: how its images are cropped and resized; the normalisation is in the encoder.
         config: of the encoder, where it is known.
+        facts: of published weights, and of an export of such: their family, licence, feature, ...
 
     It can be called as its encoder can.
     """
@@ -64,6 +65,7 @@ class Trained:
     ft_proj_selector: int = 0
     preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
     config: EncoderConfig | None = None
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.encoder(images, training=training)
@@ -217,6 +219,8 @@ def _of_run(model_dir: str, image_size: int | None) -> Trained:
     stored = ModelDir(model_dir).read_config()
     if stored["kind"] == "adapt":  # what was chosen is its export, which may be the encoder as it was
         return _of_saved_model(ModelDir(model_dir).saved_model, image_size)
+    if stored["kind"] == "distill_features":
+        return _of_student(model_dir, stored, image_size)
     if stored["kind"] != "pretrain":
         return _of_classifier(model_dir, stored, image_size)
     run = load_run(model_dir, image_size=image_size)
@@ -262,6 +266,24 @@ def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | Non
     return Trained(trunk, None, model.head, size, trunk.input_shape[-1], name, step, preprocessing=rule)
 
 
+def _of_student(model_dir: str, stored: dict[str, Any], image_size: int | None) -> Trained:
+    directory = ModelDir(model_dir)
+    newest = checkpoint_files.newest(directory.checkpoints)
+    if newest is None:
+        raise InputError(f"`checkpoint` must hold a checkpoint. Received: {model_dir}, without one.")
+    network = json.loads(storage.read_text(directory.network))
+    encoder: Any = keras.saving.deserialize_keras_object(network["encoder"])
+    restore_weights(newest, encoder, "encoder")
+    size = image_size or stored["data"]["image_size"]
+    if size != stored["data"]["image_size"]:
+        encoder = rebuild(encoder, image_size=size)
+    step = checkpoint_files.newest_step(directory.checkpoints)
+    name = f"distilled from {stored['teacher']}, step {step} of {model_dir}"
+    rule, config = Preprocessing(**network["preprocessing"]), from_nested(EncoderConfig(), stored["encoder"])
+    channels = encoder.input_shape[-1]
+    return Trained(encoder, None, None, size, channels, name, step, preprocessing=rule, config=config)
+
+
 def _of_published(path: str, image_size: int | None) -> Trained:
     found = pretrained.load(path, image_size=image_size)
     return Trained(
@@ -273,6 +295,7 @@ def _of_published(path: str, image_size: int | None) -> Trained:
         name=f"{found.report.family}: {path}",
         preprocessing=found.preprocessing,
         config=found.config,
+        facts={"family": found.report.family, **found.report.facts},
     )
 
 
@@ -283,11 +306,10 @@ def _of_saved_model(saved_model: str, image_size: int | None) -> Trained:
     if image_size is not None and height not in (None, image_size):
         raise InputError(f"`image_size` must be what the encoder takes, {height}. Received: image_size={image_size}.")
     card = os.path.join(path, CARD)
-    rule = {}
-    if storage.exists(card):
-        rule = json.loads(storage.read_text(card)).get("preprocessing", {}).get("rule", {})
+    told = json.loads(storage.read_text(card)) if storage.exists(card) else {}
+    rule = Preprocessing(**told.get("preprocessing", {}).get("rule", {}))
     size = image_size or height
-    return Trained(encoder, None, None, size, channels, path, preprocessing=Preprocessing(**rule))
+    return Trained(encoder, None, None, size, channels, path, preprocessing=rule, facts=told.get("imported") or {})
 
 
 def rebuilt_encoder(path: str) -> keras.Model | None:

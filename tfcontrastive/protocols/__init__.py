@@ -37,11 +37,11 @@ def protocol_class(name: str) -> type[Evaluator]:
     Raises:
         InputError: there is no such protocol.
     """
-    kind: Any = settings_class(name)
+    settings: Any = settings_class(name)
     if ":" in name:
-        return kind
-    room = "protocols" if issubclass(kind, TuningSettings) else "evaluate"
-    return getattr(importlib.import_module(f"tfcontrastive.{room}.{name}"), kind.__name__.removesuffix("Settings"))
+        return settings
+    room = "protocols" if issubclass(settings, TuningSettings) else "evaluate"
+    return getattr(importlib.import_module(f"tfcontrastive.{room}.{name}"), settings.__name__.removesuffix("Settings"))
 
 
 def user_protocol(name: str) -> type[BaseConfig]:
@@ -50,13 +50,13 @@ def user_protocol(name: str) -> type[BaseConfig]:
     Raises:
         InputError: there is no such class, or it is no evaluator.
     """
-    kind = load_object("protocol", name)
-    if not (isinstance(kind, type) and issubclass(kind, BaseConfig) and callable(getattr(kind, "run", None))):
+    cls = load_object("protocol", name)
+    if not (isinstance(cls, type) and issubclass(cls, BaseConfig) and callable(getattr(cls, "run", None))):
         raise InputError(
             "`protocol` must name an evaluator: a dataclass of tfcontrastive.config.Checked, such as a FeatureEvaluator, "
             f"with `run`. Received: {name!r}."
         )
-    return kind
+    return cls
 
 
 _HOMES = {"Curve": "curve", "Semi": "semi", "Transfer": "transfer"}

@@ -71,14 +71,14 @@ def measure_seeds(evaluator: Any, trained: Trained, source: data.Source | None, 
     else:
         seeded = with_seeds(evaluator, seeds)
         features = evaluator.features(trained, source)
-        measured = {seed: one.measured(features) for seed, one in seeded.items()}
+        measured = {seed: evaluator.measured(features) for seed, evaluator in seeded.items()}
         values = {seed: metrics for seed, (metrics, _) in measured.items()}
         said = [predictions for _, predictions in measured.values() if predictions is not None]
         images = _images(features)
         if said:
             classes = by_class(said, None if source is None else source.class_names)
     metrics, deviations = mean_and_deviation(values)
-    runs = {str(seed): one for seed, one in values.items()}
+    runs = {str(seed): own for seed, own in values.items()}
     return Measurement(metrics, images=images, deviations=deviations, runs=runs, by_class=classes)
 
 

@@ -89,7 +89,7 @@ class Results:
         Raises:
             InputError: metrics.json is not one of these.
         """
-        return [Result(**one) for one in self._stored()["results"]]
+        return [Result(**stored) for stored in self._stored()["results"]]
 
     def claim(self, trained: Trained, *, overwrite: bool = False) -> None:
         """Makes the directory this encoder's, or finds that it already is. Nothing is written yet.
@@ -140,9 +140,9 @@ class Results:
         storage.make_writable("output_dir", self.path)
         with DirectoryLock("output_dir", self.path, wait=True):  # of two that end at once, neither loses the other's
             old = self.read() if storage.exists(self.metrics) else []
-            results = [one for one in old if not one.measures_the_same(result)]
+            results = [other for other in old if not other.measures_the_same(result)]
             if details is not None:
-                taken = {one.predictions for one in results}
+                taken = {other.predictions for other in results}
                 names = (
                     f"predictions_{result.protocol}{f'_{number}' if number else ''}.npz" for number in itertools.count()
                 )
@@ -170,7 +170,7 @@ class Results:
                 "tfcontrastive": tfcontrastive.__version__,
                 "encoder": trained.name,
                 "weights": trained.fingerprint(),
-                "results": [dataclasses.asdict(one) for one in results],
+                "results": [dataclasses.asdict(each) for each in results],
             },
         )
         report.write_report(
@@ -178,7 +178,7 @@ class Results:
             title="What the encoder is worth",
             subtitle=trained.name,
             sections=report.evaluation_sections(
-                [dataclasses.asdict(one) for one in results], [self.details(one) for one in results]
+                [dataclasses.asdict(each) for each in results], [self.details(each) for each in results]
             ),
             provenance=provenance,
         )

@@ -155,14 +155,16 @@ def _voc_labels(source: data.Source, split: str) -> np.ndarray:
 
 
 def interval(prefix: str, metric: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """A metric with its 95% bootstrap interval."""
-    statistics = {
-        "top1": lambda scores, labels: float(np.mean(np.argmax(scores, axis=1) == labels)),
-        "mean_per_class": lambda scores, labels: evaluate.mean_per_class_accuracy(np.argmax(scores, axis=1), labels),
-        "map": multilabel.map11,
-    }
-    statistic = statistics[metric]
-    resamples = 200 if metric == "map" else 1000
-    low, high = evaluate.bootstrap_interval(statistic, scores, labels, resamples=resamples)
+    """A metric with its 95% interval: exact where it is a share of the images, else by resampling them."""
     key = f"{prefix}_{metric}"
-    return {key: statistic(scores, labels), f"{key}_low": low, f"{key}_high": high}
+    if metric == "top1":
+        hits = evaluate.top_k_hits(scores, labels, 1)
+        value, ends = float(np.mean(hits)), evaluate.share_interval(int(hits.sum()), len(hits))
+    elif metric == "map":
+        value = multilabel.map11(scores, labels)
+        ends = evaluate.bootstrap_interval(multilabel.map11, scores, labels, resamples=200)
+    else:
+        predictions = np.argmax(scores, axis=1)
+        value = evaluate.mean_per_class_accuracy(predictions, labels)
+        ends = evaluate.bootstrap_interval(evaluate.mean_per_class_accuracy, predictions, labels)
+    return {key: value, f"{key}_low": ends[0], f"{key}_high": ends[1]}

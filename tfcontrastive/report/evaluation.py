@@ -56,9 +56,9 @@ def values_table(result: Mapping[str, Any]) -> list[Section]:
 def class_table(result: Mapping[str, Any]) -> Table:
     """Each class over several seeds, those that are found least first."""
     rows = []
-    for one in sorted(result["by_class"], key=lambda one: (one["recall"], one["class"])):
-        cells = [_share(one[name], one.get(f"{name}_deviation")) for name in ("recall", "precision")]
-        rows.append((escaped(one["class"]), one["test"], *cells))
+    for row in sorted(result["by_class"], key=lambda row: (row["recall"], row["class"])):
+        cells = [_share(row[name], row.get(f"{name}_deviation")) for name in ("recall", "precision")]
+        rows.append((escaped(row["class"]), row["test"], *cells))
     columns = [Column("class"), Column("test images", ",d"), Column("recall"), Column("precision")]
     caption = (
         f"Means and standard deviations over {len(result['runs'])} seeds; the classes that are found least first. Recall: "
@@ -90,7 +90,7 @@ def _verdict(results: Sequence[Mapping[str, Any]]) -> str:
         if name not in result["metrics"] or not result.get("images"):
             continue
         value, images = result["metrics"][name], result["images"]
-        others = {_THE.get(what, what): one[name] for what, one in result["baselines"].items() if name in one}
+        others = {_THE.get(what, what): values[name] for what, values in result["baselines"].items() if name in values}
         ends = interval(result["metrics"], name)
         sure = f" (95% interval {ends[0]:.1%} to {ends[1]:.1%})" if ends else ""
         worse = [what for what, other in others.items() if other >= value]

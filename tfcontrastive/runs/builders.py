@@ -30,17 +30,17 @@ def build_model(config: TrainConfig, images: data.ImageSpec, plan: Plan) -> meth
 
 def build_method(config: TrainConfig, images: data.ImageSpec, plan: Plan) -> methods.ContrastiveModel:
     """The model of a run, without an optimizer."""
-    kind = methods.method_class(config.method)
-    if "label" in kind.batch_keys and images.num_classes is None:
+    cls = methods.method_class(config.method)
+    if "label" in cls.batch_keys and images.num_classes is None:
         raise InputError(
             f"`method={config.method}` needs labels, such as those of a folder of each class. Received: {images.name}, "
             "which has none. Use --method=simclr."
         )
     num_classes = images.num_classes if config.loop.lineareval_while_pretraining else None
     with precision(config.loop.mixed_precision):
-        encoder_config, size = encoder_and_size(config, kind.make_policy(config.augmentation))
+        encoder_config, size = encoder_and_size(config, cls.make_policy(config.augmentation))
         encoder = build_encoder(encoder_config, image_size=size, channels=images.channels)
-        return kind(
+        return cls(
             encoder,
             config.method_config,
             num_classes=num_classes,
@@ -111,20 +111,21 @@ def with_first_gammas(config: Settings, plan: Plan | None = None, stored: Mappin
 
 
 def encoder_and_size(config: TrainConfig, policy: augment.Policy) -> tuple[EncoderConfig, int | None]:
-    """The config of a run's encoder and the size of its images; None, any size, where views have several.
+    """The config of a run's encoder and the size of its images; None, any size, where it sees several.
 
     Raises:
         InputError: views of a size that the policy's name or the encoder's patches do not allow.
     """
-    size = config.data.image_size
-    sides = policy.sides(size)
+    size, sides = config.data.image_size, policy.sides(config.data.image_size)
+    seen = methods.method_class(config.method).encoded_sides(config.method_config, sides)
     patch = config.encoder.patch_size
-    if config.encoder.encoder.startswith("vit_") and any(side % patch for side in sides):
-        sizes = " and ".join(str(side) for side in sorted(set(sides), reverse=True))
+    if config.encoder.encoder.startswith("vit_") and any(side % patch for side in (*seen, size)):
+        sizes = " and ".join(str(side) for side in sorted({*seen, size}, reverse=True))
+        what = "every view" if seen == sides else "images and their tiles"
         raise InputError(
-            f"`patch_size` must divide the height and width of every view, {sizes} pixels. Received: patch_size={patch}."
+            f"`patch_size` must divide the height and width of {what}, {sizes} pixels. Received: patch_size={patch}."
         )
-    if len(set(sides)) == 1:
+    if set(seen) == {size}:
         return config.encoder, size
     stem = "small" if size <= encoders.SMALL_IMAGE else "large"  # what `auto` would be, were the size known
     return dataclasses.replace(

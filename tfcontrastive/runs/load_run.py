@@ -77,14 +77,14 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
 def read_config(stored: dict[str, Any], image_size: int | None = None) -> TrainConfig:
     """The config of a run from what its config.json holds."""
     method = stored.get("method", "simclr")
-    kind = method_class(method, run_code=False)
+    cls = method_class(method, run_code=False)
     encoder = (stored.get("encoder") or {}).get("encoder", "")
     if ":" in encoder:
         load_object("encoder", encoder, "function", run_code=False)
     values = {
         name: value for name, value in stored.items() if name not in ("format", "tfcontrastive", "kind", "images")
     }
-    config = from_nested(TrainConfig(method=method, method_config=kind.Config()), values)
+    config = from_nested(TrainConfig(method=method, method_config=cls.Config()), values)
     if image_size is None:
         return config
     return dataclasses.replace(config, data=dataclasses.replace(config.data, image_size=image_size))

@@ -99,6 +99,14 @@ class Prepared(abc.ABC):
         """What a directory needs beside config and checkpoints, written by the chief before the first step."""
         del directory
 
+    def make_ready(self, say: Callable[[str], None]) -> None:
+        """What must be worked out before the first step, by every process; the directory is the run's by then.
+
+        Args:
+            say: takes a line of progress.
+        """
+        del say
+
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
@@ -196,6 +204,7 @@ class Run:
                 prepared = self.prepare()
             if distribute.is_chief():
                 prepared.write_parts(self.directory)
+            prepared.make_ready(say)
             measuring = prepared.measuring()
             measuring.set_model(prepared.model)
             first = prepared.batches(0)

@@ -16,8 +16,8 @@ from tfcontrastive.config import InputError, RunSettings, differences, nested
 from tfcontrastive.data import ImageSpec
 
 FORMAT = 2
-"""Of config.json: `{"format", "tfcontrastive": version, "kind": pretrain, finetune, distill or adapt, "images": {"channels",
-"num_classes"}}` and the nested config."""
+"""Of config.json: `{"format", "tfcontrastive": version, "kind": pretrain, finetune, distill, distill_features or adapt,
+"images": {"channels", "num_classes"}}` and the nested config."""
 
 _OF_IMAGES = {"channels", "num_classes"}
 
@@ -33,7 +33,7 @@ class ModelDir:
 
     config.json, checkpoints/ (checkpoints.1/, ...: newer ones than a `--restore_step`), logs/ (TensorBoard), metrics.jsonl
     (a line an epoch), bad_files.txt, saved_model/<version>/, result.json (the step and what was measured then), and of a
-    classifier network.json, its architecture.
+    classifier or a student network.json, its architecture; features/ of a distillation from features.
     """
 
     path: str

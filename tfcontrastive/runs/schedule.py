@@ -157,9 +157,9 @@ def check_batch(config: RunSettings, replicas: int, num_examples: int | None = N
                 f"(--global_bn=false). Received: norm=batch, global_bn=True on {replicas} replicas."
             )
     if isinstance(config, TrainConfig):
-        kind = methods.method_class(config.method)
-        own = config.method_config or kind.Config()
-        kind.check(own, batch_size=batch, replicas=replicas, num_examples=num_examples)
+        cls = methods.method_class(config.method)
+        own = config.method_config or cls.Config()
+        cls.check(own, batch_size=batch, replicas=replicas, num_examples=num_examples)
 
 
 def check_length(config: RunSettings, plan: Plan) -> None:

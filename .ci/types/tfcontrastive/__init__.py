@@ -1,0 +1,1 @@
+../../../tfcontrastive/__init__.py

@@ -1,0 +1,150 @@
+"""Two towers as one SavedModel: each of them, and both at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import tfcontrastive
+from tfcontrastive import storage
+from tfcontrastive.config import InputError
+from tfcontrastive.export.checks import checked_batch
+from tfcontrastive.export.graph import assigning_signatures
+from tfcontrastive.export.model_card import described_signatures, meta_graph
+from tfcontrastive.export.saved_model import resources_of
+from tfcontrastive.export.versions import aside_in, publish
+from tfcontrastive.pretrained.trained import CARD
+from tfcontrastive.towers import TwoTower
+
+
+def save_towers(
+    model: TwoTower, base: str | os.PathLike, version: int | None = None, *, card: dict[str, Any] | None = None
+) -> str:
+    """Writes two towers as one SavedModel to `base/<version>/`, whole or not at all.
+
+    The signatures, which the loaded object also has as functions of these names, are
+
+    - `query`: what the query's tower takes -> `embedding` `[B, D]`;
+    - `key`: what the key's tower takes -> `embedding` `[B, D]`;
+    - `similarity`: both, `[M, ...]` and `[N, ...]` -> `similarity` `[M, N]`, the products of the embeddings (cosines where
+      directions are compared), and `logits` `[M, N]`, these over the temperature, plus siglip's bias.
+
+    An input is called as its side, `query` or `key`; of a tower that takes a dictionary, `query_NAME`. A tower of texts
+    takes strings `[B]`: its vocabulary is part of the model. All outputs are float32, and no signature changes a variable.
+
+    Args:
+        model: the towers; each a graph of layers, functional or `keras.Sequential`.
+        base: the directory that holds the versions.
+        version: a whole number from 0 to 2^63 - 1; None takes the number after the highest in `base`, from 1.
+        card: more facts for `model_card.json` (data, metrics, ...), JSON values.
+
+    Returns:
+        The path `base/<version>`.
+
+    Raises:
+        InputError: if the version exists, or a tower is no graph of layers or changes its variables in inference.
+
+    Examples:
+        >>> texts = ["a red shoe", "a blue shirt", "two shoes"]
+        >>> tower = tfcontrastive.encoders.TextEncoder.of_texts(texts, width=16, depth=1)
+        >>> towers = tfcontrastive.TwoTower(tower, config=tfcontrastive.TwoTowerConfig("sim_cse"))
+        >>> loaded = tf.saved_model.load(save_towers(towers, "exported_towers"))
+        >>> loaded.similarity(tf.constant(texts), tf.constant(["shoe"]))["similarity"].shape
+        TensorShape([3, 1])
+    """
+    if not isinstance(model, TwoTower):
+        raise InputError(f"`model` must be a TwoTower. Received: {type(model).__name__}.")
+    servable = _Servable(model)
+    with aside_in(base, version) as aside:
+        tf.saved_model.save(servable, aside, signatures=servable.functions())
+        meta = meta_graph(aside)
+        assigning = assigning_signatures(meta)
+        if assigning:
+            raise InputError(
+                "`model` must hold its state in Keras variables (`add_weight`), as no signature may change the model that "
+                f"it serves. Received: {assigning}."
+            )
+        facts = {
+            "name": model.name,
+            "method": type(model).__name__,
+            "config": dataclasses.asdict(model.settings),
+            "embedding_dim": model.embedding_dim,
+            "parameters": int(model.count_params()),
+            "temperature": float(model.temperature),
+            "logit_bias": None if model.logit_bias is None else float(model.logit_bias),
+            "signatures": described_signatures(meta),
+            "versions": {package.__name__: package.__version__ for package in (tfcontrastive, tf, keras)},
+            **(card or {}),
+        }
+        storage.write(os.path.join(aside, CARD), json.dumps(facts, indent=2, default=str) + "\n")
+        return publish(aside, base, version)
+
+
+class _Servable(tf.Module):
+    """What is saved: functions, and the variables of both towers in one plain list, as a C++ session restores them."""
+
+    def __init__(self, model: TwoTower):
+        super().__init__(name="towers")
+        self._run = _functions(model)
+        parts = [model.query_encoder, model.key_encoder, model.query_head, model.key_head]
+        layers = list({id(part): part for part in parts if part is not None}.values())
+        held = [variable for layer in layers for variable in layer.variables]
+        held += [variable for variable in (model.log_scale, model.logit_bias) if variable is not None]
+        self.held = list({id(variable): variable.value for variable in held}.values())
+        self.resources = resources_of(layers, known=self.held)
+        for name, function in self._run.items():
+            setattr(self, name, function)
+
+    def functions(self) -> dict[str, Callable]:
+        return dict(self._run)
+
+
+def _functions(model: TwoTower) -> dict[str, Callable]:
+    """The three functions. A closure holds the model: in a module, TensorFlow would save its variables twice."""
+    specs = {"query": _inputs("query", model.query_encoder), "key": _inputs("key", model.key_encoder)}
+
+    def embeddings(embed, side, inputs):
+        checked = tf.nest.map_structure(lambda tensor, spec: checked_batch(tensor, spec.name), inputs, specs[side])
+        with keras.StatelessScope(initialize_variables=False):  # what layers would assign is dropped
+            return tf.cast(embed(checked), tf.float32)
+
+    def query(query):
+        return {"embedding": embeddings(model.query, "query", query)}
+
+    def key(key):
+        return {"embedding": embeddings(model.key, "key", key)}
+
+    def similarity(query, key):
+        queries, keys = embeddings(model.query, "query", query), embeddings(model.key, "key", key)
+        return {"similarity": tf.matmul(queries, keys, transpose_b=True), "logits": model.logits(queries, keys)}
+
+    return {
+        "query": tf.function(query, input_signature=[specs["query"]]),
+        "key": tf.function(key, input_signature=[specs["key"]]),
+        "similarity": tf.function(similarity, input_signature=[specs["query"], specs["key"]]),
+    }
+
+
+def _inputs(side: str, encoder: keras.Model) -> Any:
+    """What a tower takes, as specs with the names of a signature's inputs."""
+    if not getattr(encoder, "inputs", None):
+        raise InputError(
+            f"`model` must have towers that are graphs of layers, functional or keras.Sequential, to be exported. "
+            f"Received: {type(encoder).__name__} as the {side}'s."
+        )
+    given = encoder.inputs[0] if isinstance(encoder, keras.Sequential) else encoder.input
+
+    def spec(tensor, name):
+        return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name)
+
+    if isinstance(given, dict):
+        return {name: spec(tensor, f"{side}_{name}") for name, tensor in given.items()}
+    if isinstance(given, (list, tuple)):
+        return [spec(tensor, f"{side}_{place}") for place, tensor in enumerate(given)]
+    return spec(given, side)

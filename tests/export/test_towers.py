@@ -1,0 +1,111 @@
+"""Two towers as one SavedModel: strings and images in, for every consumer."""
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcontrastive.config import InputError
+from tfcontrastive.encoders import TextEncoder
+from tfcontrastive.export import CppError, CppSession, read_card, save_towers
+from tfcontrastive.export.graph import signature_nodes
+from tfcontrastive.export.model_card import meta_graph
+from tfcontrastive.towers import TwoTower, TwoTowerConfig
+
+TEXTS = ["a red Shoe", "ein grünes Hemd", "a red shirt, a blue shoe", ""]
+IMAGES = np.random.default_rng(0).random((3, 6, 6, 1), np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    images = keras.Input((6, 6, 1), name="pixels")
+    x = keras.layers.BatchNormalization()(keras.layers.Flatten()(images))
+    image_tower = keras.Model(images, keras.layers.Dense(6)(keras.layers.Dropout(0.5)(x)))
+    texts = TextEncoder.of_texts(TEXTS, width=8, depth=1, num_heads=2, sequence_length=6)
+    return TwoTower(image_tower, texts, TwoTowerConfig("siglip", proj_out_dim=5))
+
+
+@pytest.fixture(scope="module")
+def path(model, tmp_path_factory):
+    return save_towers(model, tmp_path_factory.mktemp("towers"), card={"data": "made"})
+
+
+@pytest.fixture(scope="module")
+def expected(model):
+    queries, keys = model.query(IMAGES), model.key(tf.constant(TEXTS))
+    similarity = np.asarray(queries) @ np.asarray(keys).T
+    return {
+        "query": {"embedding": np.asarray(queries)},
+        "key": {"embedding": np.asarray(keys)},
+        "similarity": {"similarity": similarity, "logits": similarity / np.float32(model.temperature) - 10},
+    }
+
+
+def close(found, expected):
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, rtol=1e-5, err_msg=name)
+
+
+def test_a_loaded_one_gives_the_models_embeddings(path, expected):
+    loaded = tf.saved_model.load(path)
+    texts = tf.constant(TEXTS)
+    assert set(loaded.signatures) == {"query", "key", "similarity"}
+    close(loaded.signatures["query"](query=tf.constant(IMAGES)), expected["query"])
+    close(loaded.signatures["key"](key=texts), expected["key"])
+    close(loaded.signatures["similarity"](query=tf.constant(IMAGES), key=texts), expected["similarity"])
+    close(loaded.similarity(tf.constant(IMAGES), texts), expected["similarity"])
+    assert read_card(path)["signatures"]["key"]["inputs"] == {"key": {"dtype": "string", "shape": [None]}}
+    assert (read_card(path)["embedding_dim"], read_card(path)["data"]) == (5, "made")
+
+
+def test_a_keras_layer_gives_them(path, expected):
+    close(keras.layers.TFSMLayer(path, call_endpoint="key")(tf.constant(TEXTS)), expected["key"])
+    both = keras.layers.TFSMLayer(path, call_endpoint="similarity")
+    close(both(tf.constant(IMAGES), key=tf.constant(TEXTS)), expected["similarity"])
+
+
+def test_the_cpp_loader_gives_them_and_names_what_is_wrong(path, expected):
+    texts = np.array([text.encode() for text in TEXTS], object)
+    with CppSession(path) as session:
+        close(session.run("query", query=IMAGES), expected["query"])
+        close(session.run("key", key=texts), expected["key"])
+        close(session.run("similarity", query=IMAGES, key=texts), expected["similarity"])
+        with pytest.raises(CppError, match=r"`key` must have the shape \[any\] with no side 0"):
+            session.run("key", key=np.array([], object))
+        broken = session.run("key", key=np.array([b"\xff\xfe shoe", b"shoe"], object))["embedding"]
+        assert np.isfinite(broken).all()
+
+
+def test_no_op_is_newer_than_tensorflow_2_20_or_changes_anything(path):
+    known = set((pathlib.Path(__file__).parents[1] / "fixtures" / "tensorflow_2.20_ops.txt").read_text().split())
+    graph = meta_graph(path).graph_def
+    functions = {function.signature.name for function in graph.library.function}
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    used = {node.op for node in nodes} - functions
+    assert used - known == set()
+    assert {"LookupTableFindV2", "StringLower", "MatMul"} <= used
+    assert not {"PyFunc", "EagerPyFunc", "PyFuncStateless"} & used
+    random = {name for name, nodes in signature_nodes(meta_graph(path)).items() if any("Random" in n.op for n in nodes)}
+    assert not random
+
+
+def test_a_dictionary_of_inputs_has_a_name_each(tmp_path):
+    ids, mask = keras.Input((3,), dtype="int32", name="ids"), keras.Input((3,), name="mask")
+    both = keras.Model({"ids": ids, "mask": mask}, keras.layers.Dense(2)(keras.ops.cast(ids, "float32") * mask))
+    model = TwoTower(both, config=TwoTowerConfig("dpr"))
+    loaded = tf.saved_model.load(save_towers(model, tmp_path, version=7))
+    inputs = {"ids": tf.constant([[1, 2, 3]]), "mask": tf.constant([[1.0, 1.0, 0.0]])}
+    found = loaded.signatures["query"](query_ids=inputs["ids"], query_mask=inputs["mask"])["embedding"]
+    np.testing.assert_allclose(found, model.query(inputs), rtol=1e-6)
+    np.testing.assert_allclose(loaded.key(inputs)["embedding"], found, rtol=1e-6)
+    with pytest.raises(InputError, match="`version` must be new"):
+        save_towers(model, tmp_path, version=7)
+
+
+def test_another_model_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"`model` must be a TwoTower\. Received: Sequential"):
+        save_towers(keras.Sequential(), tmp_path)
