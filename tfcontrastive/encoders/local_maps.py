@@ -53,11 +53,11 @@ def with_local_maps(encoder: keras.Model, names: Sequence[str], count: int, why:
         InputError: no such layers.
 
     Examples:
-        >>> encoder = tfcontrastive.ResNet(18, width_multiplier=0.25, input_shape=(28, 28, 1))
+        >>> encoder = tfcontrastive.ResNet(18, width_multiplier=0.0625, input_shape=(28, 28, 1))
         >>> with_local_maps(encoder, (), 2, "AMDIM").names
         ('block_group3', 'block_group4')
         >>> with_local_maps(encoder, (), 2, "AMDIM").shapes
-        ((49, 64), (16, 128))
+        ((49, 16), (16, 32))
     """
     shape = encoder_shape(encoder)
     maps: dict[str, Any] = {}

@@ -56,9 +56,9 @@ def of_another_size(encoder: keras.Model, side: int, why: str) -> keras.Model:
         InputError: its layers take one size alone.
 
     Examples:
-        >>> encoder = tfcontrastive.ResNet(18, width_multiplier=0.25, input_shape=(32, 32, 3))
+        >>> encoder = tfcontrastive.ResNet(18, width_multiplier=0.0625, input_shape=(32, 32, 3))
         >>> of_another_size(encoder, 16, "CPC")(tf.zeros([2, 16, 16, 3])).shape
-        TensorShape([2, 128])
+        TensorShape([2, 32])
     """
     shape = encoder_shape(encoder)
     images = keras.Input((side, side, shape.image[-1]), dtype=encoder.inputs[0].dtype)

@@ -51,7 +51,7 @@ def local_aggregation(
         >>> z = tf.eye(3)
         >>> loss = local_aggregation(z[:1], z, [0], [[0, 0, 1]], temperature=1.0, num_neighbours=3)
         >>> print(f"{loss:.4f}")  # log((e + 2) / (e + 1))
-        0.2383
+        0.2382
 
     Source: Zhuang, Zhai and Yamins, "Local Aggregation for Unsupervised Learning of Visual Embeddings", arXiv 1903.12355,
     equations 3 to 5.
