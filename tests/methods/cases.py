@@ -71,10 +71,11 @@ CASES = {
         "local_aggregation",
         {
             "bank_size": 80,
-            "temperature": 0.3,
-            "num_neighbours": 24,
+            "temperature": 1.0,
+            # All, and few clusters: after rounding, images at an edge are on its other side.
+            "num_neighbours": 80,
             "num_clusterings": 2,
-            "num_clusters": 6,
+            "num_clusters": 3,
             "clustering_iterations": 3,
             "clustering_steps": 3,
             "instance_steps": 2,
