@@ -13,7 +13,7 @@ from tfcontrastive.encoders.checks import encoder_shape
 from tfcontrastive.encoders.rebuild import copy_of
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.cmc import CMCConfig, parse_groups
-from tfcontrastive.methods.memory_bank import MemoryBank, check_bank
+from tfcontrastive.methods.memory_bank import MemoryBank, check_bank_size
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
 
@@ -86,7 +86,7 @@ class CMC(ContrastiveModel):
 
     @classmethod
     def check(cls, config: CMCConfig, *, batch_size: int, replicas: int, num_examples: int | None) -> None:
-        check_bank(config.bank_size, num_examples)
+        check_bank_size(config.bank_size, num_examples)
 
     def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
         return images * len(self.policy.views), self.config.num_negatives or self.config.bank_size

@@ -12,8 +12,8 @@ from tfcontrastive.config import InputError
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.deepcluster_v2 import DeepClusterV2Config
-from tfcontrastive.methods.instdisc import check_bank_size
 from tfcontrastive.methods.k_means import first_rows, k_means, one_by_one
+from tfcontrastive.methods.memory_bank import check_bank_size
 from tfcontrastive.methods.queue import unit_rows
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, mean_metrics, view_metrics

@@ -9,10 +9,10 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive import distribute, losses
-from tfcontrastive.config import InputError
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.instdisc import InstDiscConfig
+from tfcontrastive.methods.memory_bank import check_bank_size, remember
 from tfcontrastive.methods.queue import unit_rows
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
@@ -101,24 +101,3 @@ class InstDisc(ContrastiveModel):
     @property
     def queues(self) -> list[keras.Variable]:
         return [self.bank]
-
-
-def remember(bank: keras.Variable, index: tf.Tensor, embeddings: tf.Tensor, momentum: float) -> None:
-    """Moves a bank's entries towards the embeddings of every replica: f = unit(m f + (1 - m) unit(v)).
-
-    Args:
-        bank: `[n, D]` of unit rows, the same on every replica.
-        index: `[B]`, which entries this replica's are.
-        embeddings: `[B, D]`.
-        momentum: m, the share that an entry keeps, in [0, 1).
-    """
-    rows = tf.convert_to_tensor(bank)
-    new = tf.math.l2_normalize(tf.stop_gradient(tf.cast(embeddings, rows.dtype)), axis=1)
-    new = tf.math.l2_normalize(momentum * tf.gather(rows, index) + (1.0 - momentum) * new, axis=1)
-    distribute.scatter_all(bank.value, distribute.all_gather(index), distribute.all_gather(new))
-
-
-def check_bank_size(size: int, num_examples: int | None) -> None:
-    """Raises InputError where a bank cannot hold every training image."""
-    if num_examples is not None and size < num_examples:
-        raise InputError(f"`bank_size` must hold every training image, {num_examples}. Received: bank_size={size}.")

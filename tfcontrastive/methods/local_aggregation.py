@@ -12,8 +12,8 @@ from tfcontrastive.config import InputError
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.local_aggregation import LocalAggregationConfig
-from tfcontrastive.methods.instdisc import check_bank_size, remember
 from tfcontrastive.methods.k_means import first_rows, k_means, one_by_one
+from tfcontrastive.methods.memory_bank import check_bank_size, remember
 from tfcontrastive.methods.queue import unit_rows
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics

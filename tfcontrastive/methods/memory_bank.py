@@ -12,8 +12,23 @@ from tfcontrastive.config import InputError
 from tfcontrastive.methods.queue import unit_rows
 
 
-def check_bank(size: int, num_examples: int | None) -> None:
-    """Raises InputError where a bank has no entry for some of the training images."""
+def remember(bank: keras.Variable, index: tf.Tensor, embeddings: tf.Tensor, momentum: float) -> None:
+    """Moves a bank's entries towards the embeddings of every replica: f = unit(m f + (1 - m) unit(v)).
+
+    Args:
+        bank: `[n, D]` of unit rows, the same on every replica.
+        index: `[B]`, which entries this replica's are.
+        embeddings: `[B, D]`.
+        momentum: m, the share that an entry keeps, in [0, 1).
+    """
+    rows = tf.convert_to_tensor(bank)
+    new = tf.math.l2_normalize(tf.stop_gradient(tf.cast(embeddings, rows.dtype)), axis=1)
+    new = tf.math.l2_normalize(momentum * tf.gather(rows, index) + (1.0 - momentum) * new, axis=1)
+    distribute.scatter_all(bank.value, distribute.all_gather(index), distribute.all_gather(new))
+
+
+def check_bank_size(size: int, num_examples: int | None) -> None:
+    """Raises InputError where a bank cannot hold every training image."""
     if num_examples is not None and size < num_examples:
         raise InputError(f"`bank_size` must hold every training image, {num_examples}. Received: bank_size={size}.")
 
@@ -105,7 +120,4 @@ class MemoryBank(keras.layers.Layer):
             embeddings: `[B, D]`, v.
             momentum: the share that an entry keeps, in [0, 1).
         """
-        old = tf.gather(self.entries(), index)
-        new = tf.math.l2_normalize(tf.stop_gradient(tf.cast(embeddings, old.dtype)), axis=1)
-        new = tf.math.l2_normalize(momentum * old + (1.0 - momentum) * new, axis=1)
-        distribute.scatter_all(self.rows.value, distribute.all_gather(index), distribute.all_gather(new))
+        remember(self.rows, index, embeddings, momentum)

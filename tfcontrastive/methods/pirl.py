@@ -14,7 +14,7 @@ from tfcontrastive.config import AugmentConfig
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.pirl import PIRLConfig
-from tfcontrastive.methods.memory_bank import MemoryBank, check_bank
+from tfcontrastive.methods.memory_bank import MemoryBank, check_bank_size
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.tiles import CUT_SIZE, encode_tiles, puzzle_seeds
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
@@ -91,7 +91,7 @@ class PIRL(ContrastiveModel):
 
     @classmethod
     def check(cls, config: PIRLConfig, *, batch_size: int, replicas: int, num_examples: int | None) -> None:
-        check_bank(config.bank_size, num_examples)
+        check_bank_size(config.bank_size, num_examples)
 
     @classmethod
     def encoded_sides(cls, config: PIRLConfig, sides: tuple[int, ...]) -> tuple[int, ...]:
