@@ -14,6 +14,7 @@ os.environ.setdefault(
 
 import tfcontrastive  # noqa: F401, I001  (first, as it turns oneDNN on before TensorFlow is imported)
 import hypothesis
+import keras
 import pytest
 import tensorflow as tf
 from tensorflow.python.framework.ops import gradient_registry
@@ -80,6 +81,14 @@ def eagerly():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def double():
+    """Networks in float64: what differs by more than 1e-9 there is another computation, and not rounding."""
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,7 @@ SIZE, BATCH, STEPS = 8, 6, 2
 RATE, MOMENTUM, DECAY, ETA = 0.125, 0.75, 2.0**-6, 0.5  # exact in float32, in which Keras keeps the rate
 
 
-@pytest.fixture(autouse=True)
-def double():
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_dtype_policy("float32")
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def views(step):
