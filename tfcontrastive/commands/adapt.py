@@ -45,6 +45,11 @@ def run(argv: Sequence[str]) -> int:
     minutes = None if asked_length and not values["minutes"].present else values["minutes"].value
     request = make_request(dataset, minutes=minutes, output_dir=values["output_dir"].value, **settings)
     show_own_messages()
+    if values["dry_run"].value:
+        from tfcontrastive.commands.describe_adaptation import describe_adaptation
+
+        print(describe_adaptation(request, overwrite=values["overwrite"].value))
+        return 0
     show(run_stages(request, overwrite=values["overwrite"].value, started=started))
     return 0
 
@@ -54,6 +59,7 @@ def own_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_float("minutes", 20.0, "Time for everything; sets the length of the training.", flag_values=values)
     flags.DEFINE_string("output_dir", None, "Where everything goes; default: the images' name and _adapted.", values)
+    flags.DEFINE_boolean("dry_run", False, "Print what would run, and exit. Nothing is fetched or written.", values)
     flags.DEFINE_boolean("overwrite", False, "Move what is in output_dir aside and start anew.", values)
     flags.DEFINE_string("flagfile", None, "A file of flags, one a line.", values)
     return values

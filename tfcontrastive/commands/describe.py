@@ -58,18 +58,18 @@ def describe(
     costs = estimate(model, config, replicas)
     check_memory(costs, replicas, refuse=not source.missing)  # without its images it is for another machine
     _check_directory(config, overwrite=overwrite, allow_config_change=allow_config_change)
-    encoder, every = _count(model.encoder.trainable_variables), costs.parameters
+    encoder, every = count_of(model.encoder.trainable_variables), costs.parameters
     return "\n".join(
         [
-            *_settings(config),
+            *settings_lines(config),
             "",
-            _data(source, None if source.missing else plan),
+            data_line(source, None if source.missing else plan),
             f"replicas        {replicas} of {config.loop.train_batch_size // replicas} images each",
             f"parameters      encoder {encoder:,}  heads {every - encoder:,}  trainable in all {every:,}",
             f"features        {model.num_features}",
             f"views           {_views(model.policy.sides(config.data.image_size))}",
-            *(["steps           not known before the images are here"] if source.missing else _schedule(plan)),
-            _memory(costs),
+            *(["steps           not known before the images are here"] if source.missing else schedule_lines(plan)),
+            memory_line(costs),
         ]
     )
 
@@ -112,21 +112,21 @@ def describe_feature_distillation(
 
 def _of_classifier(run: Run, overwrite: bool, allow_config_change: bool) -> str:
     if run.source.missing:
-        return "\n".join([*_settings(run.config), "", _data(run.source, None)])
+        return "\n".join([*settings_lines(run.config), "", data_line(run.source, None)])
     made = run.prepare(anew=overwrite)
     _check_directory(made.config, overwrite=overwrite, allow_config_change=allow_config_change)
     replicas = run.strategy.num_replicas_in_sync
-    network, learned = _count(made.model.trunk.variables), _count(made.model.learned())
+    network, learned = count_of(made.model.trunk.variables), count_of(made.model.learned())
     return "\n".join(
         [
-            *_settings(made.config),
+            *settings_lines(made.config),
             "",
-            _data(made.source, made.plan),
+            data_line(made.source, made.plan),
             f"held out        {made.split or 'nothing: no accuracy'}",
             f"replicas        {replicas} of {made.config.loop.train_batch_size // replicas} images each",
             f"parameters      network {network:,}  trainable in all {learned:,}",
-            *_schedule(made.plan),
-            _memory(made.cost),
+            *schedule_lines(made.plan),
+            memory_line(made.cost),
         ]
     )
 
@@ -144,7 +144,7 @@ def _check_directory(config: Any, **how: bool) -> None:
         ModelDir(config.loop.model_dir).check(config, **how)
 
 
-def _settings(config: Any) -> list[str]:
+def settings_lines(config: Any) -> list[str]:
     lines = []
     for field in dataclasses.fields(config):
         group = getattr(config, field.name)
@@ -159,13 +159,13 @@ def _values(config: BaseConfig) -> list[tuple[str, object]]:
     return [(field.name, getattr(config, field.name)) for field in dataclasses.fields(config)]
 
 
-def _data(source: data.Source, plan: Plan | None) -> str:
+def data_line(source: data.Source, plan: Plan | None) -> str:
     images = f"{plan.num_examples:,} training images" if plan else source.missing
     classes = f"{source.num_classes} classes" if source.num_classes else "no labels (no probe, no kNN)"
     return f"data            {source.name}: {images}, {source.channels} channels, {classes}"
 
 
-def _schedule(plan: Plan) -> list[str]:
+def schedule_lines(plan: Plan) -> list[str]:
     steps = sorted({0, plan.warmup_steps // 2, plan.warmup_steps, plan.steps // 2, plan.steps})
     rates = "  ".join(f"{step}: {float(plan.schedule(step)):.6g}" for step in steps)
     return [
@@ -175,10 +175,10 @@ def _schedule(plan: Plan) -> list[str]:
     ]
 
 
-def _memory(costs: Cost) -> str:
+def memory_line(costs: Cost) -> str:
     parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in costs.memory.items())
     return f"memory          about {costs.total_memory / 1e9:.2f} GB a replica: {parts}"
 
 
-def _count(variables: list[keras.Variable]) -> int:
+def count_of(variables: list[keras.Variable]) -> int:
     return sum(int(np.prod(variable.shape)) for variable in variables)

@@ -58,6 +58,20 @@ class Memo:
         if overwrite and storage.names_in(self._output_dir):
             storage.move_aside("output_dir", self._output_dir)
         storage.make_writable("output_dir", self._output_dir)
+        stored = self.check(request)
+        if stored is None:
+            self._write(request, None)
+            return request
+        if (
+            stored["config"] is None and request.minutes != stored["asked"]["minutes"]
+        ):  # which were too few, and nothing is decided
+            self._write(request, None)
+            storage.write(os.path.join(self._output_dir, CLOCK), json.dumps({"seconds": 0.0}) + "\n")
+            return request
+        return dataclasses.replace(request, minutes=stored["asked"]["minutes"])
+
+    def check(self, request: Request) -> dict[str, Any] | None:
+        """What lies there of this command, None where nothing does; refuses what `claim` refuses, and writes nothing."""
         stored = self._read()
         if stored is None:
             if storage.names_in(self._output_dir):
@@ -65,8 +79,7 @@ class Memo:
                     f"`output_dir` must be new, empty or of the same command. Received: {self._output_dir!r}, which holds "
                     "other files. Choose another directory, or --overwrite to move this one aside."
                 )
-            self._write(request, None)
-            return request
+            return None
         before, now = stored["asked"], _asked(request)
         for name in sorted(before.keys() | now.keys()):
             if name != "minutes" and before.get(name) != now.get(name):
@@ -74,13 +87,7 @@ class Memo:
                     f"`output_dir` {self._output_dir!r} was made with {name}={before.get(name)!r}. Received: "
                     f"{name}={now.get(name)!r}. Use another directory, or --overwrite to move this one aside."
                 )
-        if (
-            stored["config"] is None and request.minutes != before["minutes"]
-        ):  # which were too few, and nothing is decided
-            self._write(request, None)
-            storage.write(os.path.join(self._output_dir, CLOCK), json.dumps({"seconds": 0.0}) + "\n")
-            return request
-        return dataclasses.replace(request, minutes=before["minutes"])
+        return stored
 
     def decided(self) -> Decided | None:
         """What was decided before; None where nothing was yet."""
