@@ -7,8 +7,9 @@
 An encoder is the directory of a run, an export, or published weights; without --encoders it is SimCLR on the embedded
 images, trained first. Each run sets a fifth of the images apart to report on and a quarter of the rest to choose by, both by
 its seed, adapts for --steps steps, and measures on the reported images: the encoder as it was, what was chosen, and the best
-state on the way even where it was not taken. `scratch` is the same network from its first weights, trained by SimCLR in as
-many steps. A line of JSON is appended to --output after each run, and what stands there is not run again.
+state on the way even where it was not taken. `scratch` is the same network from its first weights, trained by SimCLR in
+--scratch_steps times as many steps; the seconds of processor of both are told. A line of JSON is appended to --output after
+each run, and what stands there is not run again.
 """
 
 import argparse
@@ -79,7 +80,9 @@ def run(start, name: str, seed: int, *, size: int | None, steps: int, **settings
         )
         parts = dataclasses.replace(parts, labelled=parts.labelled and not by_views)
         chooser = Chooser(parts, config, start.preprocessing, Instances.make_policy(config.augmentation))
+        processor = time.process_time()
         done = adapting(config, start, parts.source, chooser, labelled=parts.labelled).train(say=lambda line: None)
+        processor = time.process_time() - processor
         made = done.prepared
         keep = made.measuring()
         best = keep.restore(made.model.encoder)
@@ -95,7 +98,8 @@ def run(start, name: str, seed: int, *, size: int | None, steps: int, **settings
         "chosen": found.chosen, "gain": chosen["knn_top1"] - frozen["knn_top1"],
         "frozen": frozen, "adapted": adapted, "reason": found.reason,
         "steps": [[row["step"], round(row["gain"], 4), round(row["error"], 4)] for row in keep.rows],
-        "reported": len(rows), "train_seconds": done.seconds, "seconds": time.monotonic() - began,
+        "reported": len(rows), "train_seconds": done.seconds, "processor": processor,
+        "seconds": time.monotonic() - began,
     }  # fmt: skip
 
 
@@ -125,10 +129,13 @@ def scratch(name: str, seed: int, *, channels: int, size: int, steps: int, encod
             loop=LoopConfig(model_dir=f"{folder}/run", train_batch_size=64, train_steps=steps, seed=seed, knn_epochs=0),
         )
         config = replace_flat(config, {one.name: one.value for one in augmentation(survey(whole), size)})
+        processor = time.process_time()
         done = train(config, source=source, say=lambda line: None)
+        processor = time.process_time() - processor
         return {
             "metrics": Measure(done.config, source, "held_out")("trained", done.model.encoder).metrics,
             "train_seconds": done.seconds,
+            "processor": processor,
         }
 
 
@@ -171,6 +178,7 @@ def main() -> None:
         "--set", action="append", default=[], help="NAME=NUMBER: another setting of adapt, as in its flags"
     )
     parser.add_argument("--scratch", action="store_true", help="train the network of each encoder from scratch too")
+    parser.add_argument("--scratch_steps", type=float, default=1.5, help="as a part of those of an adaptation")
     parser.add_argument("--unlabelled", action="store_true", help="choose without labels")
     parser.add_argument("--output", default="adapt.jsonl")
     parser.add_argument("--table", action="store_true")
@@ -195,7 +203,10 @@ def measured(options: argparse.Namespace, rows: list[dict], output: pathlib.Path
         start = tfc.load(path, image_size=options.image_size)
         for seed in map(int, options.seeds.split(",")):
             for name in options.sets.split(","):
-                for objective in [*options.objectives.split(","), *(["scratch"] if options.scratch else [])]:
+                for objective in [
+                    *filter(None, options.objectives.split(",")),
+                    *(["scratch"] if options.scratch else []),
+                ]:
                     key = [encoder, name, objective, seed, options.steps, sorted(more.items()), options.unlabelled]
                     if str(key) in known or (objective == "scratch" and start.config is None):  # of an export
                         continue
@@ -203,8 +214,9 @@ def measured(options: argparse.Namespace, rows: list[dict], output: pathlib.Path
                     if objective == "scratch":
                         size = options.image_size or start.image_size or 32
                         found = scratch(
-                            name, seed, channels=start.channels, size=size, steps=options.steps, encoder=start.config
-                        )
+                            name, seed, channels=start.channels, size=size,
+                            steps=round(options.steps * options.scratch_steps), encoder=start.config,
+                        )  # fmt: skip
                     else:
                         found = run(
                             start, name, seed, **how, objective=objective, unlabelled=options.unlabelled, **more

@@ -54,6 +54,34 @@ def gain(now: np.ndarray, before: np.ndarray) -> tuple[float, float]:
     return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
+def weighed(
+    step: int, now: Reading, before: Reading, *, certainty: float, floors: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """A measurement of a state against the encoder that it began as.
+
+    Args:
+        step: of the state.
+        now, before: of the same images in the same order.
+        certainty: standard errors of the gain that are taken from it; what remains is the worth.
+        floors: `{metric: part}`: a state that does not keep this part of what there was does not count.
+
+    Examples:
+        >>> now, before = (Reading(np.array(scores), {"rank": 3.0}) for scores in ([1.0, 1.0], [0.0, 1.0]))
+        >>> weighed(8, now, before, certainty=1.0, floors={"rank": 0.9})["worth"]
+        0.0
+    """
+    mean, error = gain(now.scores, before.scores)
+    return {
+        "step": step,
+        "gain": mean,
+        "error": error,
+        "worth": mean - certainty * error,
+        "counts": all(now.metrics[name] >= part * before.metrics[name] for name, part in (floors or {}).items()),
+        "metrics": now.metrics,
+        "before": before.metrics,
+    }
+
+
 class KeepBest(keras.callbacks.Callback):
     """Measures an encoder every so often against itself as it was, and keeps the weights of its best state.
 
@@ -123,16 +151,7 @@ class KeepBest(keras.callbacks.Callback):
         if self._before is None:
             self._before = self._read(self.model.start)
         now = self._read(self.model.encoder)
-        mean, error = gain(now.scores, self._before.scores)
-        holds = all(now.metrics[name] >= part * self._before.metrics[name] for name, part in self.floors.items())
-        row: dict[str, Any] = {
-            "step": step,
-            "gain": mean,
-            "error": error,
-            "worth": mean - self.certainty * error,
-            "counts": holds,
-        }
-        row |= {"metrics": now.metrics, "before": self._before.metrics}
+        row = weighed(step, now, self._before, certainty=self.certainty, floors=self.floors)
         self.rows.append(row)
         if self.best is row:
             self._keep(step)

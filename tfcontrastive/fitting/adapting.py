@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfcontrastive import data, distribute, evaluate, export
 from tfcontrastive.callbacks.keep_best import KeepBest
@@ -25,6 +24,7 @@ from tfcontrastive.fitting.choosing import FILE as CHOOSING
 from tfcontrastive.fitting.choosing import Chooser, Parts, parts_of
 from tfcontrastive.fitting.duplicates import together
 from tfcontrastive.fitting.galleries import Story, neighbours
+from tfcontrastive.fitting.holdout import kept_rows
 from tfcontrastive.fitting.judging import Judgement, judge, verdict
 from tfcontrastive.fitting.measure import MOST, Measure, Measured, chance, require_finite
 from tfcontrastive.fitting.memo import Decided
@@ -175,7 +175,7 @@ class Adapting(StagedCommand):
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, image_size=size))
         preprocessing = start.preprocessing.decoding_as(config.data)
         source = kept.source.rendered(preprocessing.rendering(kept.source.rendering))
-        rows = _kept_rows(seen, kept.source, config)
+        rows = kept_rows(seen, kept.source, config)
         part = seen.parts["train"]
         alike = together(part.group, seen.near, part.labels)
         parts = parts_of(
@@ -324,18 +324,6 @@ class Adapting(StagedCommand):
         }
         metrics = self.leave_numbers(measured, level, facts)
         return dataclasses.replace(found, metrics=metrics, shown=(adapt_page.results(story), neighbours(story)))
-
-
-def _kept_rows(seen: Survey, source: data.Source, config: AdaptConfig) -> np.ndarray:
-    """The places in the survey of the images that are still in `train`, in that order."""
-    part = seen.parts["train"]
-    if len(part) == source.num_examples("train"):
-        return np.arange(len(part))
-    held_out = data.HeldOut.read(config.data.held_out or "")
-    if isinstance(held_out.images[0], int):
-        return held_out.rows(len(part), seen.name)[0]
-    listed = set(held_out.images)
-    return np.array([row for row, one in enumerate(part.ids) if one not in listed])
 
 
 def _counts(scene: Scene) -> dict[str, int]:

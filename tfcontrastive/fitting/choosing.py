@@ -10,7 +10,7 @@ import numpy as np
 
 from tfcontrastive import augment, data, evaluate
 from tfcontrastive.callbacks.keep_best import Reading
-from tfcontrastive.config import InputError
+from tfcontrastive.config import InputError, TrainConfig
 from tfcontrastive.config.adapt import AdaptConfig
 from tfcontrastive.data.held_out import HeldOut
 from tfcontrastive.fitting.holdout import hold_out
@@ -33,10 +33,12 @@ class Parts:
     Attributes:
         source: with the splits `train`, to learn from; `choosing`; and `memory`, of `train`, which kNN looks at.
         labelled: there are labels to choose by.
+        learned: int `[N]`, the images of `train` among those that were given.
     """
 
     source: data.Source
     labelled: bool
+    learned: np.ndarray
 
 
 def parts_of(
@@ -59,7 +61,7 @@ def parts_of(
     if os.path.exists(path):
         rest, chosen = HeldOut.read(path).rows(count, source.name)
     else:
-        chosen = hold_out(labels, group, fraction=FRACTION, seed=seed + 1)
+        chosen = _chosen(labels, group, seed)
         if len(chosen) < _FEWEST:
             raise InputError(
                 f"`dataset` must have more images, or what is learned from them cannot be told from chance. Received: "
@@ -76,7 +78,12 @@ def parts_of(
         "memory": ("train", _evenly(memory, _MOST_REMEMBERED)),
         "choosing": ("train", _evenly(queries, _MOST_CHOOSING)),
     }
-    return Parts(data.Subset(source, splits), labelled)
+    return Parts(data.Subset(source, splits), labelled, rest)
+
+
+def enough(labels: np.ndarray, group: np.ndarray, *, seed: int) -> bool:
+    """Whether images can be set apart to choose by; the arguments are those of `parts_of`."""
+    return len(_chosen(labels, group, seed)) >= _FEWEST
 
 
 class Chooser:
@@ -92,7 +99,13 @@ class Chooser:
         policy: that makes views.
     """
 
-    def __init__(self, parts: Parts, config: AdaptConfig, preprocessing: data.Preprocessing, policy: augment.Policy):
+    def __init__(
+        self,
+        parts: Parts,
+        config: AdaptConfig | TrainConfig,
+        preprocessing: data.Preprocessing,
+        policy: augment.Policy,
+    ):
         self._parts, self._config, self._preprocessing, self._policy = parts, config, preprocessing, policy
         self._extractors: dict[int, evaluate.FeatureExtractor] = {}
         self._seen: np.ndarray | None = None
@@ -155,6 +168,10 @@ class Chooser:
             limit=limit,
             preprocessing=self._preprocessing,
         )
+
+
+def _chosen(labels: np.ndarray, group: np.ndarray, seed: int) -> np.ndarray:
+    return hold_out(labels, group, fraction=FRACTION, seed=seed + 1)
 
 
 def _evenly(rows: np.ndarray, most: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfcontrastive import data, storage
@@ -41,7 +42,7 @@ def supervised(result: TrainResult, **how: Any) -> Finetuned:
     return finetune(config, source=result.source, title="supervised", **how)
 
 
-def fine_tuned(result: TrainResult, seconds: float, **how: Any) -> Finetuned:
+def fine_tuned(result: TrainResult, seconds: float, *, kept: keras.Model | None = None, **how: Any) -> Finetuned:
     """The trained encoder with all labels, for as many steps as a time allows, at most 60 epochs.
 
     A fine-tuning that was stopped goes on to the end that it was given.
@@ -49,6 +50,7 @@ def fine_tuned(result: TrainResult, seconds: float, **how: Any) -> Finetuned:
     Args:
         result: of the pre-training.
         seconds: that it may take.
+        kept: the encoder that is tuned, where the trained one was not taken.
         **how: as in `supervised`.
     """
     config = result.config
@@ -73,12 +75,16 @@ def fine_tuned(result: TrainResult, seconds: float, **how: Any) -> Finetuned:
         keep_orientation=config.augmentation.keep_orientation,
     )
     tuning = dataclasses.replace(tuning, encoder=None, augmentation=augmentation)
-    return finetune(tuning, start=as_trained(result), source=result.source, title="fine-tuning", **how)
+    return finetune(tuning, start=as_trained(result, kept), source=result.source, title="fine-tuning", **how)
 
 
-def as_trained(result: TrainResult) -> Trained:
-    """The encoder of a pre-training, as other commands take it."""
+def as_trained(result: TrainResult, kept: keras.Model | None = None) -> Trained:
+    """The encoder of a pre-training, as other commands take it; where it was not taken, the one that was kept."""
     config, encoder = result.config, result.model.encoder
+    if kept is not None:
+        rule, size = data.Preprocessing.of_run(config.encoder, config.data), config.data.image_size
+        name = f"what {config.loop.model_dir} started from"
+        return Trained(kept, None, None, size, encoder.input_shape[-1], name, preprocessing=rule, config=config.encoder)
     return Trained(
         encoder,
         result.model.projection_head,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tfcontrastive.fitting.choices import decide
+from tfcontrastive.fitting.choosing import FRACTION
 from tfcontrastive.fitting.memory import within_memory
 from tfcontrastive.fitting.request import Request
 from tfcontrastive.fitting.start import start_of
@@ -41,4 +42,9 @@ def describe(request: Request) -> list[str]:
         started=start is not None,
     )
     _, choices = within_memory(config, choices, source, asked)
+    if start is not None or config.encoder.encoder.startswith("keras_hub/"):
+        lines.append(
+            f"About {FRACTION:.0%} of the images of each class that are left would choose between what comes out and the "
+            "weights that it starts from."
+        )
     return lines + [choice.line() for choice in choices]

@@ -67,6 +67,24 @@ def drawn(
     return Kept(_with_list(config, path), data.with_held_out(source, held_out))
 
 
+def kept_rows(seen: Survey, source: data.Source, config: Any) -> np.ndarray:
+    """The places in the survey of the images that are still in `train`, in that order.
+
+    Args:
+        seen: what all images are.
+        source: without those that are held out.
+        config: of a run, with the list of these.
+    """
+    part = seen.parts["train"]
+    if len(part) == source.num_examples("train"):
+        return np.arange(len(part))
+    held_out = HeldOut.read(config.data.held_out or "")
+    if isinstance(held_out.images[0], int):
+        return held_out.rows(len(part), seen.name)[0]
+    listed = set(held_out.images)
+    return np.array([row for row, one in enumerate(part.ids) if one not in listed])
+
+
 def _with_list(config: Any, path: str) -> Any:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, held_out=path))
 

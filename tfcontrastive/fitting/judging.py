@@ -35,6 +35,8 @@ def judge(
     margin: float,
     certainty: float,
     linear: tuple[Any, Any] | None = None,
+    state: str = "best state on the way",
+    names: tuple[str, str] = ("adapted", "frozen"),
 ) -> Judgement:
     """Takes the adapted encoder where its gain on the images that choose is beyond chance and the margin.
 
@@ -45,36 +47,38 @@ def judge(
         certainty: standard errors.
         linear: scores by a linear probe of the same images, of that state and of the encoder as it was: a state that lost
             more than the margin by these is not taken.
+        state: which state that is, in words.
+        names: of the encoder in that state and as it was, of which one is `chosen`.
 
     Examples:
         >>> best = {"step": 10, "gain": 0.03, "error": 0.01, "worth": 0.0136, "metrics": {"knn_top1": 0.83}}
         >>> judge(best, probe="knn_top1", margin=0.005, certainty=1.64).chosen
         'adapted'
     """
+    new, old = names
     if best is None:
         reason = "no state on the way kept the rank of its features, so that the encoder is returned as it was"
-        return Judgement("frozen", reason, {"chosen": "frozen", "reason": reason})
+        return Judgement(old, reason, {"chosen": old, "reason": reason})
     name, least = _PROBES[probe], best["gain"] - certainty * best["error"]
     size = f"{points(best['gain'])} ± {100 * best['error']:.1f}"
     shown = f"{size} by {name} on the images that choose, at step {best['step']:,}"
     facts = {name: best[name] for name in ("step", "gain", "error")} | {"margin": margin, "certainty": certainty}
     if least <= margin:
         reason = (
-            f"the best state on the way, {shown}, is not surely {100 * margin:g} points better: the encoder is returned "
-            "as it was"
+            f"the {state}, {shown}, is not surely {100 * margin:g} points better: the encoder is returned as it was"
         )
-        return Judgement("frozen", reason, {"chosen": "frozen", "reason": reason, **facts})
+        return Judgement(old, reason, {"chosen": old, "reason": reason, **facts})
     if linear is not None:
         mean, error = gain(*linear)
         facts |= {"linear_gain": mean, "linear_error": error}
         if mean < -margin:
             reason = (
-                f"the best state on the way, {shown}, lost {points(mean)} ± {100 * error:.1f} by a linear probe: the "
-                "encoder is returned as it was"
+                f"the {state}, {shown}, lost {points(mean)} ± {100 * error:.1f} by a linear probe: the encoder is "
+                "returned as it was"
             )
-            return Judgement("frozen", reason, {"chosen": "frozen", "reason": reason, **facts})
-    reason = f"the adapted encoder is taken: {shown}"
-    return Judgement("adapted", reason, {"chosen": "adapted", "reason": reason, **facts})
+            return Judgement(old, reason, {"chosen": old, "reason": reason, **facts})
+    reason = f"the {new} encoder is taken: {shown}"
+    return Judgement(new, reason, {"chosen": new, "reason": reason, **facts})
 
 
 def verdict(judgement: Judgement, measured: Sequence[Measured]) -> list[str]:

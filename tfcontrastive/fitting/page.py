@@ -29,7 +29,7 @@ def write_page(path: str, story: Story) -> str:
     config = found.trained.config
     sections: list[report.Section] = [
         headline(story),
-        *comparisons(found.measured, story.level),
+        *comparisons(found.measured, story.level, own=found.chosen),
         results(story),
         curves(directory, story.level),
         report.ViewPairs(
@@ -58,6 +58,11 @@ def write_page(path: str, story: Story) -> str:
             seed=config.loop.seed,
             data=config.data.dataset,
             facts={
+                **(
+                    {"Handed over": "the trained encoder" if found.chosen == "trained" else "the starting weights"}
+                    if found.reason
+                    else {}
+                ),
                 "Held out": config.data.held_out or story.measure.split or "nothing",
                 "Steps": found.trained.plan.steps,
             },
@@ -93,7 +98,7 @@ def headline(story: Story) -> report.Headline:
         if key in story.level:
             known["chance"] = story.level[key]
         figures.append(report.Figure(label, f"{own.metrics[key]:.1%}", report.against(own.metrics[key], known)))
-    figures.append(report.Figure("Training", f"{own.seconds:.0f} s", "on this machine"))
+    figures.append(report.Figure("Training", f"{others['trained'].seconds:.0f} s", "on this machine"))
     return report.Headline(figures, verdict=" ".join(story.found.verdict))
 
 

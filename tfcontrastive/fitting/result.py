@@ -39,6 +39,9 @@ class FitResult:
         splits: of each of them.
         next_commands: what to do with it, as commands.
         shown: sections of the page that a notebook shows: results and neighbours.
+        chosen: of a training from trained weights: `trained`, or `given` where it was not surely better than these.
+        reason: why, in a sentence; empty of a training from first weights.
+        kept: the encoder that was given, where it was chosen.
     """
 
     output_dir: str
@@ -52,11 +55,14 @@ class FitResult:
     splits: tuple[str, ...]
     next_commands: list[str]
     shown: tuple[report.Section, ...] = ()
+    chosen: str = "trained"
+    reason: str = ""
+    kept: keras.Model | None = None
 
     @property
     def encoder(self) -> keras.Model:
-        """The trained encoder, images `[B, H, W, C]` in [0, 1] -> features `[B, F]`."""
-        return self.trained.model.encoder
+        """The encoder that is left, images `[B, H, W, C]` in [0, 1] -> features `[B, F]`."""
+        return self.trained.model.encoder if self.kept is None else self.kept
 
     @property
     def saved_model(self) -> str:
@@ -139,12 +145,12 @@ class FitResult:
 
     def as_trained(self) -> Trained:
         """The encoder, as other commands take it."""
-        return as_trained(self.trained)
+        return as_trained(self.trained, self.kept)
 
     @property
     def own(self) -> Measured:
-        """The trained encoder, measured."""
-        return next(encoder for encoder in self.measured if encoder.name == "trained")
+        """The encoder that is left, measured."""
+        return next(encoder for encoder in self.measured if encoder.name == self.chosen)
 
     @property
     def measured_on(self) -> str:

@@ -13,9 +13,12 @@ from tfcontrastive import data, distribute, evaluate, export, methods
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.downstream.finetune import encoder_of
 from tfcontrastive.encoders.rebuild import rebuild
-from tfcontrastive.fitting import comparison, leaving, page, unlabelled
+from tfcontrastive.fitting import comparison, guarding, leaving, page, unlabelled
 from tfcontrastive.fitting.choices import Choice, decide
+from tfcontrastive.fitting.choosing import FILE as CHOOSING
+from tfcontrastive.fitting.choosing import Parts
 from tfcontrastive.fitting.galleries import Story, neighbours
+from tfcontrastive.fitting.judging import Judgement
 from tfcontrastive.fitting.length import Budget, with_length
 from tfcontrastive.fitting.measure import (
     MOST,
@@ -61,7 +64,9 @@ def fit(
 
     The images are looked at, what to train is decided from them and from the minutes, a fifth of each class is held out,
     an encoder is trained without labels, measured beside chance, raw pixels and the untrained network, and tuned with
-    labels where there are any. Stopped at any moment and called again it goes on, and so does the clock.
+    labels where there are any. From trained weights (`checkpoint`), what comes out is taken only where images that neither
+    taught nor report say that it is better; else the encoder is handed back as it was. Stopped at any moment and called
+    again it goes on, and so does the clock.
 
     Args:
         what: a folder of images, whose sub-folders are classes where there are any; or what `tfcontrastive.data.load` takes.
@@ -97,6 +102,8 @@ class Fitting(StagedCommand):
         "training with labels",
         "model, vectors and report",
     )
+    parts: Parts | None = None
+    """Images that choose between the trained encoder and the weights that it started from."""
 
     def run(self) -> FitResult:
         self.begin("look")
@@ -108,19 +115,23 @@ class Fitting(StagedCommand):
         result = train(
             decided.config,
             start=given,
-            source=self.source,
+            source=self.source if self.parts is None else self.parts.source,
             callbacks=[self.clock.callback()],
             title=decided.config.method,
             say=self.say,
             lock=self.lock,
         )
+        result = dataclasses.replace(result, source=self.source)
         self.begin("measure")
         measure = Measure(result.config, result.source, eval_split(result.config, result.source))
-        measured = self.measure(measure, result, start)
+        given = self.given(result.config, start)
+        measured = self.measure(measure, result, given)
+        judgement = self.judge(result, given)
+        kept = given if judgement is not None and judgement.chosen == "given" else None
         self.begin("labels")
-        self.train_with_labels(result, measure, measured)
+        self.train_with_labels(result, measure, measured, kept)
         self.begin("leave")
-        return self.leave(decided, seen, result, measure, measured)
+        return self.leave(decided, seen, result, measure, measured, judgement, kept, start)
 
     def look(self) -> tuple[TrainConfig, Survey]:
         """The survey, and the config with the held-out images, which are drawn here."""
@@ -133,6 +144,14 @@ class Fitting(StagedCommand):
         asked = self.request.asked
         config, start = start_of(config, asked)
         self.source = source = images_of_run(self.source, start)
+        if start is not None or brings_weights(config):
+            self.parts = guarding.images_that_choose(config, source, seen, self.path(CHOOSING))
+        if self.parts is not None:
+            source = self.parts.source
+            self.say(
+                f"{source.num_examples('choosing'):,} images are not learned from: they choose between what comes out and "
+                f"the weights that it starts from; listed in {self.path(CHOOSING)}."
+            )
         seen = dataclasses.replace(seen, channels=source.channels)
         before = self.memo.decided()
         if before is not None:
@@ -174,12 +193,30 @@ class Fitting(StagedCommand):
         self.memo.keep(self.request, decided)
         return decided, start
 
-    def measure(self, measure: Measure, result: TrainResult, start: Trained | None) -> list[Measured]:
+    def given(self, config: TrainConfig, start: Trained | None) -> keras.Model | None:
+        """The encoder with the weights that the training started from; None where these are random."""
+        if start is not None:
+            encoder: Any = start.encoder
+            return encoder
+        return fresh_encoder(config, self.source) if brings_weights(config) else None
+
+    def judge(self, result: TrainResult, given: keras.Model | None) -> Judgement | None:
+        """Whether the trained encoder is better than the one that it started from; None where that is random."""
+        if given is None:
+            return None
+        found = guarding.judged(
+            self.parts, result.config, given, result.model.encoder, result.model.policy, step=result.plan.steps
+        )
+        self.say(f"{found.reason[:1].upper()}{found.reason[1:]}.")
+        return found
+
+    def measure(self, measure: Measure, result: TrainResult, given: keras.Model | None) -> list[Measured]:
         """Raw pixels, the untrained network, the given one, and the trained one."""
-        random, given = fresh_encoder(result.config, result.source), None if start is None else start.encoder
-        if brings_weights(result.config):
+        if given is not None and brings_weights(result.config):
             with precision(result.config.loop.mixed_precision):
-                random, given = rebuild(random, image_size=result.config.data.image_size, weights=False), random
+                random = rebuild(given, image_size=result.config.data.image_size, weights=False)
+        else:
+            random = fresh_encoder(result.config, result.source)
         if random.non_trainable_weights:  # without batch norm there is nothing to settle
             some = batches(result.config, result.model, result.source, 0).take(20)
             evaluate.settle_statistics(random, (batch["views"][0] for batch in some))
@@ -207,8 +244,10 @@ class Fitting(StagedCommand):
             found.append(dataclasses.replace(one, metrics={**one.metrics, "retrieval_top1": value}))
         return found
 
-    def train_with_labels(self, result: TrainResult, measure: Measure, measured: list[Measured]) -> None:
-        """Fine-tuning, or the supervised comparison; adds it to what was measured."""
+    def train_with_labels(
+        self, result: TrainResult, measure: Measure, measured: list[Measured], kept: keras.Model | None = None
+    ) -> None:
+        """Fine-tuning, of the encoder that is left, or the supervised comparison; adds it to what was measured."""
         labelled = measured[-1].features.labelled()
         if labelled is None:
             why = (
@@ -227,7 +266,7 @@ class Fitting(StagedCommand):
         else:
             left = self.clock.left() - _LEAVING_SECONDS
             most = 0.4 * result.seconds if np.isfinite(left) else result.seconds
-            tuned = comparison.fine_tuned(result, min(left, most) if np.isfinite(left) else most, **how)
+            tuned = comparison.fine_tuned(result, min(left, most) if np.isfinite(left) else most, kept=kept, **how)
         own = measure(name, encoder_of(tuned.model.trunk), tuned.seconds)
         more = {key.replace("eval_", "classifier_"): value for key, value in tuned.metrics.items()}
         measured.append(dataclasses.replace(own, metrics={**own.metrics, **more}))
@@ -239,25 +278,36 @@ class Fitting(StagedCommand):
         result: TrainResult,
         measure: Measure,
         measured: list[Measured],
+        judgement: Judgement | None,
+        kept: keras.Model | None,
+        start: Trained | None,
     ) -> FitResult:
-        """Model, vectors, numbers and pages."""
+        """Model, vectors, numbers and pages, of the encoder that was chosen."""
         config, source = result.config, result.source
         card = card_of(config, self.directory, result.plan.steps)
+        if judgement is not None:  # whose weights they were, and under which licence
+            card |= {"started_from": judgement.facts, "imported": None if start is None else start.facts or None}
+        if kept is not None:
+            card |= {"step": 0, "metrics": {}}
         rule = data.Preprocessing.of_run(config.encoder, config.data)
+        model: Any = result.model if kept is None else kept
         saved = export.save_once(
-            result.model, self.directory.saved_model, image_size=config.data.image_size, card=card, preprocessing=rule
+            model, self.directory.saved_model, image_size=config.data.image_size, card=card, preprocessing=rule
         )
-        own = next(one for one in measured if one.name == "trained")
+        own = next(one for one in measured if one.name == ("trained" if kept is None else "given"))
         ids, splits, group = rows_of(self.request, seen, source, measure)
         doubted = self.leave_vectors(own, seen, ids, splits, group)
         problems = self.problems(saved)
         level = chance(own.features)
         said = verdict(measured, level)
+        if judgement is not None:
+            said.insert(0, f"{judgement.reason[:1].upper()}{judgement.reason[1:]}.")
         said += [f"The SavedModel fails a check: {problem}." for problem in problems]
         commands = leaving.next_commands(self.request, config, ids)
         found = FitResult(
             output_dir=self.directory.path, metrics={}, verdict=said, survey=seen, choices=decided.choices, trained=result,
-            measured=measured, ids=ids, splits=splits, next_commands=commands,
+            measured=measured, ids=ids, splits=splits, next_commands=commands, kept=kept, chosen=own.name,
+            reason="" if judgement is None else judgement.reason,
         )  # fmt: skip
         self._write_projector(result, own)
         groups = unlabelled.clusters(own.features.everywhere(), seed=config.loop.seed)
@@ -265,6 +315,7 @@ class Fitting(StagedCommand):
         story = Story(found, self.request, measure, level, group, doubted, groups, pictures)
         page.write_page(self.path(leaving.PAGE), story)
         facts = {
+            **({} if judgement is None else judgement.facts),
             "method": config.method,
             "steps": result.plan.steps,
             "verdict": said,
@@ -286,7 +337,7 @@ class Fitting(StagedCommand):
         count = min(_PROJECTED, len(held[0]), len(features))
         evaluate.write_projector(
             self.directory.logs,
-            {"trained": features[:count]},
+            {own.name: features[:count]},
             labels=None if held[1] is None else held[1][:count],
             class_names=result.source.class_names,
             images=held[0][:count],

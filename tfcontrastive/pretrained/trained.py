@@ -223,6 +223,9 @@ def _of_run(model_dir: str, image_size: int | None) -> Trained:
         return _of_student(model_dir, stored, image_size)
     if stored["kind"] != "pretrain":
         return _of_classifier(model_dir, stored, image_size)
+    if ModelDir(model_dir).chosen == "given":  # `fit` from trained weights, which were not surely better afterwards
+        found = _of_saved_model(ModelDir(model_dir).saved_model, image_size)
+        return dataclasses.replace(found, config=from_nested(EncoderConfig(), stored["encoder"]))
     run = load_run(model_dir, image_size=image_size)
     encoder, size = run.model.encoder, run.config.data.image_size
     selector = getattr(run.config.method_config, "ft_proj_selector", 0)

@@ -70,6 +70,16 @@ class ModelDir:
         return os.path.join(self.path, "result.json")
 
     @property
+    def chosen(self) -> str | None:
+        """Which encoder `fit` from trained weights, or `adapt`, left, as its metrics.json says; None of other runs."""
+        path = os.path.join(self.path, "metrics.json")
+        try:
+            told = json.loads(storage.read_text(path)) if storage.exists(path) else {}
+        except ValueError:
+            return None
+        return told.get("chosen") if isinstance(told, dict) else None
+
+    @property
     def network(self) -> str:
         return os.path.join(self.path, "network.json")
 
