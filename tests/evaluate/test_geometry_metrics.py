@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tfcontrastive.config import InputError
-from tfcontrastive.evaluate import class_separation, effective_rank, map_2d
+from tfcontrastive.evaluate import class_separation, effective_rank, lidar, map_2d
 
 
 def slow_effective_rank(features):
@@ -80,3 +80,46 @@ def test_a_map_of_degenerate_features_is_finite(features):
 def test_unknown_map():
     with pytest.raises(InputError, match="Did you mean 'tsne'"):
         map_2d(np.eye(3), method="t-sne")
+
+
+def slow_lidar(features, delta):
+    """The paper's formula, image by image and view by view."""
+    images, views, width = features.shape
+    between, within = np.zeros([width, width]), delta * np.eye(width)
+    middle = sum(features[i, j] for i in range(images) for j in range(views)) / (images * views)
+    for i in range(images):
+        mean = sum(features[i, j] for j in range(views)) / views
+        between += np.outer(mean - middle, mean - middle) / images
+        for j in range(views):
+            within += np.outer(features[i, j] - mean, features[i, j] - mean) / (images * views)
+    values = np.linalg.eigvals(np.linalg.inv(within) @ between).real  # those of W^-1/2 B W^-1/2
+    p = values[values > 1e-12] / values.sum()
+    return np.exp(-sum(one * np.log(one) for one in p))
+
+
+@pytest.mark.parametrize(("images", "views", "width"), [(30, 3, 5), (6, 4, 9), (2, 2, 3)])
+def test_lidar_by_a_slow_formula(images, views, width):
+    rng = np.random.default_rng(images)
+    features = rng.normal(size=(images, 1, width)) * np.arange(1, width + 1) + 0.3 * rng.normal(
+        size=(images, views, width)
+    )
+    for delta in (1e-4, 0.1):
+        assert lidar(features, delta=delta) == pytest.approx(slow_lidar(features, delta), rel=1e-6)
+    assert 1 <= lidar(features) <= min(images - 1, width)
+
+
+def test_lidar_does_not_count_what_only_noise_fills():
+    rng = np.random.default_rng(0)
+    told, noise = rng.normal(size=(200, 1, 2)).repeat(4, axis=1), rng.normal(size=(200, 4, 6))
+    features = np.concatenate([told + 0.1 * rng.normal(size=(200, 4, 2)), noise], axis=2)
+    assert effective_rank(features.reshape(-1, 8)) > 7.5
+    assert lidar(features) < 2.5
+
+
+def test_lidar_of_images_that_are_all_alike_is_zero_and_one_view_is_refused():
+    assert lidar(np.ones([5, 2, 3])) == 0
+    for wrong in (np.ones([5, 3]), np.ones([5, 1, 3]), np.ones([1, 5, 3])):
+        with pytest.raises(InputError, match=r"`features` must be \[N, V, F\]"):
+            lidar(wrong)
+    with pytest.raises(InputError, match="`delta` must be > 0"):
+        lidar(np.ones([5, 2, 3]), delta=0)

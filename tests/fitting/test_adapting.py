@@ -89,7 +89,7 @@ def test_both_encoders_are_measured_and_the_choice_has_a_reason(metrics):
     for name in ("raw_pixels", "frozen", "adapted"):
         assert 0 <= metrics[name]["knn_top1_low"] <= metrics[name]["knn_top1"] <= 1
         assert "linear_top1" in metrics[name]
-    assert "retrieval_top1" in metrics["frozen"]
+    assert {"retrieval_top1", "effective_rank", "lidar"} <= metrics["frozen"].keys()
     assert metrics["chosen"] == "frozen"  # a handful of images cannot show more
     assert "returned as it was" in metrics["verdict"][0]
 

@@ -71,6 +71,7 @@ def test_without_labels_images_are_looked_for_by_their_views(source, tmp_path):
     pixels = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
     reading = choose(pixels)
     assert choose.probe == "retrieval_top1"
+    assert reading.metrics["lidar"] > 1
     assert 0 < reading.metrics["retrieval_top1"] <= 1
     assert len(reading.scores) == len(rows(parts(source, tmp_path, labels=np.full(COUNT, -1)), "choosing"))
     assert choose.linear(pixels) is None

@@ -30,8 +30,8 @@ from tfcontrastive.runs.pretrain import first_views
 from tfcontrastive.runs.schedule import Plan
 from tfcontrastive.runs.settle import settled
 
-RANK_KEPT = 0.9
-"""Part of its effective rank that an encoder must keep where there are no labels to say that it is none the worse."""
+KEPT = {"effective_rank": 0.9, "lidar": 0.9}
+"""Parts of its ranks that an encoder must keep where there are no labels to say that it is none the worse."""
 
 _QUEUED = 4_096  # keys of MoCo's queue at most
 
@@ -76,7 +76,7 @@ class Adaptation(Prepared):
             every_steps=max(1, self.plan.steps // self.config.measurements),
             last_step=self.plan.steps,
             certainty=self.config.certainty,
-            floors={} if self.labelled else {"effective_rank": RANK_KEPT},
+            floors={} if self.labelled else KEPT,
         )
 
 
@@ -95,7 +95,7 @@ def adapting(
         start: the encoder; it is left as it is.
         source: the images to train on; labels are not looked at.
         read: measures an encoder on other images.
-        labelled: by their labels; else a state must keep its effective rank too.
+        labelled: by their labels; else a state must keep its effective rank and its LiDAR too.
 
     Raises:
         InputError: an encoder that cannot be trained, images of other channels, too many of them for the objective.

@@ -8,7 +8,7 @@ from tfcontrastive.evaluate.embedding_map import map_2d
 from tfcontrastive.evaluate.evaluator import Evaluator, FeatureEvaluator, evaluate, labelled_features
 from tfcontrastive.evaluate.features import FeatureExtractor, extract_features, taken_by
 from tfcontrastive.evaluate.geometry import FeatureGeometry
-from tfcontrastive.evaluate.geometry_metrics import class_separation, effective_rank
+from tfcontrastive.evaluate.geometry_metrics import class_separation, effective_rank, lidar
 from tfcontrastive.evaluate.graded_pairs import graded_pairs, spearman
 from tfcontrastive.evaluate.images_of import images_of
 from tfcontrastive.evaluate.intervals import bootstrap_interval, share_interval
@@ -68,6 +68,7 @@ __all__ = [
     "knn_scores",
     "labelled_features",
     "linear",
+    "lidar",
     "linear_scores",
     "linear_sgd",
     "linear_sgd_on_images",

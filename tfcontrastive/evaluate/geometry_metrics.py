@@ -41,6 +41,56 @@ def effective_rank(features: np.ndarray) -> float:
     return float(np.exp(-np.sum(p * np.log(p))))
 
 
+def lidar(features: np.ndarray, *, delta: float = 1e-4) -> float:
+    """LiDAR: the number of directions in which images are told apart beyond what their own views differ by.
+
+    Of view j of image i, with m_i the mean of its views and m that of all,
+
+        S_b = mean_i (m_i - m)(m_i - m)^T,    S_w = mean_ij (e_ij - m_i)(e_ij - m_i)^T + delta I
+
+    rank = exp(-sum_k p_k log p_k), p the eigenvalues of S_w^-1/2 S_b S_w^-1/2 over their sum. It needs no labels, and unlike
+    the effective rank it counts no direction that only noise fills.
+
+    Args:
+        features: `[N, V, F]` float, V >= 2 views of each of N >= 2 images.
+        delta: > 0, keeps S_w invertible; in the features' unit, squared.
+
+    Returns:
+        A number in [1, min(N - 1, F)]; 0 where all images have one mean.
+
+    Raises:
+        InputError: for features that are not finite, of another shape, or a `delta` that is not positive.
+
+    Examples:
+        >>> apart = np.array([[[1.0, 0.0], [1.0, 0.1]], [[-1.0, 0.1], [-1.0, 0.0]]])
+        >>> round(lidar(apart), 6)
+        1.0
+
+    Source: Thilak et al., "LiDAR: Sensing Linear Probing Performance in Joint Embedding SSL Architectures",
+    https://arxiv.org/abs/2312.04000, section 4. Differs: no constant is added to p, whose zeros add nothing.
+    """
+    features = np.asarray(features)
+    if features.ndim != 3 or features.shape[0] < 2 or features.shape[1] < 2:
+        raise InputError(
+            f"`features` must be [N, V, F], two views or more of two images or more. Received: {list(features.shape)}."
+        )
+    if not delta > 0:
+        raise InputError(f"`delta` must be > 0. Received: delta={delta}.")
+    images, views, width = features.shape
+    rows = checked_features("features", features.reshape(-1, width)).astype(np.float64).reshape(features.shape)
+    means = rows.mean(axis=1)
+    noise = (rows - means[:, None]).reshape(-1, width)
+    values, directions = np.linalg.eigh(noise.T @ noise / (images * views))
+    between = (means - means.mean(axis=0)) @ directions / np.sqrt(np.maximum(values, 0) + delta)
+    gram = between.T @ between if images > width else between @ between.T
+    found = np.maximum(np.linalg.eigvalsh(gram), 0)
+    if found.sum() == 0:
+        return 0.0
+    p = found / found.sum()
+    p = p[p > 0]
+    return float(np.exp(-np.sum(p * np.log(p))))
+
+
 def class_separation(features: np.ndarray, labels: np.ndarray) -> float:
     """How far the classes lie apart: 1 - mean cosine distance within classes / mean cosine distance overall.
 

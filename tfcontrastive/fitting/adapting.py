@@ -45,6 +45,7 @@ FILE = "adapt.json"
 """What was asked for and decided."""
 
 _RETRIEVED = 500  # images that are looked for by their views
+_VIEWS = 3  # of each
 _LEAVING_SECONDS = 45.0
 _MARGIN = 0.95  # of the minutes
 _BESIDE = 1.3  # of the first measurement's time, for the last one
@@ -205,11 +206,12 @@ class Adapting(StagedCommand):
             return rebuild(scene.start.encoder, image_size=scene.config.data.image_size)
 
     def _with_retrieval(self, scene: Scene, one: Measured, encoder: keras.Model) -> Measured:
-        """The same, with how often an image is found by its own view."""
+        """The same, with how often an image is found by its own view, and the LiDAR of its views."""
         some = scene.measure.some_images(_RETRIEVED)
         policy = Instances.make_policy(scene.config.augmentation)
-        found = unlabelled.retrieval(encoder, some, policy, seed=scene.config.loop.seed)
-        return dataclasses.replace(one, metrics={**one.metrics, "retrieval_top1": found})
+        seed = scene.config.loop.seed
+        found, lidar = unlabelled.by_views(encoder, some, policy, seeds=range(seed, seed + _VIEWS))
+        return dataclasses.replace(one, metrics={**one.metrics, "retrieval_top1": float(found.mean()), "lidar": lidar})
 
     def train(self, scene: Scene) -> tuple[Scene, Chooser, Finished]:
         """Decides how long, as before or now, and adapts."""

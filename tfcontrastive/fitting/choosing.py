@@ -15,7 +15,7 @@ from tfcontrastive.config.adapt import AdaptConfig
 from tfcontrastive.data.held_out import HeldOut
 from tfcontrastive.fitting.holdout import hold_out
 from tfcontrastive.fitting.measure import neighbours_of
-from tfcontrastive.fitting.unlabelled import found_by_view
+from tfcontrastive.fitting.unlabelled import by_views
 
 FILE = "choosing.json"
 """Lists which of the images that are not held out choose; they are not trained on either."""
@@ -155,9 +155,8 @@ class Chooser:
         extract = self._extractors.setdefault(id(encoder), evaluate.FeatureExtractor(encoder))
         rank = evaluate.effective_rank(extract(self._batches("choosing"))[0])
         seed = self._config.loop.seed
-        found = [found_by_view(encoder, self._seen, self._policy, seed=seed + 1 + view) for view in range(_VIEWS)]
-        scores = np.mean(found, axis=0)
-        return Reading(scores, {"retrieval_top1": float(scores.mean()), "effective_rank": rank})
+        scores, lidar = by_views(encoder, self._seen, self._policy, seeds=[seed + 1 + view for view in range(_VIEWS)])
+        return Reading(scores, {"retrieval_top1": float(scores.mean()), "effective_rank": rank, "lidar": lidar})
 
     def _batches(self, split: str, limit: int | None = None):
         return data.eval_batches(

@@ -11,7 +11,7 @@ from tfcontrastive import augment, data
 from tfcontrastive.callbacks.keep_best import weighed
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.config.adapt import AdaptConfig
-from tfcontrastive.downstream.adapt import RANK_KEPT
+from tfcontrastive.downstream.adapt import KEPT
 from tfcontrastive.fitting.choosing import Chooser, Parts, enough, parts_of
 from tfcontrastive.fitting.duplicates import together
 from tfcontrastive.fitting.holdout import kept_rows
@@ -64,7 +64,7 @@ def judged(
         return Judgement("trained", _UNJUDGED, {"chosen": "trained", "reason": _UNJUDGED})
     rules = AdaptConfig()
     chooser = Chooser(parts, config, data.Preprocessing.of_run(config.encoder, config.data), policy)
-    floors = {} if parts.labelled else {"effective_rank": RANK_KEPT}
+    floors = {} if parts.labelled else KEPT
     row = weighed(step, chooser(trained), chooser(given), certainty=rules.certainty, floors=floors)
     linear: tuple[np.ndarray, np.ndarray] | None = None
     if parts.labelled and row["worth"] > rules.margin:

@@ -57,7 +57,7 @@ def judge(
     """
     new, old = names
     if best is None:
-        reason = "no state on the way kept the rank of its features, so that the encoder is returned as it was"
+        reason = f"no {state.removeprefix('best ')} kept the ranks of its features: the encoder is returned as it was"
         return Judgement(old, reason, {"chosen": old, "reason": reason})
     name, least = _PROBES[probe], best["gain"] - certainty * best["error"]
     size = f"{points(best['gain'])} ± {100 * best['error']:.1f}"

@@ -128,14 +128,20 @@ def comparisons(
 def results(story: Story) -> report.Table:
     """One row an encoder."""
     keys = [key for key in _PROBES if any(key in encoder.metrics for encoder in story.found.measured)]
+    ranked = any("lidar" in encoder.metrics for encoder in story.found.measured)
     columns = [
         report.Column("encoder"),
         *(report.Column(_PROBES[key], ".1%", best="highest") for key in keys),
         report.Column("effective rank", ".1f"),
+        *([report.Column("LiDAR", ".1f")] if ranked else []),
         report.Column("seconds of training", ".0f"),
     ]
     rows = [
-        (each.title, *(each.metrics.get(key) for key in keys), each.metrics.get("effective_rank"), each.seconds or None)
+        (
+            each.title,
+            *(each.metrics.get(key) for key in (*keys, "effective_rank", *(["lidar"] if ranked else []))),
+            each.seconds or None,
+        )
         for each in story.found.measured
     ]
     apart = [row for row, each in enumerate(story.found.measured) if each.name in ("supervised", "fine_tuned")]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -53,16 +54,45 @@ def found_by_view(
     Returns:
         bool `[N]`; by chance one in N.
     """
+    return found_among(
+        features_of_views(encoder, images, policy, seed=seed, batch=batch),
+        np.concatenate([_features(encoder, images[start : start + batch]) for start in range(0, len(images), batch)]),
+    )
+
+
+def found_among(views: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Whether each image is the nearest of all to its view: bool `[N]`, of `[N, F]` features of each."""
+    _, rows = evaluate.nearest_neighbours(views, features, k=1)
+    return rows[:, 0] == np.arange(len(features))
+
+
+def features_of_views(
+    encoder: Callable[..., tf.Tensor], images: np.ndarray, policy: augment.Policy, *, seed: int = 0, batch: int = 256
+) -> np.ndarray:
+    """The features of a random view of each image, float32 `[N, F]`; the arguments are those of `found_by_view`."""
     geometry, view, size = policy.geometries[0], policy.views[0], images.shape[1]
     seeds = augment.row_seeds(seed, 0, tf.range(len(images)), 2)
-    queries, memory = [], []
+    found = []
     for start in range(0, len(images), batch):
         some, own = tf.constant(images[start : start + batch]), seeds[start : start + batch]
         crops = augment.random_view_geometry(some, own[:, 0], geometry, size)
-        queries.append(tf.cast(encoder(view(crops, own[:, 1]), training=False), tf.float32).numpy())
-        memory.append(tf.cast(encoder(some, training=False), tf.float32).numpy())
-    _, rows = evaluate.nearest_neighbours(np.concatenate(queries), np.concatenate(memory), k=1)
-    return rows[:, 0] == np.arange(len(images))
+        found.append(_features(encoder, view(crops, own[:, 1])))
+    return np.concatenate(found)
+
+
+def by_views(
+    encoder: Callable[..., tf.Tensor], images: np.ndarray, policy: augment.Policy, *, seeds: Sequence[int]
+) -> tuple[np.ndarray, float]:
+    """How often each image is found by its own views, float `[N]`, and their LiDAR.
+
+    Args:
+        encoder, images, policy: as in `found_by_view`; N >= 2.
+        seeds: of the views of each image, two or more.
+    """
+    features = np.concatenate([_features(encoder, images[start : start + 256]) for start in range(0, len(images), 256)])
+    views = [features_of_views(encoder, images, policy, seed=seed) for seed in seeds]
+    found = np.mean([found_among(one, features) for one in views], axis=0)
+    return found, evaluate.lidar(np.stack(views, axis=1))
 
 
 def clusters(features: np.ndarray, *, seed: int = 0) -> Clusters | None:
@@ -105,6 +135,10 @@ def outliers(features: np.ndarray, *, k: int = 5) -> np.ndarray:
     count = min(k + 1, len(features))
     similarity, _ = evaluate.nearest_neighbours(features, features, k=count)
     return 1 - similarity[:, -1]
+
+
+def _features(encoder: Callable[..., tf.Tensor], images: Any) -> np.ndarray:
+    return tf.cast(encoder(tf.constant(images), training=False), tf.float32).numpy()
 
 
 def _unit(features: np.ndarray) -> np.ndarray:
