@@ -7,9 +7,10 @@
 An encoder is the directory of a run, an export, or published weights; without --encoders it is SimCLR on the embedded
 images, trained first. Each run sets a fifth of the images apart to report on and a quarter of the rest to choose by, both by
 its seed, adapts for --steps steps, and measures on the reported images: the encoder as it was, what was chosen, and the best
-state on the way even where it was not taken. `scratch` is the same network from its first weights, trained by SimCLR in
---scratch_steps times as many steps; the seconds of processor of both are told. A line of JSON is appended to --output after
-each run, and what stands there is not run again.
+state on the way even where it was not taken. Seeds differ in the images of each part, their order and their views; nothing
+is compiled twice, and the head begins with the same weights. `scratch` is the same network from its first weights, taught by
+SimCLR in --scratch_steps times as many steps; the seconds of processor of both are told. A line of JSON is appended to
+--output after each run, and what stands there is not run again.
 """
 
 import argparse
@@ -39,68 +40,112 @@ def images_of(name: str, channels: int, folder: str):
     return data.load(f"npz:{path}")
 
 
-def run(start, name: str, seed: int, *, size: int | None, steps: int, **settings) -> dict:
-    """Adapts once and measures on the images that neither taught nor chose."""
-    import keras
+class Adaptations:
+    """Adaptations of one encoder to one set, seed after seed. Nothing is compiled twice: weights are set back in between.
 
-    from tfcontrastive import data
-    from tfcontrastive.config import DataConfig, replace_flat
-    from tfcontrastive.config.adapt import AdaptConfig
-    from tfcontrastive.downstream.adapt import adapted_encoder, adapting, own_size
-    from tfcontrastive.downstream.instances import Instances
-    from tfcontrastive.encoders.rebuild import rebuild
-    from tfcontrastive.fitting.choices import augmentation
-    from tfcontrastive.fitting.choosing import Chooser, parts_of
-    from tfcontrastive.fitting.holdout import hold_out
-    from tfcontrastive.fitting.judging import judge
-    from tfcontrastive.fitting.measure import Measure
-    from tfcontrastive.fitting.survey import survey
+    Args:
+        start: the encoder.
+        name: of the set.
+        folder: for files.
+        size, steps, settings: of each run; all but the seed are the same.
+    """
 
-    keras.backend.clear_session()
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        whole = images_of(name, start.channels, folder)
-        labels = data.labels_of(whole, "train")
-        rows = hold_out(labels, np.arange(len(labels)), seed=seed)
-        rest = np.setdiff1d(np.arange(len(labels)), rows)
-        source = data.Subset(whole, {"train": ("train", rest), "held_out": ("train", rows)})
+    def __init__(self, start, name: str, folder: str, *, size: int | None, steps: int, **settings):
+        import keras
+
+        from tfcontrastive import data
+        from tfcontrastive.config import DataConfig, replace_flat
+        from tfcontrastive.config.adapt import AdaptConfig
+        from tfcontrastive.downstream.adapt import own_size
+        from tfcontrastive.encoders.rebuild import rebuild
+        from tfcontrastive.fitting.choices import augmentation
+        from tfcontrastive.fitting.survey import survey
+
+        keras.backend.clear_session()
+        self.start, self.folder = start, folder
+        self.whole = images_of(name, start.channels, folder)
+        self.labels = data.labels_of(self.whole, "train")
         size = size or own_size(start) or 32
-        values = {one.name: one.value for one in augmentation(survey(whole), size)}
-        values |= {"seed": seed, "train_steps": steps, "train_batch_size": 64, "image_size": size, **settings}
-        by_views = values.pop("unlabelled", False)
-        config = AdaptConfig(checkpoint="given", data=DataConfig(dataset=whole.name))
-        config = replace_flat(config, {**values, "model_dir": f"{folder}/run"})
+        values = {one.name: one.value for one in augmentation(survey(self.whole), size)}
+        values |= {"train_steps": steps, "train_batch_size": 64, "image_size": size, **settings}
+        self.by_views = values.pop("unlabelled", False)
+        config = AdaptConfig(checkpoint="given", data=DataConfig(dataset=self.whole.name))
+        self.config = replace_flat(config, values)
+        self.frozen = rebuild(start.encoder, image_size=size)
+        self.adapted = rebuild(start.encoder, image_size=size)
+        self.made, self.extractors, self.first = None, {}, []
+
+    def prepared(self, config, parts, chooser):
+        """The run of a seed, with a model whose weights are its first ones."""
+        from tfcontrastive.downstream.adapt import adapting
+
+        if self.made is None:
+            made = adapting(config, self.start, parts.source, chooser, labelled=parts.labelled).prepare(anew=True)
+            made.model.optimizer.build(made.model.trainable_variables)
+            self.made = made
+            self.first = [variable.numpy() for variable in self.variables()]
+        assert self.made.plan.num_examples == parts.source.num_examples("train")
+        for variable, value in zip(self.variables(), self.first, strict=True):
+            variable.assign(value)
+        return dataclasses.replace(
+            self.made, config=config, source=parts.source, read=chooser, directory=config.loop.model_dir,
+            labelled=parts.labelled,
+        )  # fmt: skip
+
+    def variables(self):
+        return [*self.made.model.variables, *self.made.model.optimizer.variables]
+
+    def run(self, seed: int) -> dict:
+        """Adapts once and measures on the images that neither taught nor chose."""
+        from tfcontrastive import data
+        from tfcontrastive.config import replace_flat
+        from tfcontrastive.downstream.instances import Instances
+        from tfcontrastive.fitting.choosing import Chooser, parts_of
+        from tfcontrastive.fitting.holdout import hold_out
+        from tfcontrastive.fitting.judging import judge
+        from tfcontrastive.fitting.measure import Measure
+
+        began, count = time.monotonic(), len(self.labels)
+        rows = hold_out(self.labels, np.arange(count), seed=seed)
+        rest = np.setdiff1d(np.arange(count), rows)
+        source = data.Subset(self.whole, {"train": ("train", rest), "held_out": ("train", rows)})
+        config = replace_flat(self.config, {"seed": seed, "model_dir": f"{self.folder}/{seed}"})
         parts = parts_of(
-            source,
-            labels[rest],
-            np.arange(len(rest)),
-            f"{folder}/choosing.json",
-            seed=seed,
-            num_classes=whole.num_classes,
-        )
-        parts = dataclasses.replace(parts, labelled=parts.labelled and not by_views)
-        chooser = Chooser(parts, config, start.preprocessing, Instances.make_policy(config.augmentation))
-        processor = time.process_time()
-        done = adapting(config, start, parts.source, chooser, labelled=parts.labelled).train(say=lambda line: None)
-        processor = time.process_time() - processor
-        made = done.prepared
-        keep = made.measuring()
+            source, self.labels[rest], np.arange(len(rest)), f"{self.folder}/choosing_{seed}.json", seed=seed,
+            num_classes=self.whole.num_classes,
+        )  # fmt: skip
+        parts = dataclasses.replace(parts, labelled=parts.labelled and not self.by_views)
+        chooser = Chooser(parts, config, self.start.preprocessing, Instances.make_policy(config.augmentation))
+        chooser._extractors = self.extractors
+        made = self.prepared(config, parts, chooser)
+        keep, processor, trained = made.measuring(), time.process_time(), time.monotonic()
+        made.model.fit(made.batches(0), epochs=1, steps_per_epoch=config.loop.train_steps, callbacks=[keep], verbose=0)
+        trained, processor = time.monotonic() - trained, time.process_time() - processor
         best = keep.restore(made.model.encoder)
         linear = None
         if best is not None and best["worth"] > config.margin and parts.labelled:
             linear = chooser.linear(made.model.encoder), chooser.linear(made.model.start)
         found = judge(best, probe=chooser.probe, margin=config.margin, certainty=config.certainty, linear=linear)
-        measure = Measure(config, source, "held_out", start.preprocessing)
-        frozen = measure("frozen", rebuild(start.encoder, image_size=size)).metrics
-        adapted = measure("adapted", adapted_encoder(start, made.model.encoder, image_size=size)).metrics
-    chosen = adapted if found.chosen == "adapted" else frozen
-    return {
-        "chosen": found.chosen, "gain": chosen["knn_top1"] - frozen["knn_top1"],
-        "frozen": frozen, "adapted": adapted, "reason": found.reason,
-        "steps": [[row["step"], round(row["gain"], 4), round(row["error"], 4)] for row in keep.rows],
-        "reported": len(rows), "train_seconds": done.seconds, "processor": processor,
-        "seconds": time.monotonic() - began,
-    }  # fmt: skip
+        measure = Measure(config, source, "held_out", self.start.preprocessing)
+        self.adapted.set_weights(made.model.encoder.get_weights())
+        frozen, adapted = (measure.metrics(self.features(measure, one)) for one in (self.frozen, self.adapted))
+        chosen = adapted if found.chosen == "adapted" else frozen
+        return {
+            "chosen": found.chosen, "gain": chosen["knn_top1"] - frozen["knn_top1"],
+            "frozen": frozen, "adapted": adapted, "reason": found.reason, "facts": found.facts,
+            "steps": [[row["step"], round(row["gain"], 4), round(row["error"], 4)] for row in keep.rows],
+            "reported": len(rows), "train_seconds": trained, "processor": processor,
+            "seconds": time.monotonic() - began,
+        }  # fmt: skip
+
+    def features(self, measure, encoder):
+        """As `Measure.features`, by an extractor that is kept."""
+        from tfcontrastive import evaluate
+        from tfcontrastive.fitting.measure import Features
+
+        extract = self.extractors.setdefault(id(encoder), evaluate.FeatureExtractor(encoder))
+        found = [array for split in ("train", "held_out") for array in extract(measure.batches(split))]
+        return Features(*found, num_classes=self.whole.num_classes)
 
 
 def scratch(name: str, seed: int, *, channels: int, size: int, steps: int, encoder) -> dict:
@@ -201,41 +246,37 @@ def measured(options: argparse.Namespace, rows: list[dict], output: pathlib.Path
     places = dict(one.split("=") for one in options.encoders.split(",")) if options.encoders else {"ours": _trained()}
     for encoder, path in places.items():
         start = tfc.load(path, image_size=options.image_size)
-        for seed in map(int, options.seeds.split(",")):
-            for name in options.sets.split(","):
-                for objective in [
-                    *filter(None, options.objectives.split(",")),
-                    *(["scratch"] if options.scratch else []),
-                ]:
-                    key = [encoder, name, objective, seed, options.steps, sorted(more.items()), options.unlabelled]
-                    if str(key) in known or (objective == "scratch" and start.config is None):  # of an export
-                        continue
-                    how = {"size": options.image_size, "steps": options.steps}
-                    if objective == "scratch":
-                        size = options.image_size or start.image_size or 32
-                        found = scratch(
-                            name, seed, channels=start.channels, size=size,
-                            steps=round(options.steps * options.scratch_steps), encoder=start.config,
-                        )  # fmt: skip
-                    else:
-                        found = run(
-                            start, name, seed, **how, objective=objective, unlabelled=options.unlabelled, **more
+        for name in options.sets.split(","):
+            for objective in [*filter(None, options.objectives.split(",")), *(["scratch"] if options.scratch else [])]:
+                if objective == "scratch" and start.config is None:  # of an export
+                    continue
+                with tempfile.TemporaryDirectory() as folder:
+                    adaptations = None
+                    for seed in map(int, options.seeds.split(",")):
+                        key = [encoder, name, objective, seed, options.steps, sorted(more.items()), options.unlabelled]
+                        if str(key) in known:
+                            continue
+                        if objective == "scratch":
+                            size = options.image_size or start.image_size or 32
+                            found = scratch(
+                                name, seed, channels=start.channels, size=size,
+                                steps=round(options.steps * options.scratch_steps), encoder=start.config,
+                            )  # fmt: skip
+                        else:
+                            adaptations = adaptations or Adaptations(
+                                start, name, folder, size=options.image_size, steps=options.steps, objective=objective,
+                                unlabelled=options.unlabelled, **more,
+                            )  # fmt: skip
+                            found = adaptations.run(seed)
+                        row = {"encoder": encoder, "set": name, "objective": objective, "seed": seed, "id": str(key)}
+                        rows.append(row | found)
+                        with output.open("a") as file:
+                            file.write(json.dumps(rows[-1]) + "\n")
+                        shown = found.get("gain", found.get("metrics", {}).get("knn_top1"))
+                        print(
+                            f"{encoder} {name} {objective} seed {seed}: {found.get('chosen', '')} {shown:+.4f}",
+                            flush=True,
                         )
-                    row = {
-                        "encoder": encoder,
-                        "set": name,
-                        "objective": objective,
-                        "seed": seed,
-                        "id": str(key),
-                        **found,
-                    }
-                    rows.append(row)
-                    with output.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
-                    shown = found.get("gain", found.get("metrics", {}).get("knn_top1"))
-                    print(
-                        f"{encoder} {name} {objective} seed {seed}: {found.get('chosen', '')} {shown:+.4f}", flush=True
-                    )
 
 
 def _trained() -> str:

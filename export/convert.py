@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,7 +23,7 @@ from tfcontrastive.export.graph import precision
 from tfcontrastive.export.model_card import meta_graph
 from tfcontrastive.pretrained.trained import latest_version, rebuilt_encoder
 
-QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+QUANTIZATIONS = ("none", "float16", "dynamic", "int8", "int8_mixed")
 
 _BATCH = 8
 _XLA = "_XlaMustCompile"
@@ -31,8 +32,11 @@ _ADVICE = {
     "none": "",
     "float16": "",
     "dynamic": " Take quantize=float16 or none.",
-    "int8": " Take quantize=dynamic, whose activations stay float, or float16.",
+    "int8": " Take quantize=dynamic, whose activations stay float, or int8_mixed, which normalises and adds in float.",
+    "int8_mixed": " Take quantize=dynamic, whose activations stay float, or float16.",
 }
+_IN_FLOAT = ["ADD", "SUB", "MUL", "NEG", "SQUARED_DIFFERENCE", "MEAN", "RSQRT", "SOFTMAX", "L2_NORMALIZATION"]
+"""What `int8_mixed` leaves in float32: layer normalisation, whose large terms cancel, sums of blocks, softmax."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +69,14 @@ def to_tflite(
         path: the file to write.
         image_size: S, in pixels.
         quantize: none; float16 weights; dynamic (int8 weights, float activations); int8 (both, needs `images`; inputs
-            and outputs stay float32).
-        images: float32 `[N, S, S, C]` in [0, 1] to calibrate int8 with and to compare on. None compares on noise.
+            and outputs stay float32); int8_mixed (convolutions and matrix products as in int8, but normalisation, softmax
+            and the sums of blocks in float32, as transformers need it).
+        images: float32 `[N, S, S, C]` in [0, 1] to calibrate int8 and int8_mixed with and to compare on. None compares on
+            noise.
 
     Raises:
         InputError: for a wrong argument, or where the runtime has no such network: it does not convert, its vectors are not
-            finite, or their mean cosine similarity with the SavedModel's is below 0.98 in int8.
+            finite, or their mean cosine similarity with the SavedModel's is below 0.98 in int8 or int8_mixed.
 
     Examples:
         >>> to_tflite("exported", "encoder.tflite", image_size=28, quantize="float16").cosine_similarity > 0.99
@@ -78,23 +84,24 @@ def to_tflite(
     """
     if quantize not in QUANTIZATIONS:
         raise InputError(f"`quantize` {unknown(quantize, QUANTIZATIONS)}")
-    if quantize == "int8" and images is None:
-        raise InputError("`images` must be given with quantize='int8': they set the ranges. Received: None.")
-    model = _Model(saved_model, image_size, path)
+    in_int8 = quantize.startswith("int8")
+    if in_int8 and images is None:
+        raise InputError(f"`images` must be given with quantize={quantize!r}: they set the ranges. Received: None.")
+    model = _Model(saved_model, image_size, path, in_int8=in_int8)
     samples = model.samples(images)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([model.function.get_concrete_function()], model.owner)
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if quantize == "int8":
+    if in_int8:
         converter.representative_dataset = lambda: ([image[None]] for image in samples)
     advice = _ADVICE[quantize]
     with _one_line("LiteRT", advice):
-        content = converter.convert()
+        content = _partly_in_float(converter) if quantize == "int8_mixed" else converter.convert()
         runner = _interpreter(content).get_signature_runner()
         vectors = model.run(lambda batch: runner(images=batch)["embedding"], samples)
-    return model.write(content, vectors, samples, advice, least_cosine=_LEAST_COSINE if quantize == "int8" else -1.0)
+    return model.write(content, vectors, samples, advice, least_cosine=_LEAST_COSINE if in_int8 else -1.0)
 
 
 def to_onnx(
@@ -131,9 +138,16 @@ def to_onnx(
 
 
 class _Model:
-    """The SavedModel's encoder as one float32 function, without the checks that only servers need."""
+    """The SavedModel's encoder as one float32 function, without the checks that only servers need.
 
-    def __init__(self, saved_model: str | os.PathLike, image_size: int, target: str | os.PathLike):
+    Args:
+        in_int8: it is for eight bits, in which LiteRT divides by no zero: rows are brought to unit length by its own
+            operation, which leaves a row of zeros as it is.
+    """
+
+    def __init__(
+        self, saved_model: str | os.PathLike, image_size: int, target: str | os.PathLike, *, in_int8: bool = False
+    ):
         path = latest_version(saved_model)
         self.target = os.fspath(target)
         storage.make_writable("path", os.path.dirname(self.target) or ".")  # before the work
@@ -151,6 +165,8 @@ class _Model:
         @tf.function(input_signature=[self.spec])
         def embed(images):
             features = self.encoder(images, training=False)
+            if in_int8:
+                return {"embedding": features, "embedding_l2": tf.math.l2_normalize(features, axis=-1)}
             length = tf.sqrt(tf.reduce_sum(features * features, axis=-1, keepdims=True))
             return {"embedding": features, "embedding_l2": features / tf.maximum(length, 1e-12)}
 
@@ -202,6 +218,22 @@ def _in_float32(path: str, image_size: int) -> keras.Model:
         return rebuild(encoder, image_size=image_size)
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def _partly_in_float(converter: Any) -> bytes:
+    """The converted file in int8, but for the operations of `_IN_FLOAT`; the converter has its images to calibrate on.
+
+    TensorFlow chooses operations only in the tool that it debugs quantization with, whose interpreter warns of its age.
+    """
+    tools = tf.lite.experimental
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        debugger = tools.QuantizationDebugger(
+            converter=converter,
+            debug_dataset=converter.representative_dataset,
+            debug_options=tools.QuantizationDebugOptions(denylisted_ops=_IN_FLOAT),
+        )
+        return debugger.get_nondebug_quantized_model()
 
 
 def _without_xla(function: tf.types.experimental.PolymorphicFunction) -> Callable:

@@ -16,7 +16,7 @@ from tfcontrastive.config import InputError
 
 FORMATS = ("saved_model", "tflite", "onnx", "simclr_tf2", "torchvision")
 OF_OTHERS = ("simclr_tf2", "torchvision")
-QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+QUANTIZATIONS = ("none", "float16", "dynamic", "int8", "int8_mixed")
 TITLE = """tfcontrastive export: the encoder of a trained run, for other programs.
 
 Example: tfcontrastive export --model_dir=runs/photos --export_dir=exported
@@ -79,10 +79,17 @@ def export_flags() -> flags.FlagValues:
         "optimize", False, "Fold batch normalisation into the convolutions of the serving signatures.", values
     )
     flags.DEFINE_enum(
-        "quantize", "none", QUANTIZATIONS, "With --format=tflite: none, float16, dynamic or int8.", values
+        "quantize",
+        "none",
+        QUANTIZATIONS,
+        "With --format=tflite: none, float16, dynamic, int8, int8_mixed (for transformers).",
+        values,
     )
     flags.DEFINE_string(
-        "calibration", None, "Data set to calibrate int8 and to compare on; default: int8 takes the run's.", values
+        "calibration",
+        None,
+        "Data set to calibrate int8 and to compare on; default: of int8* the run's.",
+        values,
     )
     flags.DEFINE_integer("calibration_images", 128, "How many of its images.", flag_values=values)
     flags.DEFINE_integer("image_size", None, "Height and width of the images; default: the run's.", flag_values=values)
@@ -181,7 +188,7 @@ def convert(loaded: Any, options: dict[str, Any]) -> None:
 def samples(loaded: Any, options: dict[str, Any]) -> tuple[np.ndarray | None, str]:
     """Images `[N, S, S, C]` to calibrate and compare on, and what they are."""
     spec = options["calibration"]
-    if spec is None and options["quantize"] != "int8":
+    if spec is None and not options["quantize"].startswith("int8"):
         return None, "noise"
     from tfcontrastive import data
     from tfcontrastive.evaluate import taken_by
