@@ -72,8 +72,8 @@ class AdaptConfig(RunSettings):
     margin: float = setting(
         0.005, "What the encoder must gain on these images to be taken, beyond its uncertainty.", at_least=0, below=1
     )
-    certainty: float = setting(
-        1.64, "Standard errors that are taken from a gain before it is compared with the margin.", at_least=0
+    certainty: float = setting(  # 1.64 would be 95% of a single look; the best of eight looks is as sure at 2.5
+        2.5, "Standard errors that are taken from a gain before it is compared with the margin.", at_least=0
     )
     data: DataConfig = setting(DataConfig(image_size=None), "Where the images come from.")
     augmentation: AugmentConfig = setting(AugmentConfig(), "How an image becomes a view.")
