@@ -16,6 +16,8 @@ from tfcontrastive.config import DataConfig, EncoderConfig, TrainConfig
 from tfcontrastive.data.held_out import HeldOut
 from tfcontrastive.fitting import fit, guarding, leaving, start, unlabelled
 from tfcontrastive.fitting.choosing import Parts
+from tfcontrastive.fitting.describing import describe
+from tfcontrastive.fitting.request import make_request
 from tfcontrastive.fitting.stages import Fitting
 from tfcontrastive.fitting.survey import Part
 from tfcontrastive.methods.configs.simclr import SimCLRConfig
@@ -127,3 +129,15 @@ def test_too_few_images_judge_nothing_and_it_is_said(tmp_path):
     found = guarding.judged(None, config, None, None, None, step=1)
     assert found.chosen == "trained"
     assert "handed over unjudged" in found.reason
+
+
+def test_a_dry_run_says_that_images_would_choose(given, tmp_path):
+    images, labels = drawn(COUNT, SIZE)
+    np.savez(tmp_path / "images.npz", images=images, labels=labels)
+    for more, said in (({"checkpoint": "weights.pth"}, True), ({}, False)):
+        request = make_request(tmp_path / "images.npz", minutes=1, output_dir=tmp_path / "out", **more)
+        lines = describe(request)
+        assert (
+            any(line.startswith("About 25% of the images of each class that are left would choose") for line in lines)
+            == said
+        )
