@@ -23,7 +23,11 @@ def config(tmp_path):
         data=DataConfig(dataset=write_images(tmp_path / "images.npz"), image_size=8),
         encoder=EncoderConfig(**ONE_BLOCK),
         loop=LoopConfig(
-            model_dir=str(tmp_path / "run"), train_batch_size=2, train_minutes=0.5, mixed_precision="float32", knn_epochs=0
+            model_dir=str(tmp_path / "run"),
+            train_batch_size=2,
+            train_minutes=0.5,
+            mixed_precision="float32",
+            knn_epochs=0,
         ),
     )
 
