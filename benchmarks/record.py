@@ -58,7 +58,8 @@ def images_of(path: pathlib.Path) -> dict[str, np.ndarray]:
     images, labels = images[order], labels[order]
     test = np.arange(len(images)) % 5 == 0
     return {
-        "train_images": images[~test], "train_labels": labels[~test], "test_images": images[test], "test_labels": labels[test],
+        "train_images": images[~test], "train_labels": labels[~test],
+        "test_images": images[test], "test_labels": labels[test],
     }  # fmt: skip
 
 
@@ -85,7 +86,8 @@ def run(contestant: str, options: argparse.Namespace, data: str, seed: int) -> d
 def identity(contestant: str, options: argparse.Namespace, seed: int) -> dict:
     """What a run is known by."""
     return {
-        "contestant": contestant, "data": options.data.name, "minutes": options.minutes, "width": options.width, "seed": seed,
+        "contestant": contestant, "data": options.data.name, "minutes": options.minutes, "width": options.width,
+        "seed": seed,
         "flags": options.flags if contestant.startswith("ours") else "", "threads": options.threads, "machine": machine(),
     }  # fmt: skip
 
@@ -149,7 +151,8 @@ def time_ratio(records: list[dict]) -> str:
             share = (wanted - before[1]) / max(now[1] - before[1], 1e-9)
             seconds = before[0] + max(share, 0) * (now[0] - before[0])
             ratio = seconds / theirs["points"][-1]["seconds"]
-            return f"{mine['contestant']} reaches {theirs['contestant']}'s {wanted:.1%} in {ratio:.2f} of its time (interpolated)."
+            names = mine["contestant"], theirs["contestant"]
+            return f"{names[0]} reaches {names[1]}'s {wanted:.1%} in {ratio:.2f} of its time (interpolated)."
         before = now
     return f"{mine['contestant']} does not reach {theirs['contestant']}'s {wanted:.1%}."
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import pathlib
 import time
 
@@ -20,7 +21,7 @@ def config_of(options, size):
 
     argv = [
         *flags.expand([f"--recipe={options.name}"]),
-        f"--image_size={size}", f"--seed={options.seed}", f"--train_minutes={options.minutes}",
+        f"--image_size={size}", f"--seed={options.seed}", f"--train_minutes={options.minutes - (time.monotonic() - BEGUN) / 60:.3f}",
         f"--model_dir={options.folder}/run", "--knn_epochs=0", "--checkpoint_epochs=1000", *options.flags.split(),
     ]  # fmt: skip
     method = flags.peek(argv, "method", "simclr")
@@ -38,7 +39,7 @@ def main():
     parser.add_argument("--width", type=float)  # of the rival's network
     options = parser.parse_args()
 
-    import tfcontrastive  # noqa: F401 - before TensorFlow, for oneDNN's sake
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the command line has it
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
@@ -76,7 +77,7 @@ def main():
                 np.savez(f"{options.folder}/{len(points) - 1}.npz", **rows)
                 self.stopped += time.monotonic() - now
 
-    begun = time.monotonic()
+    begun = BEGUN
     result = train(config_of(options, size), source=source, callbacks=[Curve()])
     facts = {
         "points": points,

@@ -291,8 +291,8 @@ class LoopConfig(RunConfig):
 
     train_minutes: float = setting(
         0.0,
-        "Minutes to train, compiling included; overrides train_epochs where > 0. They become steps when the run begins, by its "
-        "pace on this machine, and the steps are recorded: a run that goes on keeps them.",
+        "Minutes to train, compiling included; overrides train_epochs where > 0. They become steps when the run begins, by "
+        "its pace on this machine, and the steps are recorded: a run that goes on keeps them.",
         at_least=0,
     )
     checkpoint: str | None = setting(

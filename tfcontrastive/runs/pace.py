@@ -43,8 +43,8 @@ class Pace:
         if steps < _FEWEST_STEPS:
             missing = self.compile_seconds + _FEWEST_STEPS * self.step_seconds * step_cost - seconds
             raise InputError(
-                f"`{argument}` must leave time for at least {_FEWEST_STEPS} steps, of {self.step_seconds:.2f} s each on this "
-                f"machine. Received: time for {max(steps, 0)}. Give at least {math.ceil(missing / 60)} more."
+                f"`{argument}` must leave time for at least {_FEWEST_STEPS} steps, of {self.step_seconds:.2f} s each on "
+                f"this machine. Received: time for {max(steps, 0)}. Give at least {math.ceil(missing / 60)} more."
             )
         return steps
 
