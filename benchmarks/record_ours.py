@@ -19,9 +19,10 @@ def config_of(options, size):
     from tfcontrastive.config import TrainConfig
     from tfcontrastive.methods import config_class
 
+    left = options.minutes - (time.monotonic() - BEGUN) / 60
     argv = [
         *flags.expand([f"--recipe={options.name}"]),
-        f"--image_size={size}", f"--seed={options.seed}", f"--train_minutes={options.minutes - (time.monotonic() - BEGUN) / 60:.3f}",
+        f"--image_size={size}", f"--seed={options.seed}", f"--train_minutes={left:.3f}",
         f"--model_dir={options.folder}/run", "--knn_epochs=0", "--checkpoint_epochs=1000", *options.flags.split(),
     ]  # fmt: skip
     method = flags.peek(argv, "method", "simclr")
