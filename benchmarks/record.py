@@ -7,10 +7,12 @@
 
 --data is a folder of IDX files (`train-images-idx3-ubyte.gz`, ...) or an npz file of `images` and `labels`, of which every
 fifth image is held out. Each contestant is a process of its own and runs alone: a recipe of this library, or a method of
-lightly 1.6 (`record_rival.py`, with its own augmentation, head and loss). Both train a network by the clock, compiling
-included; five times on the way, the clock stopped, they write the features of the images down. This program measures all of
-them by the same kNN (k=200, T=0.1) and linear probe. A line of JSON is appended to --output for each run; what stands there
-is not run again. PyTorch's memory is jemalloc's where Debian's libjemalloc2 is installed.
+lightly 1.6 (`record_rival.py`, with its own augmentation, head and loss). Both train by the clock, imports and compiling
+included; at four points, the clock stopped, they write the features of the images down. This program measures all of them
+by the same kNN (k=200, T=0.1), the last ones by a linear probe too. On a machine that does other things take one core,
+`taskset -c 1`, --threads=1 and --clock=processor: minutes are then the processor's time. A line of JSON is appended to
+--output for each run; what stands there is not run again. PyTorch's memory is jemalloc's where Debian's libjemalloc2 is
+installed. The picture needs matplotlib.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from machine import machine
 HERE = pathlib.Path(__file__).parent
 RIVALS = ("simclr", "dcl", "moco", "swav", "fastsiam", "vicreg", "barlow_twins")
 JEMALLOC = ("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", "/usr/lib/aarch64-linux-gnu/libjemalloc.so.2")
-POINTS = (0.1, 0.25, 0.5, 0.75, 1.0)
+POINTS = (0.25, 0.5, 0.75, 1.0)
 """Of the training, at which features are written."""
 
 MEASURED = 10_000
@@ -73,13 +75,14 @@ def run(contestant: str, options: argparse.Namespace, data: str, seed: int) -> d
     else:
         command = [sys.executable, str(HERE / "record_ours.py"), f"--flags={options.flags}"]
     with tempfile.TemporaryDirectory() as folder:
-        words = [f"--{key}={getattr(options, key)}" for key in ("minutes", "threads", "width")]
+        words = [f"--{key}={getattr(options, key)}" for key in ("minutes", "threads", "width", "clock")]
         words += [f"--name={name}", f"--data={data}", f"--folder={folder}", f"--seed={seed}"]
         subprocess.run([*command, *words], check=True, env=environment)
         facts = json.loads(pathlib.Path(folder, "facts.json").read_text())
         labels = np.load(data)
         for index, point in enumerate(facts["points"]):
-            point |= accuracies(np.load(f"{folder}/{index}.npz"), labels)
+            last = index == len(facts["points"]) - 1
+            point |= accuracies(np.load(f"{folder}/{index}.npz"), labels, linear=last)
     return {**identity(contestant, options, seed), **facts}
 
 
@@ -88,18 +91,20 @@ def identity(contestant: str, options: argparse.Namespace, seed: int) -> dict:
     return {
         "contestant": contestant, "data": options.data.name, "minutes": options.minutes, "width": options.width,
         "seed": seed,
-        "flags": options.flags if contestant.startswith("ours") else "", "threads": options.threads, "machine": machine(),
+        "flags": options.flags if contestant.startswith("ours") else "", "threads": options.threads, "clock": options.clock,
+        "machine": machine(),
     }  # fmt: skip
 
 
-def accuracies(features, labels) -> dict[str, float]:
-    """kNN and linear accuracy of the held-out images."""
+def accuracies(features, labels, *, linear: bool) -> dict[str, float]:
+    """kNN accuracy of the held-out images, and linear accuracy where it is asked for."""
     from tfcontrastive import evaluate
 
     train, test = labels["train_labels"][:MEASURED], labels["test_labels"][:MEASURED]
     held = evaluate.LabelledFeatures(features["train"], train, features["test"], test, int(train.max()) + 1)
     neighbours = evaluate.KNN(k=min(200, int(np.bincount(train).min())), temperature=0.1).measure(held)
-    return {"knn": neighbours["knn_top1"], "linear": evaluate.Linear(seed=0).measure(held)["linear_top1"]}
+    found = {"knn": neighbours["knn_top1"]}
+    return {**found, "linear": evaluate.Linear(seed=0).measure(held)["linear_top1"]} if linear else found
 
 
 def read(output: pathlib.Path) -> list[dict]:
@@ -190,6 +195,7 @@ def main():
     parser.add_argument("--flags", default="", help="more flags of `tfcontrastive train`, with spaces between them")
     parser.add_argument("--width", type=float, default=0.25, help="of lightly's ResNet-18; 1: full")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--clock", default="wall", choices=("wall", "processor"), help="processor: for a busy machine")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("record.jsonl"))
     parser.add_argument("--picture", type=pathlib.Path, help="a .svg or .png of the curves")
@@ -211,6 +217,7 @@ def main():
                     with open(options.output, "a", encoding="utf-8") as file:
                         file.write(json.dumps(record) + "\n")
     wanted = {"data": options.data.name, "minutes": options.minutes, "threads": options.threads}
+    wanted["clock"] = options.clock
     records = [one for one in read(options.output) if wanted.items() <= one.items()]
     print(table(records))
     print(time_ratio(records))
