@@ -71,6 +71,7 @@ OF_RUNS = {
     "learning_rate": (0.004, "as in the recipe embedded_simclr"),
     "weight_decay": (1e-4, "as there"),
 }
+OF_STRIDED = {"learning_rate": (0.008, "as in the recipe record_5min")}
 OF_SIMCLR = {"temperature": (0.2, "as there"), "num_proj_layers": (2, "as there")}
 
 
@@ -117,7 +118,9 @@ def decide(
             choose("stem", stem, f"a quarter of the operations, so many more views in the time: {RECORD}")
     batch, reason = batch_of(num_images)
     choose("train_batch_size", batch, reason)
-    for name, (value, reason) in {**OF_RUNS, **(OF_SIMCLR if config.method == "simclr" else {})}.items():
+    own = OF_SIMCLR if config.method == "simclr" else {}
+    strided = OF_STRIDED if any(one.name == "stem" for one in choices) else {}
+    for name, (value, reason) in {**OF_RUNS, **own, **strided}.items():
         choose(name, value, reason)
     choices += [one for one in augmentation(survey, size) if one.name not in asked]
     return replace_flat(config, {one.name: one.value for one in choices}), choices
