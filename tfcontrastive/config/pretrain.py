@@ -129,8 +129,8 @@ class EncoderConfig(BaseConfig):
     )
     stem: str = setting(
         "auto",
-        "auto: small up to 32 pixels, else large; padded: small, as solo-learn's on CIFAR.",
-        choices=("auto", "small", "padded", "large"),
+        "auto: small up to 32 pixels, else large; padded: small, as solo-learn's on CIFAR; strided: small, in steps of two.",
+        choices=("auto", "small", "padded", "strided", "large"),
     )
     pool_padding: str = setting(
         "same", "Of the first max pool; symmetric: as torchvision's networks.", choices=("same", "symmetric")
@@ -289,6 +289,12 @@ class RunConfig(DeviceConfig):
 class LoopConfig(RunConfig):
     """A pre-training run: what it starts from, and what is measured beside it, too."""
 
+    train_minutes: float = setting(
+        0.0,
+        "Minutes to train, compiling included; overrides train_epochs where > 0. They become steps when the run begins, by "
+        "its pace on this machine, and the steps are recorded: a run that goes on keeps them.",
+        at_least=0,
+    )
     checkpoint: str | None = setting(
         None,
         "Weights to start from: a run, or a published file. The encoder is theirs, the head too where it fits.",
