@@ -47,7 +47,7 @@ def prepare(args):
     for _ in range(3):
         encoder(images, training=True)
     encoder.save(os.path.join(args.folder, "encoder.keras"))
-    plain = export.save_model(encoder, os.path.join(args.folder, "plain"))
+    plain = export.save_model(encoder, os.path.join(args.folder, "plain"), optimize=False)
     optimized = export.save_model(encoder, os.path.join(args.folder, "optimized"), optimize=True)
     vectors = [
         tf.saved_model.load(path).signatures["serving_default"](images=tf.constant(images))["embedding"].numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -58,7 +59,9 @@ class ReadImages(_Transform):
         super().__init__()
         self._kind, _, self._place = source.partition(":")
         if self._kind not in _READERS or not self._place:
-            raise InputError(f"`source` must be one of {', '.join(f'{kind}:...' for kind in _READERS)}. Received: {source!r}.")
+            raise InputError(
+                f"`source` must be one of {', '.join(f'{kind}:...' for kind in _READERS)}. Received: {source!r}."
+            )
 
     def expand(self, begin: Any) -> Any:
         """The elements, in no order."""
@@ -222,7 +225,7 @@ def _write(shard: tuple[int, Iterable[tuple]], output: str, made: Mapping[str, A
     """One file of the set; the rows lie by their ids, so that it is the same each time."""
     number, rows = shard
     ids, labels, vectors = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
-    doubled = next((name for name, after in zip(ids, ids[1:], strict=False) if name == after), None)
+    doubled = next((name for name, after in itertools.pairwise(ids) if name == after), None)
     if doubled is not None:
         raise InputError(f"`images` must have ids of their own. Received: {doubled!r} twice.")
     stored, scale = quantize(np.stack(vectors), made["dtype"])
@@ -239,7 +242,11 @@ def _write(shard: tuple[int, Iterable[tuple]], output: str, made: Mapping[str, A
 
 
 def _finish(
-    saved_model: str, output: str, made: Mapping[str, Any], entries: Sequence[dict[str, Any]], bad: Sequence[tuple[str, str]]
+    saved_model: str,
+    output: str,
+    made: Mapping[str, Any],
+    entries: Sequence[dict[str, Any]],
+    bad: Sequence[tuple[str, str]],
 ) -> str:
     """The side files, the manifest last; a shard without a vector has no file."""
     from tfcontrastive.export.embed import model_facts

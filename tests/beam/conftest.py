@@ -1,7 +1,7 @@
 """Tests of the Apache Beam transform, in an environment of its own: Beam asks for an older protobuf and pyarrow.
 
-    python -m venv beam && beam/bin/pip install -e '.[beam]' pytest
-    beam/bin/python -m pytest -o addopts= --confcutdir=tests/beam -m beam tests/beam
+python -m venv beam && beam/bin/pip install -e '.[beam]' pytest
+beam/bin/python -m pytest -o addopts= --confcutdir=tests/beam -m beam tests/beam
 """
 
 

@@ -76,8 +76,11 @@ def export_flags() -> flags.FlagValues:
                       "of google-research/simclr; torchvision: .pth and .safetensors.", values)  # fmt: skip
     flags.DEFINE_integer("version", None, "Version of the SavedModel; default: the next one.", flag_values=values)
     flags.DEFINE_boolean(
-        "optimize", None, "Fold batch normalisation into the convolutions of the serving signatures; default: where it is "
-        "exact up to float32's rounding. --nooptimize stores every weight once.", values
+        "optimize",
+        None,
+        "Fold batch normalisation into the convolutions of the serving signatures; default: where it is "
+        "exact up to float32's rounding. --nooptimize stores every weight once.",
+        values,
     )
     flags.DEFINE_enum(
         "quantize", "none", QUANTIZATIONS, "With --format=tflite: none, float16, dynamic or int8.", values

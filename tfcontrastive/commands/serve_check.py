@@ -56,10 +56,15 @@ def check_flags() -> flags.FlagValues:
     flags.DEFINE_string("server", None, "HOST:PORT of the gRPC interface of a server that has the export.", values)
     flags.DEFINE_string("server_model", "encoder", "The model's name on it.", values)
     flags.DEFINE_boolean(
-        "benchmark", False, "Times the export, and .onnx and .tflite files named after it, in place of the checks.", values
+        "benchmark",
+        False,
+        "Times the export, and .onnx and .tflite files named after it, in place of the checks.",
+        values,
     )
     flags.DEFINE_integer("batch_size", 1, "With --benchmark: images a call.", flag_values=values)
-    flags.DEFINE_float("seconds", 120.0, "With --benchmark: for all of it, at most, about.", flag_values=values)
+    flags.DEFINE_float(
+        "seconds", 30.0, "With --benchmark: of measuring, of all together; starting comes on top.", flag_values=values
+    )
     flags.DEFINE_string(
         "compose", None, "With --benchmark: directory for TensorFlow Serving's files, with the fastest setting; it is "
         "written into the version's README.md too.", values,
