@@ -3,9 +3,10 @@
     python benchmarks/export.py [--depth 50] [--image_size 224] [--batch 1 32]
     taskset -c 1 python benchmarks/export.py --rows onnx serving@0 serving-opt@0 serving-frozen@0 serving-xla@0 serving-opt@1
 
-A row may end with @0 or @1: its process has oneDNN off or on (TF_ENABLE_ONEDNN_OPTS). Tries, which no export has: *frozen* is the
-folded network with its weights as constants of the graph, which TensorFlow may lay out once; *xla* the folded network compiled by
-XLA; *bf16* the frozen one with oneDNN's products of float32 rounded to bfloat16 (ONEDNN_DEFAULT_FPMATH_MODE), native or not.
+A row may end with @0 or @1: its process has oneDNN off or on (TF_ENABLE_ONEDNN_OPTS). Tries, which no export has: *frozen* is
+the folded network with its weights as constants of the graph, which TensorFlow may lay out once; *xla* the folded network
+compiled by XLA; *bf16* the frozen one with oneDNN's products of float32 rounded to bfloat16
+(ONEDNN_DEFAULT_FPMATH_MODE), native or not.
 
 Rows: `model.predict` of Keras, the SavedModel's `serving_default`, its `image_bytes` (JPEG files of image_size + 30% a
 side; decoding, cropping and resizing included), the same two signatures exported with `optimize=True`, and ONNX Runtime
