@@ -1,9 +1,9 @@
 """How fast an exported encoder is: images per second of one network by each of its consumers, in one run.
 
     python benchmarks/export.py [--depth 50] [--image_size 224] [--batch 1 32]
-    taskset -c 1 python benchmarks/export.py --rows onnx serving@0 serving-opt@0 serving-frozen@0 serving-xla@0 serving-opt@1
+    taskset -c 1 python benchmarks/export.py --rows onnx serving@0 serving-opt@0 serving-frozen@1 serving-xla@0
 
-A row may end with @0 or @1: its process has oneDNN off or on (TF_ENABLE_ONEDNN_OPTS). Tries, which no export has: *frozen* is
+A row may end with @0 or @1: its process has oneDNN off or on (TF_ENABLE_ONEDNN_OPTS). Tries, which no export has: *frozen*,
 the folded network with its weights as constants of the graph, which TensorFlow may lay out once; *xla* the folded network
 compiled by XLA; *bf16* the frozen one with oneDNN's products of float32 rounded to bfloat16
 (ONEDNN_DEFAULT_FPMATH_MODE), native or not.

@@ -131,7 +131,13 @@ class EmbedImages(_Transform):
         if _files_in(output):
             raise InputError(f"`output` must be a new or empty directory. Received: {output}, which holds files.")
         self._path, self._output, self._shards, self._batch_size = saved_model, output.rstrip("/"), shards, batch_size
-        self._made = {"format": "parquet", "dtype": dtype, "labels": labels, "normalize": normalize, "source": source}
+        self._made: dict[str, Any] = {
+            "format": "parquet",
+            "dtype": dtype,
+            "labels": labels,
+            "normalize": normalize,
+            "source": source,
+        }
 
     def expand(self, images: Any) -> Any:
         """See the class."""

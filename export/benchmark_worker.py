@@ -43,7 +43,11 @@ def _saved_model(path: str, images: np.ndarray, xla: bool, threads: int) -> Call
     model = tf.saved_model.load(path)
     signature = model.signatures["serving_default"]
     run = tf.function(lambda images: signature(images=images)["embedding"], jit_compile=xla)
-    return lambda model=model: run(tf.constant(images)).numpy()
+
+    def call(held: Any = model):  # whose variables live as long as this reference
+        return run(tf.constant(images)).numpy()
+
+    return call
 
 
 def _onnx(path: str, images: np.ndarray, xla: bool, threads: int) -> Callable[[], np.ndarray]:
