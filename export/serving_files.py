@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.resources
 import os
-import re
 from collections.abc import Sequence
 
 from tfcontrastive import storage
@@ -53,13 +52,8 @@ def write_serving_files(
     best = served[0]
     where = f"{best.images_per_second:.3g} images/s at batch {batch_size} on {machine}: {best.setting}"
     content = {name: _template(name) for name in _FILES}
-    text, replaced = re.subn(
-        r'(?m)^( +)#.*\n +#.*\n +(TF_ENABLE_ONEDNN_OPTS: )".*"$',
-        lambda found: f'{found[1]}# {where}\n{found[1]}{found[2]}"{best.environment[onednn.VARIABLE]}"',
-        content["docker-compose.yml"],
-    )
-    assert replaced == 1, "the compose file that ships with the package has changed"
-    content["docker-compose.yml"] = text
+    setting = f'    environment:\n      # {where}\n      {onednn.VARIABLE}: "{best.environment[onednn.VARIABLE]}"\n'
+    content[_FILES[0]] = content[_FILES[0]].replace("    command:\n", f"{setting}    command:\n")
     os.makedirs(directory, exist_ok=True)
     for name, lines in content.items():
         storage.write(os.path.join(directory, name), lines)
