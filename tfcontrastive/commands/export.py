@@ -76,7 +76,11 @@ def export_flags() -> flags.FlagValues:
                       "of google-research/simclr; torchvision: .pth and .safetensors.", values)  # fmt: skip
     flags.DEFINE_integer("version", None, "Version of the SavedModel; default: the next one.", flag_values=values)
     flags.DEFINE_boolean(
-        "optimize", False, "Fold batch normalisation into the convolutions of the serving signatures.", values
+        "optimize",
+        None,
+        "Fold batch normalisation into the convolutions of the serving signatures; default: where it is "
+        "exact up to float32's rounding. --nooptimize stores every weight once.",
+        values,
     )
     flags.DEFINE_enum(
         "quantize", "none", QUANTIZATIONS, "With --format=tflite: none, float16, dynamic or int8.", values
@@ -165,7 +169,7 @@ def convert(loaded: Any, options: dict[str, Any]) -> None:
     path = os.path.join(options["export_dir"], f"encoder{suffix}.{kind}")
     with tempfile.TemporaryDirectory() as aside:
         saved = export.save_model(
-            loaded.model, aside, image_size=size, card=loaded.card, preprocessing=loaded.preprocessing
+            loaded.model, aside, image_size=size, optimize=False, card=loaded.card, preprocessing=loaded.preprocessing
         )
         if kind == "tflite":
             done = export.to_tflite(saved, path, image_size=size, quantize=quantize, images=images)
