@@ -24,6 +24,7 @@ from tfcontrastive.pretrained.foundation import recognise_foundation
 from tfcontrastive.pretrained.hdf5_file import read_hdf5
 from tfcontrastive.pretrained.keras_applications import BY_NAME, read_by_name, recognise_applications
 from tfcontrastive.pretrained.keras_hub_folder import is_preset, read_preset
+from tfcontrastive.pretrained.keras_hub_preset import recognise_hub_resnet, with_card
 from tfcontrastive.pretrained.mapping import Recognised, Report, fill
 from tfcontrastive.pretrained.moco_vit import recognise_vit
 from tfcontrastive.pretrained.model_folder import is_index, read_index, weights_in
@@ -37,7 +38,7 @@ from tfcontrastive.pretrained.variables import Variables
 
 FAMILIES = (
     recognise_applications, recognise_counted, recognise_checkpoint, recognise_efficientnet_lite, recognise_foundation,
-    recognise_vit, recognise_torchvision,
+    recognise_vit, recognise_hub_resnet, recognise_torchvision,
 )  # fmt: skip
 """Each tells its own files from the names of their variables."""
 
@@ -122,6 +123,11 @@ def recognise(path: str | os.PathLike) -> Recognised:
         return _recognised(read_variables(os.fspath(path)), None, None)
 
 
+def recognise_preset(variables: Variables) -> Recognised:
+    """The same of variables that were read from a preset folder of keras_hub."""
+    return _recognised(variables, None, None)
+
+
 @contextlib.contextmanager
 def _told_in_one_sentence(path: str | os.PathLike) -> Iterator[None]:
     try:
@@ -137,7 +143,7 @@ def _recognised(variables: Variables, image_size: int | None, ft_proj_selector: 
     for family in FAMILIES:
         found = family(variables, image_size, ft_proj_selector)
         if found is not None:
-            return found
+            return with_card(found, variables)
     some = ", ".join(list(variables.shapes)[:5]) or "none"
     raise InputError(f"its variables are those of no family that is known: {some}, ... ({variables.kind})")
 

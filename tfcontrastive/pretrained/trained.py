@@ -21,14 +21,12 @@ from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.models import checkpoint_files
 from tfcontrastive.models.checkpoint import restore_weights
 from tfcontrastive.models.classifier import Classifier
+from tfcontrastive.pretrained.model_folder import CARD
 from tfcontrastive.runs.load_run import load_run
 from tfcontrastive.runs.model_dir import ModelDir
 
 ARCHITECTURE = os.path.join("assets.extra", "encoder.json")
 """Where an export keeps the Keras configuration of its encoder, beside the graph."""
-
-CARD = "model_card.json"
-"""Where it keeps the facts that travel with it."""
 
 MAX_VERSION = 2**63 - 1
 """The highest version of an export: TensorFlow Serving's are 64-bit integers."""
