@@ -87,7 +87,7 @@ def write_keras_hub(
         left_out.append(
             f"the central crop of {rule.crop:g}: keras_hub's converter resizes the whole central square; {CARD} keeps it"
         )
-    if isinstance(network, ViT) and "position_embedding_shape" in settings or kind == "ViTBackbone":
+    if kind in ("ViTBackbone", "DINOV2Backbone"):
         left_out.append(f"other sizes than {size} x {size}: the folder's positions are those of this one")
     return [path], left_out
 
@@ -188,7 +188,7 @@ def _dinov2(told: dict[str, Any], size: int) -> dict[str, Any]:
     )  # fmt: skip
     if told["layer_scale"] is None:
         raise InputError(
-            f"`format` keras_hub needs {what} with both, as DINOv2's. Received: registers={told['registers']} without scales."
+            f"`format` keras_hub needs {what} with both, as DINOv2's. Received: registers={told['registers']}, no scales."
         )
     hidden, gated = told["mlp_width"] or 4 * told["width"], told["activation"] == "swiglu"
     if gated and hidden % 8:
@@ -205,7 +205,9 @@ def _dinov2(told: dict[str, Any], size: int) -> dict[str, Any]:
 
 def _dinov3(told: dict[str, Any], size: int) -> dict[str, Any]:
     what = "a ViT with rotary positions"
-    _needs(told, what, class_token=True, patch_bias=True, pre_norm=False, activation="gelu", pool="token", projection=None)
+    _needs(
+        told, what, class_token=True, patch_bias=True, pre_norm=False, activation="gelu", pool="token", projection=None
+    )
     if told["layer_scale"] is None:
         raise InputError(f"`format` keras_hub needs {what} and layer scales, as DINOv3's. Received: layer_scale=None.")
     biased = {"all": (True, True, True), "query_value": (True, False, True), "none": (False, False, False)}

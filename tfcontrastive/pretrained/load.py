@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tfcontrastive import storage
+from tfcontrastive import hub, storage
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.data.preprocessing import Preprocessing
 from tfcontrastive.pretrained.efficientnet_lite import recognise_efficientnet_lite
@@ -83,7 +83,7 @@ def load(path: str | os.PathLike, *, image_size: int | None = None, ft_proj_sele
     Args:
         path: a checkpoint of TensorFlow (its prefix, or its directory), a hub module, a SavedModel, a file of
             `torch.save`, safetensors or HDF5, a folder of a model hub with such a file (or several, and their index), or
-            keras.applications/NAME, whose weights Keras downloads.
+            keras.applications/NAME, whose weights Keras downloads; or `hf://user/name`, see `tfcontrastive.load`.
         image_size: height and width that the encoder is built for; None: any.
         ft_proj_selector: for the files of google-research/simclr: how many layers of the projection head the supervised
             head is on. None tells it from the optimizer's slots, and takes 0 where there are none.
@@ -156,6 +156,7 @@ def read_variables(path: str) -> Variables:
     """
     if path.startswith(BY_NAME):
         return read_by_name(path)
+    path = hub.local_path(path)
     if storage.is_dir(path):
         return _of_directory(path)
     prefix = path.removesuffix(".index")
