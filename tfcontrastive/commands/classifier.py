@@ -141,6 +141,7 @@ def help_text(title: str, base: Any, values: flags.FlagValues, more: flags.FlagV
 def finish(result: Any, command: str = "") -> None:
     """Writes the SavedModel and the report of a finished run, and shows what came out."""
     from tfcontrastive import distribute, export
+    from tfcontrastive.callbacks.loggers import attach_page
     from tfcontrastive.commands.classifier_page import write_page
     from tfcontrastive.runs.model_dir import ModelDir
 
@@ -161,7 +162,7 @@ def finish(result: Any, command: str = "") -> None:
                 "class_names": result.source.class_names,
             },
         )
-    write_page(result, directory, path, command)
+    attach_page(config.loop.log_to, directory.path, write_page(result, directory, path, command))
     show_metrics(result.metrics)
     print(f"SavedModel: {path}")
     print(f"Report: {os.path.join(directory.path, 'report.html')}")

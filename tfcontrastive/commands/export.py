@@ -73,7 +73,7 @@ def export_flags() -> flags.FlagValues:
     )
     flags.DEFINE_string("export_dir", None, "Where to write: the base of the versions, or of the files.", values)
     flags.DEFINE_enum("format", "saved_model", FORMATS, "saved_model, tflite, onnx; simclr_tf2: a checkpoint of "
-                      "google-research/simclr; torchvision: .pth and .safetensors; keras_hub: a preset.", values)  # fmt: skip
+                      "google-research/simclr; torchvision: .pth, .safetensors; keras_hub: a preset.", values)  # fmt: skip
     flags.DEFINE_integer("version", None, "Version of the SavedModel; default: the next one.", flag_values=values)
     flags.DEFINE_boolean(
         "optimize", False, "Fold batch normalisation into the convolutions of the serving signatures.", values

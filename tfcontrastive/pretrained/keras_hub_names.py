@@ -128,7 +128,7 @@ def _counted(layers: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _of_vit(place: str) -> str:
-    """transformers' name of a variable, such as layers/vi_t_encoder/encoder_layers/vi_t_encoder_block_1/mlp/dense_1/vars/0."""
+    """transformers' name of a variable, such as layers/vi_t_encoder/encoder_layers/vi_t_encoder_block/mlp/dense_1/vars/0."""
     home, _, last = place.removeprefix("layers/").rpartition("/vars/")
     word = _DENSE.get(f"vars/{last}", last)
     if match := re.fullmatch(r"vi_t_encoder/encoder_layers/vi_t_encoder_block(?:_(\d+))?/(.+)", home):
