@@ -41,13 +41,12 @@ def wandb(monkeypatch):
 
     def init(**given):
         calls.append(("init", given))
-        run = types.SimpleNamespace(
+        return types.SimpleNamespace(
             define_metric=lambda name, **more: calls.append(("define_metric", name, more)),
             log=lambda values: calls.append(("log", values)),
             save=lambda path, **more: calls.append(("save", str(path))),
             finish=lambda exit_code: calls.append(("finish", exit_code)),
         )
-        return run
 
     module = types.ModuleType("wandb")
     module.init, module.Settings, module.Html = init, lambda **given: given, lambda text, inject: f"html:{text}"
@@ -64,14 +63,14 @@ def test_a_run_and_what_goes_on_with_it_are_one_run_in_mlflow(store, tmp_path, e
         "optimizer": OptimizerConfig(warmup_epochs=0),
     }
     loop = LoopConfig(
-        model_dir=str(tmp_path / "run"), train_batch_size=16, train_steps=2, log_to=f"mlflow:{folder}", knn_epochs=0,
+        model_dir=str(tmp_path / "run"), train_batch_size=8, train_steps=2, log_to=f"mlflow:{folder}", knn_epochs=0,
         train_summary_steps=1, mixed_precision="float32",
     )  # fmt: skip
     train(TrainConfig(loop=loop, **given))
     first = run_of(client, tmp_path / "run")
     assert (first.info.status, first.info.run_name) == ("FINISHED", "run")
     assert first.data.params["method"] == "simclr"
-    assert first.data.params["loop.train_batch_size"] == "16"
+    assert first.data.params["loop.train_batch_size"] == "8"
     train(TrainConfig(loop=dataclasses.replace(loop, train_steps=4), **given), allow_config_change=True)
     second = run_of(client, tmp_path / "run")
     assert second.info.run_id == first.info.run_id

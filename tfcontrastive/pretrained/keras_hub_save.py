@@ -132,13 +132,14 @@ def _needs(settings: dict[str, Any], what: str, **wanted: Any) -> None:
 def _resnet(network: ResNet) -> dict[str, Any]:
     told = network.get_config()
     bottleneck, blocks = DEPTHS[told["depth"]]
-    _needs(told, "a ResNet", width_multiplier=1.0, sk_ratio=0.0, se_ratio=0.0, norm="batch", pool_padding="symmetric")
+    _needs(told, "a ResNet", sk_ratio=0.0, se_ratio=0.0, norm="batch", pool_padding="symmetric")
     if not bottleneck:
         _needs(told, f"a ResNet-{told['depth']}", first_shortcut="identity")
     if network.get_layer("initial_conv").kernel_size != (7, 7):
         raise InputError(
             "`format` keras_hub needs a ResNet with stem=large, its 7x7 convolution. Received: the stem of small images."
         )
+    _needs(told, "a ResNet", width_multiplier=1.0)
     return {
         "input_conv_filters": [64],
         "input_conv_kernel_sizes": [7],
