@@ -10,6 +10,7 @@ import pytest
 
 from tests.commands import runs
 from tfcontrastive.callbacks import RunLogger, loggers
+from tfcontrastive.commands.evaluate import log_result
 from tfcontrastive.config import (
     DataConfig,
     EncoderConfig,
@@ -145,6 +146,16 @@ def test_wandb_gets_params_metrics_by_step_and_the_page(wandb, tmp_path, monkeyp
     assert again["id"] == given["id"], "the same run"
     assert ("save", str(page)) in wandb
     assert ("log", {"report": "html:<p>"}) in wandb
+
+
+def test_what_evaluate_measures_is_sent_with_its_page(store, tmp_path):
+    (tmp_path / "report.html").write_text("<p>")
+    results = types.SimpleNamespace(path=str(tmp_path), report=str(tmp_path / "report.html"))
+    result = types.SimpleNamespace(protocol="knn", metrics={"top1": 0.5})
+    log_result(f"mlflow:{store[0]}", results, result, step=40)
+    run = run_of(store[1], tmp_path).info.run_id
+    assert [(point.step, point.value) for point in store[1].get_metric_history(run, "knn/top1")] == [(40, 0.5)]
+    assert [file.path for file in store[1].list_artifacts(run)] == ["report.html"]
 
 
 def test_another_logger_begins_a_run_of_its_own(wandb, store, tmp_path):
