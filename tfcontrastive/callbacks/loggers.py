@@ -158,7 +158,8 @@ def _backend(log_to: str, directory: str, params: Mapping[str, Any]) -> Backend:
     known = json.loads(storage.read_text(place)) if storage.exists(place) else {}
     run = known.get("run") if known.get("log_to") == log_to else None
     name = os.path.basename(os.path.abspath(directory)) if "://" not in directory else directory
-    made = {"mlflow": _Mlflow, "wandb": _Wandb}[kind](module, target, run, name, params, directory)
+    makers: dict[str, Callable[..., Backend]] = {"mlflow": _Mlflow, "wandb": _Wandb}
+    made = makers[kind](module, target, run, name, params, directory)
     if run is None:
         storage.write(place, json.dumps({"log_to": log_to, "run": made.run}) + "\n")
     return made

@@ -160,6 +160,7 @@ def finish(result: Any, command: str = "") -> None:
                 "recipe": nested(config, lasting=True),
                 "metrics": result.metrics,
                 "class_names": result.source.class_names,
+                **({"imported": origin} if (origin := directory.read_origin()) else {}),
             },
         )
     attach_page(config.loop.log_to, directory.path, write_page(result, directory, path, command))

@@ -250,6 +250,7 @@ def _of_run(model_dir: str, image_size: int | None) -> Trained:
         selector,
         run.preprocessing,
         config,
+        ModelDir(model_dir).read_origin(),
     )
 
 
@@ -274,7 +275,8 @@ def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | Non
     step = checkpoint_files.newest_step(directory.checkpoints)
     name = f"{stored['kind']}, step {step} of {model_dir}"
     rule = Preprocessing(**network.get("preprocessing", {}))
-    return Trained(trunk, None, model.head, size, trunk.input_shape[-1], name, step, preprocessing=rule)
+    facts = directory.read_origin()
+    return Trained(trunk, None, model.head, size, trunk.input_shape[-1], name, step, preprocessing=rule, facts=facts)
 
 
 def _of_student(model_dir: str, stored: dict[str, Any], image_size: int | None) -> Trained:

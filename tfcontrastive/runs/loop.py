@@ -5,14 +5,14 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import data, distribute
+from tfcontrastive import data, distribute, storage
 from tfcontrastive.callbacks import Checkpoints, Interruption, NanGuard, Progress, Summaries
 from tfcontrastive.callbacks.loggers import RunLogger, check_logger
 from tfcontrastive.callbacks.summaries import read_history
@@ -72,6 +72,7 @@ class Prepared(abc.ABC):
         plan: its numbers.
         model: compiled, at its first weights.
         cost: of a replica.
+        origin: facts of the published weights that it starts from: family, licence, ...; {} where there are none.
     """
 
     config: Any  # a `RunSettings`, of the kind's own class
@@ -79,6 +80,7 @@ class Prepared(abc.ABC):
     plan: Plan
     model: keras.Model
     cost: Cost
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -207,6 +209,7 @@ class Run:
                 prepared = self.prepare()
             if distribute.is_chief():
                 prepared.write_parts(self.directory)
+                self._write_origin(prepared.origin)
             prepared.make_ready(say)
             measuring = prepared.measuring()
             measuring.set_model(prepared.model)
@@ -264,6 +267,13 @@ class Run:
             self.directory.sweep()
             sweep(self.directory.checkpoints)
         distribute.agree(self.strategy, 0)
+
+    def _write_origin(self, facts: Mapping[str, Any]) -> None:
+        """Whose weights these were goes with what is made of them: their licence holds for it too."""
+        if facts and not storage.exists(self.directory.origin):
+            start = "learned from those of "
+            family = str(facts.get("family"))
+            write_json(self.directory.origin, {**facts, "family": start + family.removeprefix(start)})
 
     def _write(self, step: int, metrics: dict[str, float]) -> None:
         if distribute.is_chief():
