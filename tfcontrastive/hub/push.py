@@ -47,7 +47,7 @@ def push(
 
     Examples:
         >>> from tfcontrastive.export import save_model
-        >>> exported = save_model(encoder, "exported", image_size=32)
+        >>> exported = save_model(encoder, "pushed")
         >>> print(tfcontrastive.hub.push(exported, "hf://ada/flowers", licence="mit", dry_run=True).licence.text)
         mit
     """
