@@ -8,11 +8,11 @@ import types
 import pytest
 
 import tfcontrastive
-from tests.export.conftest import small_encoder
+from tests.foundation import CASES
+from tests.pretrained.foundation_files import write
 from tfcontrastive import hub
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
-from tfcontrastive.export import save_model
 from tfcontrastive.hub.licence import licence_of
 
 NOT_FOR_COMMERCE = "CC-BY-NC-4.0, not for commercial use"
@@ -20,9 +20,14 @@ NOT_FOR_COMMERCE = "CC-BY-NC-4.0, not for commercial use"
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The base of one version of an export, of weights that others published."""
+    """The base of one version, laid out as an export, of weights that others published."""
     base = tmp_path_factory.mktemp("exported")
-    save_model(small_encoder(), base, image_size=16, card={"imported": {"family": "MAE", "licence": NOT_FOR_COMMERCE}})
+    (base / "1" / "variables").mkdir(parents=True)
+    (base / "1" / "saved_model.pb").write_bytes(b"graph")
+    (base / "1" / "variables" / "variables.index").write_bytes(b"index")
+    (base / "1" / "README.md").write_text("---\nlibrary_name: tf-keras\n---\n\n# vit\n\nAn image encoder.\n")
+    facts = {"family": "MAE", "licence": NOT_FOR_COMMERCE}
+    (base / "1" / "model_card.json").write_text(json.dumps({"preprocessing": {}, "imported": facts}))
     return str(base)
 
 
@@ -39,8 +44,8 @@ def own(tmp_path_factory):
 
 
 @pytest.fixture
-def clients(monkeypatch, exported):
-    """What the hubs' clients were asked for; `calls.error` is raised by each where it is set."""
+def clients(monkeypatch, tmp_path):
+    """What the hubs' clients were asked for, whose cache is `tmp_path`; `calls.error` is raised by each where it is set."""
     calls = types.SimpleNamespace(made=[], error=None)
 
     def noted(name, result=None):
@@ -61,10 +66,9 @@ def clients(monkeypatch, exported):
     class HfApi:
         create_repo, upload_folder = (staticmethod(noted(name)) for name in ("create_repo", "upload_folder"))
 
-    version = os.path.join(exported, "1")
     for name, held in {
-        "huggingface_hub": {"HfApi": HfApi, "snapshot_download": noted("snapshot_download", version)},
-        "kagglehub": {"model_upload": noted("model_upload"), "model_download": noted("model_download", version)},
+        "huggingface_hub": {"HfApi": HfApi, "snapshot_download": noted("snapshot_download", str(tmp_path))},
+        "kagglehub": {"model_upload": noted("model_upload"), "model_download": noted("model_download", str(tmp_path))},
     }.items():
         module = types.ModuleType(name)
         vars(module).update(held)
@@ -78,7 +82,7 @@ def test_a_dry_run_lists_what_would_go_without_any_client(exported, capsys, monk
     said = capsys.readouterr().out
     for part in (
         "saved_model.pb", "model_card.json", "README.md", "https://huggingface.co/ada/flowers", "license: cc-by-nc-4.0",
-        f"Licence of the weights: {NOT_FOR_COMMERCE}.", "resizes to 16 x 16",
+        f"Licence of the weights: {NOT_FOR_COMMERCE}.", "library_name: tf-keras", "An image encoder.",
     ):  # fmt: skip
         assert part in said, part
 
@@ -189,17 +193,18 @@ def test_a_name_without_rights_is_one_line(to, exported, clients, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_model_of_a_hub_is_loaded_from_its_clients_cache(clients, exported):
+def test_a_model_of_a_hub_is_loaded_from_its_clients_cache(clients, tmp_path):
+    write(CASES["mae_timm"], tmp_path)
     address = "hf://ada/flowers@v1"
     found = tfcontrastive.load(address)
     assert (found.name, found.facts["licence"]) == (address, NOT_FOR_COMMERCE)
-    assert found.fingerprint() == tfcontrastive.load(exported).fingerprint()
+    assert found.fingerprint() == tfcontrastive.load(tmp_path).fingerprint()
     [(name, args, given, _)] = clients.made
     assert (name, args, given["revision"]) == ("snapshot_download", ("ada/flowers",), "v1")
 
 
-def test_kaggle_is_asked_for_a_version(clients, exported):
-    assert hub.local_path("kaggle://ada/flowers/tensorFlow2/small/3") == os.path.join(exported, "1")
+def test_kaggle_is_asked_for_a_version(clients, tmp_path):
+    assert hub.local_path("kaggle://ada/flowers/tensorFlow2/small/3") == str(tmp_path)
     assert clients.made[0][:2] == ("model_download", ("ada/flowers/tensorFlow2/small/3",))
 
 
