@@ -148,6 +148,7 @@ def write_for_others(options: dict[str, Any]) -> int:
         supervised_head=trained.supervised_head,
         facts=trained.facts,
         image_size=trained.image_size,
+        preprocessing=trained.preprocessing,
     )
     print("\n".join([*paths, *(f"left out: {what}" for what in left_out)]))
     if trained.preprocessing.normalizes and options["format"] != "keras_hub":

@@ -37,7 +37,12 @@ _ATOL = 1e-3  # of features that one network gives twice, relative to the larges
 
 
 def write_keras_hub(
-    base: str, encoder: keras.Model, config: EncoderConfig, facts: dict[str, Any], image_size: int | None = None
+    base: str,
+    encoder: keras.Model,
+    config: EncoderConfig,
+    facts: dict[str, Any],
+    image_size: int | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> tuple[list[str], list[str]]:
     """Writes `base/keras_hub`.
 
@@ -47,6 +52,7 @@ def write_keras_hub(
         config: the encoder's; its `preprocessing` becomes the folder's image converter.
         facts: of published weights: family, licence, feature; they are kept in the folder.
         image_size: height and width that the converter resizes to, where the encoder takes any; None: 224.
+        preprocessing: of the encoder, how its files are decoded too; None: that of its family.
 
     Returns:
         the paths of what was written, and what keras_hub cannot be told, a sentence each.
@@ -57,7 +63,7 @@ def write_keras_hub(
     path = os.path.join(base, FOLDER)
     if os.path.exists(path):
         raise InputError(f"`export_dir` must not hold {FOLDER} yet. Received: {path}, which exists.")
-    rule = Preprocessing.named(config.preprocessing)
+    rule = preprocessing or Preprocessing.named(config.preprocessing)
     if rule.reverse_channels:
         raise InputError(
             "`format` keras_hub needs images whose channels are in order, as its image converter leaves them. "
@@ -87,6 +93,9 @@ def write_keras_hub(
         left_out.append(
             f"the central crop of {rule.crop:g}: keras_hub's converter resizes the whole central square; {CARD} keeps it"
         )
+    for name in ("background_color", "intensity_range"):
+        if getattr(rule, name) is not None:
+            left_out.append(f"{name}={getattr(rule, name)}, by which image files are decoded; {CARD} keeps it")
     if kind in ("ViTBackbone", "DINOV2Backbone"):
         left_out.append(f"other sizes than {size} x {size}: the folder's positions are those of this one")
     return [path], left_out

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcontrastive.config import EncoderConfig, InputError, unknown
+from tfcontrastive.data.preprocessing import Preprocessing
 from tfcontrastive.encoders import ProjectionHead, ResNet
 from tfcontrastive.encoders.rebuild import copy_weights
 from tfcontrastive.pretrained.keras_hub_save import write_keras_hub
@@ -50,6 +51,7 @@ def save(
     supervised_head: keras.layers.Layer | None = None,
     facts: Mapping[str, Any] | None = None,
     image_size: int | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> tuple[list[str], list[str]]:
     """Writes an encoder and its heads under another project's names.
 
@@ -63,6 +65,7 @@ def save(
         projection_head, supervised_head: written where the format has a place for them.
         facts: with "keras_hub": of published weights, as `Trained.facts`: their licence goes with them.
         image_size: with "keras_hub": height and width of images, where the encoder takes any; default: 224.
+        preprocessing: with "keras_hub": how images are decoded, cropped and normalised; default: as `config` says.
 
     Returns:
         the paths of what was written, and what was left out, a sentence each.
@@ -78,7 +81,9 @@ def save(
     if format not in NAMES:
         raise InputError(f"`format` {unknown(format, NAMES)}")
     if format == "keras_hub":
-        written, left_out = write_keras_hub(os.fspath(base), encoder, config, dict(facts or {}), image_size)
+        written, left_out = write_keras_hub(
+            os.fspath(base), encoder, config, dict(facts or {}), image_size, preprocessing
+        )
         heads = {"projection": projection_head, "supervised": supervised_head}
         heads_left = [f"the {name} head, for which a backbone has no place" for name, head in heads.items() if head]
         return written, [*left_out, *heads_left]

@@ -159,7 +159,8 @@ class Run:
         self.argument = "model_dir" if config.kind == "pretrain" else "output_dir"
         if config.loop.model_dir is None and not dry:
             raise InputError(f"`{self.argument}` must be given. Received: {self.argument}=None.")
-        check_logger(config.loop.log_to)
+        if distribute.is_chief():  # who alone logs
+            check_logger(config.loop.log_to)
         self.directory = ModelDir(config.loop.model_dir or "")
         if config.loop.deterministic:
             tf.config.experimental.enable_op_determinism()
