@@ -158,6 +158,13 @@ def test_what_evaluate_measures_is_sent_with_its_page(store, tmp_path):
     assert [file.path for file in store[1].list_artifacts(run)] == ["report.html"]
 
 
+def test_a_part_of_a_run_is_named_after_both(store, tmp_path):
+    (tmp_path / "part").mkdir()
+    for directory in (tmp_path, tmp_path / "part"):
+        RunLogger(f"mlflow:{store[0]}", str(directory), {}, may_fail=False)
+    assert run_of(store[1], tmp_path / "part").info.run_name == f"{tmp_path.name}/part"
+
+
 def test_another_logger_begins_a_run_of_its_own(wandb, store, tmp_path):
     RunLogger("wandb", str(tmp_path), {}, may_fail=False)
     RunLogger(f"mlflow:{store[0]}", str(tmp_path), {}, may_fail=True)

@@ -157,12 +157,19 @@ def _backend(log_to: str, directory: str, params: Mapping[str, Any]) -> Backend:
     module, place = _module(kind, log_to), os.path.join(directory, FILE)
     known = json.loads(storage.read_text(place)) if storage.exists(place) else {}
     run = known.get("run") if known.get("log_to") == log_to else None
-    name = os.path.basename(os.path.abspath(directory)) if "://" not in directory else directory
     makers: dict[str, Callable[..., Backend]] = {"mlflow": _Mlflow, "wandb": _Wandb}
-    made = makers[kind](module, target, run, name, params, directory)
+    made = makers[kind](module, target, run, _name(directory), params, directory)
     if run is None:
         storage.write(place, json.dumps({"log_to": log_to, "run": made.run}) + "\n")
     return made
+
+
+def _name(directory: str) -> str:
+    """What a run is called: its directory, after that of the run which it is a part of."""
+    if "://" in directory:
+        return directory
+    home, name = os.path.split(os.path.abspath(directory))
+    return f"{os.path.basename(home)}/{name}" if storage.exists(os.path.join(home, FILE)) else name
 
 
 class _Mlflow:
