@@ -151,10 +151,11 @@ def test_wandb_gets_params_metrics_by_step_and_the_page(wandb, tmp_path, monkeyp
 def test_what_evaluate_measures_is_sent_with_its_page(store, tmp_path):
     (tmp_path / "report.html").write_text("<p>")
     results = types.SimpleNamespace(path=str(tmp_path), report=str(tmp_path / "report.html"))
-    result = types.SimpleNamespace(protocol="knn", metrics={"top1": 0.5})
-    log_result(f"mlflow:{store[0]}", results, result, step=40)
+    result, trained = types.SimpleNamespace(metrics={"knn_top1": 0.5}), types.SimpleNamespace(name="simclr", step=40)
+    log_result(f"mlflow:{store[0]}", results, result, trained)
     run = run_of(store[1], tmp_path).info.run_id
-    assert [(point.step, point.value) for point in store[1].get_metric_history(run, "knn/top1")] == [(40, 0.5)]
+    assert run_of(store[1], tmp_path).data.params == {"encoder": "simclr"}
+    assert [(point.step, point.value) for point in store[1].get_metric_history(run, "knn_top1")] == [(40, 0.5)]
     assert [file.path for file in store[1].list_artifacts(run)] == ["report.html"]
 
 

@@ -156,17 +156,17 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
     provenance = report.Provenance(command, getattr(evaluator, "seed", None), subject.dataset or "")
     results.add(trained, result, found.details, provenance)
     if subject.log_to is not None:
-        log_result(subject.log_to, results, result, trained.step)
+        log_result(subject.log_to, results, result, trained)
     show(result, trained.name)
     print(f"{results.metrics}  {results.report}")
 
 
-def log_result(log_to: str, results: Any, result: Any, step: int) -> None:
+def log_result(log_to: str, results: Any, result: Any, trained: Any) -> None:
     """Sends what was measured to a logger: the run of the directory, which holds all of its protocols."""
     from tfcontrastive.callbacks.loggers import RunLogger, attach_page
 
-    logger = RunLogger(log_to, results.path, {}, may_fail=True)
-    logger.metrics(step, {f"{result.protocol}/{name}": float(value) for name, value in result.metrics.items()})
+    logger = RunLogger(log_to, results.path, {"encoder": trained.name}, may_fail=True)
+    logger.metrics(trained.step, {name: float(value) for name, value in result.metrics.items()})
     logger.finish("finished")
     attach_page(log_to, results.path, results.report)
 
