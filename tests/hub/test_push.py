@@ -189,7 +189,7 @@ def test_a_name_without_rights_is_one_line(to, exported, clients, capsys):
     clients.error = Refused("403 Forbidden: you may not write here\nRequest ID: 7")
     assert main(["push", exported, f"--to={to}"]) == 2
     error = capsys.readouterr().err
-    assert f"Received: {to}, and its hub says: 403 Forbidden: you may not write here; " in error
+    assert f"Received: {to}, and it says: 403 Forbidden: you may not write here; " in error
     assert error.count("\n") == 1
 
 
@@ -221,6 +221,7 @@ def test_a_client_that_is_not_installed_is_named(address, client, extra, monkeyp
 def test_a_model_that_may_not_be_read_is_one_line(clients):
     clients.error = Refused("401 Client Error")
     with pytest.raises(
-        InputError, match=r"`path` must be a model that you may use\. Received: hf://ada/no.*hf auth login"
+        InputError,
+        match=r"`path` must be a model that you may use, on a hub that can be reached\. Received: hf://ada/no.*hf auth login",
     ):
         tfcontrastive.load("hf://ada/no")
