@@ -75,5 +75,6 @@ def told_in_one_line(address: HubAddress, argument: str) -> Iterator[None]:
         why = next((line.strip() for line in str(error).splitlines() if line.strip()), "") or type(error).__name__
         hint = f"; {_LOGIN[address.hub]}" if status in (401, 403, 404) or "auth" in why.lower() else ""
         raise InputError(
-            f"`{argument}` must be a model that you may use, on a hub that can be reached. Received: {address}, and it says: {why[:300]}{hint}."
+            f"`{argument}` must be a model that you may use, on a hub that can be reached. Received: {address}, "
+            f"and it says: {why[:300]}{hint}."
         ) from error
