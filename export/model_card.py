@@ -130,8 +130,8 @@ outputs = model.signatures["serving_default"](images=tf.zeros([1, {size}, {size}
 outputs["embedding"], outputs["embedding_l2"]
 ```
 
-To fine-tune in Keras 2 (tf_keras): `hub.KerasLayer(path, trainable=True)`.
 In Keras 3: `keras.layers.TFSMLayer(path, call_endpoint="serving_default")`.
+To fine-tune in Keras 2, where tf_keras has a release for your TensorFlow: `hub.KerasLayer(path, trainable=True)`.
 
 ## Signatures
 

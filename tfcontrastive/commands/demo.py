@@ -27,7 +27,9 @@ def run(argv: Sequence[str]) -> int:
     command_line.parse(command_line.expand(argv), values)
     if values["output_dir"].value is None:
         raise InputError("`output_dir` must be given: tfcontrastive demo --output_dir=demo_run.")
-    given = {name: values[name].value for name in ("train_epochs", "train_split") if values[name].value is not None}
+    given = {
+        name: values[name].value for name in ("train_epochs", "train_split", "log_to") if values[name].value is not None
+    }
     minutes = None if "train_epochs" in given else values["minutes"].value
     config = demo_config(values["output_dir"].value, values["seed"].value, **given)
     request = demo_request(config, minutes)
@@ -43,6 +45,7 @@ def demo_flags() -> flags.FlagValues:
     flags.DEFINE_float("minutes", 6.0, "Time for everything; sets the length of the training.", flag_values=values)
     flags.DEFINE_integer("train_epochs", None, "Epochs of training, whatever they take.", flag_values=values)
     flags.DEFINE_string("train_split", None, "Part of the images, such as train[:20%]; default: all.", values)
+    flags.DEFINE_string("log_to", None, "Also log to mlflow:URI, wandb or wandb:PROJECT.", values)
     flags.DEFINE_integer("seed", 0, "Seed of everything.", flag_values=values)
     flags.DEFINE_boolean("overwrite", False, "Move what is in output_dir aside and start anew.", values)
     return values

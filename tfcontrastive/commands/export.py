@@ -14,8 +14,8 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
 
-FORMATS = ("saved_model", "tflite", "onnx", "simclr_tf2", "torchvision")
-OF_OTHERS = ("simclr_tf2", "torchvision")
+FORMATS = ("saved_model", "tflite", "onnx", "simclr_tf2", "torchvision", "keras_hub")
+OF_OTHERS = ("simclr_tf2", "torchvision", "keras_hub")
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 TITLE = """tfcontrastive export: the encoder of a trained run, for other programs.
 
@@ -72,8 +72,8 @@ def export_flags() -> flags.FlagValues:
         "index", None, "Embeddings that this encoder made (`embed`), to be searched inside the SavedModel.", values
     )
     flags.DEFINE_string("export_dir", None, "Where to write: the base of the versions, or of the files.", values)
-    flags.DEFINE_enum("format", "saved_model", FORMATS, "saved_model, tflite, onnx; simclr_tf2: a checkpoint "
-                      "of google-research/simclr; torchvision: .pth and .safetensors.", values)  # fmt: skip
+    flags.DEFINE_enum("format", "saved_model", FORMATS, "saved_model, tflite, onnx; simclr_tf2: a checkpoint of "
+                      "google-research/simclr; torchvision: .pth, .safetensors; keras_hub: a preset.", values)  # fmt: skip
     flags.DEFINE_integer("version", None, "Version of the SavedModel; default: the next one.", flag_values=values)
     flags.DEFINE_boolean(
         "optimize",
@@ -150,9 +150,12 @@ def write_for_others(options: dict[str, Any]) -> int:
         config=trained.config,
         projection_head=trained.projection_head,
         supervised_head=trained.supervised_head,
+        facts=trained.facts,
+        image_size=trained.image_size,
+        preprocessing=trained.preprocessing,
     )
     print("\n".join([*paths, *(f"left out: {what}" for what in left_out)]))
-    if trained.preprocessing.normalizes:
+    if trained.preprocessing.normalizes and options["format"] != "keras_hub":
         print(
             f"its images are normalised before it: mean {trained.preprocessing.mean}, std {trained.preprocessing.std}"
         )

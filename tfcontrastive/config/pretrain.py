@@ -262,6 +262,11 @@ class RunConfig(DeviceConfig):
     train_summary_steps: int = setting(
         100, "Steps between TensorBoard summaries of training; 0: none.", at_least=0, may_change=True
     )
+    log_to: str | None = setting(
+        None,
+        "Also send params, metrics and the page to a logger: mlflow:URI (a server or a folder), wandb or wandb:PROJECT.",
+        may_change=True,
+    )
     eval_batch_size: int = setting(256, "Batch size for evaluation.", at_least=1, may_change=True)
     eval_steps: int = setting(0, "Evaluate on this many batches; 0: on the whole split.", at_least=0, may_change=True)
     seed: int = setting(
@@ -283,6 +288,11 @@ class RunConfig(DeviceConfig):
         at_least=1,
         may_change=True,
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.log_to is not None:
+            values.parse_log_to(self.log_to)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfcontrastive import data, distribute, evaluate, export, methods
+from tfcontrastive.callbacks.loggers import attach_page
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.downstream.finetune import encoder_of
 from tfcontrastive.encoders.rebuild import rebuild
@@ -263,7 +264,7 @@ class Fitting(StagedCommand):
         groups = unlabelled.clusters(own.features.everywhere(), seed=config.loop.seed)
         pictures = Pictures(source, measured_splits(measure), MOST)
         story = Story(found, self.request, measure, level, group, doubted, groups, pictures)
-        page.write_page(self.path(leaving.PAGE), story)
+        attach_page(config.loop.log_to, self.directory.path, page.write_page(self.path(leaving.PAGE), story))
         facts = {
             "method": config.method,
             "steps": result.plan.steps,

@@ -120,7 +120,8 @@ def pretraining(config: TrainConfig, *, start: Start | None = None, source: data
             logging.info("The data has no labels: training without the online probe and without kNN.")
         model = first_model(settings, source, plan, site.strategy, start)
         cost = estimate(model, settings, site.replicas)
-        return Pretraining(config=settings, source=source, plan=plan, model=model, cost=cost)
+        origin = getattr(start, "facts", {})
+        return Pretraining(config=settings, source=source, plan=plan, model=model, cost=cost, origin=origin)
 
     return Run(config, prepare, source=source)
 
