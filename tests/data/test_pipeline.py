@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.data.grays import COUNT, make_arrays, make_folder, which
+from tests.data.grays import COUNT, make_arrays, make_folder, make_records, which
 from tfcontrastive import augment, data
 from tfcontrastive.config import InputError
 
@@ -44,6 +44,44 @@ def test_every_image_comes_once_an_epoch_in_a_new_order(whole):
 def test_all_views_and_the_label_belong_to_one_image(whole):
     for batch in whole[:4]:
         assert which(batch["views"][0]) == which(batch["views"][1]) == batch["label"].numpy().tolist()
+
+
+@pytest.mark.parametrize("split", ["train", "train[30%:]"])
+def test_numbers_are_those_of_the_order_of_evaluation_in_every_epoch(source, whole, split):
+    (in_order,) = data.eval_batches(source, split, batch_size=COUNT, image_size=6)
+    for batch in whole[:4] if split == "train" else batches(source, 4, split):
+        assert batch["index"].dtype == tf.int64
+        np.testing.assert_array_equal(batch["label"], in_order["label"].numpy()[batch["index"]])
+
+
+class OwnSource(data.Source):
+    """A source of a user's own that numbers nothing."""
+
+    name, splits = "own", ("train",)
+
+    def __init__(self, source):
+        self._source = source
+
+    def num_examples(self, split):
+        return self._source.num_examples(split)
+
+    def arrays(self, split):
+        return None
+
+    def references(self, split, seeds=None):
+        return self._source.references(split, seeds)
+
+    def read(self, reference):
+        return self._source.read(reference)
+
+
+def test_a_source_that_numbers_nothing_gives_the_same_batches_without_numbers(tmp_path):
+    source = make_records(tmp_path)
+    source._cache = False
+    own, numbered = (batches(one, 3) for one in (OwnSource(source), source))
+    for without, with_numbers in zip(own, numbered, strict=True):
+        assert "index" not in without
+        assert_same(without, {key: value for key, value in with_numbers.items() if key != "index"})
 
 
 def test_elements_have_the_promised_form_and_more_views_leave_the_first_ones_as_they_are(source, whole):
