@@ -120,7 +120,7 @@ class TfRecordSource(EncodedSource):
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        number_of = _same
+        number_of: Callable[[tf.Tensor], tf.Tensor] = tf.identity
         if stop - start < total:
             examples = examples.filter(lambda index, record: in_slice(index, total, start, stop))
             number_of = self._number_in(split)
@@ -184,10 +184,6 @@ class TfRecordSource(EncodedSource):
 
     def _label_feature(self) -> dict[str, tf.io.FixedLenFeature]:
         return {self._label_key: tf.io.FixedLenFeature([], tf.int64, -1)} if self._label_key else {}
-
-
-def _same(index: tf.Tensor) -> tf.Tensor:
-    return index
 
 
 def _matching(pattern: str) -> list[str]:
