@@ -46,12 +46,15 @@ def test_all_views_and_the_label_belong_to_one_image(whole):
         assert which(batch["views"][0]) == which(batch["views"][1]) == batch["label"].numpy().tolist()
 
 
-@pytest.mark.parametrize("split", ["train", "train[30%:]"])
-def test_numbers_are_those_of_the_order_of_evaluation_in_every_epoch(source, whole, split):
+def assert_numbered_as_evaluated(given, source, split):
     (in_order,) = data.eval_batches(source, split, batch_size=COUNT, image_size=6)
-    for batch in whole[:4] if split == "train" else batches(source, 4, split):
+    for batch in given:
         assert batch["index"].dtype == tf.int64
         np.testing.assert_array_equal(batch["label"], in_order["label"].numpy()[batch["index"]])
+
+
+def test_numbers_are_those_of_the_order_of_evaluation_in_every_epoch(source, whole):
+    assert_numbered_as_evaluated(whole, source, "train")
 
 
 class OwnSource(data.Source):
@@ -126,10 +129,12 @@ def test_replicas_get_equal_parts_in_order_from_any_step(source, whole, two_repl
 
 
 def test_parts_of_the_data(source):
-    shown = {index for batch in batches(source, 6, "train[:70%]") for index in which(batch["views"][0])}
+    part = batches(source, 6, "train[:70%]")
+    shown = {index for batch in part for index in which(batch["views"][0])}
     (rest,) = data.eval_batches(source, "train[70%:]", batch_size=9, image_size=6)
     assert len(shown) == 7
     assert shown | set(rest["label"].numpy()) == set(range(COUNT))
+    assert_numbered_as_evaluated(part, source, "train[:70%]")
 
 
 def test_evaluation_is_in_order_and_ends_with_a_short_batch(source):
