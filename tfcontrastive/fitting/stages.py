@@ -299,7 +299,7 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
     keras.utils.set_random_seed(config.loop.seed)
     with precision(config.loop.mixed_precision):
         kind = methods.method_class(config.method)
-        network, size = encoder_and_size(config, kind.make_policy(config.augmentation))
+        network, size = encoder_and_size(config, kind.policy_of(config.augmentation, config.method_config))
         encoder = build_encoder(network, image_size=size, channels=source.channels)
         return kind.network_of(encoder, config.method_config)
 
