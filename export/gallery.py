@@ -12,6 +12,7 @@ from tfcontrastive import report
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.transcode import as_native
 from tfcontrastive.export.image_bytes import decode_image
+from tfcontrastive.system.names import escaped
 
 MOST_GROUPS, MOST_PICTURES = 100, 12
 """Groups of near duplicates on a page, and pictures of one."""
@@ -54,9 +55,9 @@ def write_gallery(
     """
     rows = []
     for name, row, values in zip(queries, ids, similarities, strict=True):
-        query = report.Picture(_pixels((query_picture or picture)(name), rendering), name, kind="query")
+        query = report.Picture(_pixels((query_picture or picture)(name), rendering), escaped(name), kind="query")
         found = [
-            report.Picture(_pixels(picture(other), rendering), other, f"{value:.3f}")
+            report.Picture(_pixels(picture(other), rendering), escaped(other), f"{value:.3f}")
             for other, value in zip(row, values, strict=True)
         ]
         rows.append((query, found))
@@ -98,7 +99,9 @@ def write_duplicates(
     """
     together = joined(pairs)
     groups = [
-        tuple(report.Picture(_pixels(picture(name), rendering), name, detail) for name, detail in _shown(group))
+        tuple(
+            report.Picture(_pixels(picture(name), rendering), escaped(name), detail) for name, detail in _shown(group)
+        )
         for group in together[:MOST_GROUPS]
     ]
     images = sum(len(group) for group in together)

@@ -21,8 +21,9 @@ from tfcontrastive.export.image_bytes import MAX_PIXELS
 from tfcontrastive.pretrained.trained import CARD
 
 _OPTIMIZED = """
-`serving_default` and `image_bytes` run a copy of the network with batch normalisation folded into the convolutions. They
-do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` does.
+`serving_default` and `image_bytes` run a copy of the network with batch normalisation folded into the convolutions, equal
+up to rounding. They do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` does, or take
+`call_endpoint="features", call_training_endpoint="serve_training"` in Keras 3's `TFSMLayer`.
 """
 
 _FILES = """`image_bytes` takes whole JPEG, PNG, GIF, BMP or WebP files, decodes them (EXIF orientation:
@@ -129,8 +130,8 @@ outputs = model.signatures["serving_default"](images=tf.zeros([1, {size}, {size}
 outputs["embedding"], outputs["embedding_l2"]
 ```
 
-To fine-tune in Keras 2 (tf_keras): `hub.KerasLayer(path, trainable=True)`.
 In Keras 3: `keras.layers.TFSMLayer(path, call_endpoint="serving_default")`.
+To fine-tune in Keras 2, where tf_keras has a release for your TensorFlow: `hub.KerasLayer(path, trainable=True)`.
 
 ## Signatures
 

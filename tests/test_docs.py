@@ -19,6 +19,7 @@ ROOMS = (
     "encoders",
     "evaluate",
     "export",
+    "hub",
     "losses",
     "optimizers",
     "pretrained",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for programs that read types
     from tfcontrastive import encoders as encoders
     from tfcontrastive import evaluate as evaluate
     from tfcontrastive import export as export
+    from tfcontrastive import hub as hub
     from tfcontrastive import losses as losses
     from tfcontrastive import methods as methods
     from tfcontrastive import optimizers as optimizers
@@ -101,7 +102,7 @@ _NAMES = {
     "TrainConfig": "config",
 }
 _ROOMS = (
-    "augment", "callbacks", "config", "data", "distribute", "encoders", "evaluate", "export", "losses", "methods",
+    "augment", "callbacks", "config", "data", "distribute", "encoders", "evaluate", "export", "hub", "losses", "methods",
     "optimizers", "pretrained", "protocols", "report", "towers",
 )  # fmt: skip
 

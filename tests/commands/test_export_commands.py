@@ -219,6 +219,7 @@ ODD_NAMES = [
     b"<b>&.png",
     b"\xf0\x9f\x98\x80.png",
     b"\x1b[31m.png",
+    b'"quoted.png',
 ]
 
 

@@ -46,6 +46,44 @@ def test_all_views_and_the_label_belong_to_one_image(whole):
         assert which(batch["views"][0]) == which(batch["views"][1]) == batch["label"].numpy().tolist()
 
 
+def assert_numbered_as_evaluated(given, source, split):
+    (in_order,) = data.eval_batches(source, split, batch_size=COUNT, image_size=6)
+    for batch in given:
+        assert batch["index"].dtype == tf.int64
+        np.testing.assert_array_equal(batch["label"], in_order["label"].numpy()[batch["index"]])
+
+
+def test_numbers_are_those_of_the_order_of_evaluation_in_every_epoch(source, whole):
+    assert_numbered_as_evaluated(whole, source, "train")
+
+
+class OwnSource(data.Source):
+    """A source of a user's own that numbers nothing."""
+
+    name, splits = "own", ("train",)
+
+    def __init__(self, source):
+        self._source = source
+
+    def num_examples(self, split):
+        return self._source.num_examples(split)
+
+    def arrays(self, split):
+        return None
+
+    def references(self, split, seeds=None):
+        return self._source.references(split, seeds)
+
+    def read(self, reference):
+        return self._source.read(reference)
+
+
+def test_a_source_that_numbers_nothing_gives_batches_without_numbers(tmp_path):
+    options = {"batch_size": BATCH, "image_size": 6, "geometry": GEOMETRY, "seed": 7}
+    batch = data.train_batches(OwnSource(make_folder(tmp_path, cache=False)), "train", **options).element_spec
+    assert set(batch) == {"views", "seeds", "label"}
+
+
 def test_elements_have_the_promised_form_and_more_views_leave_the_first_ones_as_they_are(source, whole):
     dataset = data.train_batches(
         source, "train", batch_size=BATCH, image_size=6, geometry=GEOMETRY, seed=7, num_views=5
@@ -88,10 +126,12 @@ def test_replicas_get_equal_parts_in_order_from_any_step(source, whole, two_repl
 
 
 def test_parts_of_the_data(source):
-    shown = {index for batch in batches(source, 6, "train[:70%]") for index in which(batch["views"][0])}
+    part = batches(source, 6, "train[:70%]")
+    shown = {index for batch in part for index in which(batch["views"][0])}
     (rest,) = data.eval_batches(source, "train[70%:]", batch_size=9, image_size=6)
     assert len(shown) == 7
     assert shown | set(rest["label"].numpy()) == set(range(COUNT))
+    assert_numbered_as_evaluated(part, source, "train[:70%]")
 
 
 def test_evaluation_is_in_order_and_ends_with_a_short_batch(source):

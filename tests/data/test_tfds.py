@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tests.data.grays import COUNT, make_tfds
 from tfcontrastive import augment, data
 from tfcontrastive.config import InputError
 from tfcontrastive.data.tfds import EMBEDDED
+from tfcontrastive.data.tfds_numbers import numbers_by_id
 
 OPTIONS = {"batch_size": 4, "image_size": 12, "geometry": augment.policy("simclr").geometry, "seed": 1}
 
@@ -73,6 +75,21 @@ def test_slices_are_those_of_tfds(tmp_path):
         expected = [int(label) for label in source._builder.as_dataset(split=split).map(lambda x: x["label"])]
         assert sorted(int(label) for _, label in source.references(split)) == sorted(expected)
         assert source.num_examples(split) == len(expected)
+
+
+@pytest.mark.parametrize("split", ["train", "train[70%:]", "train[5:7]+train[:2]+train[8:]"])
+def test_numbers_are_those_of_the_order_on_disk_and_change_no_order(tmp_path, split):
+    source = make_tfds(tmp_path)
+    on_disk = [int(label) for _, label in source.references(split)]
+    assert [int(number) for *_, number in source.numbered(split)] == list(range(len(on_disk)))
+    seeds = tf.constant([3, 5], tf.int64)
+    shuffled = [(int(label), int(number)) for _, label, number in source.numbered(split, seeds)]
+    assert [label for label, _ in shuffled] == [int(label) for _, label in source.references(split, seeds)]
+    assert [on_disk[number] for _, number in shuffled] == [label for label, _ in shuffled] != on_disk
+
+
+def test_files_of_one_name_number_nothing():
+    assert numbers_by_id([("a/x", 0, 2), ("b/x", 0, 2)]) is None
 
 
 @pytest.mark.parametrize(

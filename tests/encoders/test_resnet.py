@@ -40,6 +40,7 @@ def test_depth_counts_the_convolutions(depth, layers_with_kernels):
         ("auto", (33, 32, 3), 7, 9),
         ("auto", (None, None, 3), 7, None),
         ("small", (None, None, 3), 3, None),
+        ("strided", (32, 32, 3), 3, 16),
         ("large", (32, 32, 3), 7, 8),
     ],
 )

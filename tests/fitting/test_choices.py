@@ -55,6 +55,15 @@ def test_more_minutes_and_fewer_images_give_a_larger_network():
     assert long.width_multiplier > short.width_multiplier
 
 
+def test_too_few_views_of_small_images_take_a_stem_of_stride_two():
+    images = drawn(20, 32)[0]
+    assert decided(images, num_images=50_000, minutes=3.0)[0].encoder.stem == "strided"
+    assert decided(images, num_images=1_000, minutes=600.0)[0].encoder.stem == "auto"
+    assert (
+        "stem" not in decided(images, num_images=50_000, minutes=3.0, width_multiplier=1.0)[1]
+    )  # the network is asked for
+
+
 @pytest.mark.parametrize(("num_images", "batch"), [(2, 2), (40, 16), (200, 16), (800, 64), (10_000, 128)])
 def test_the_batch_fits_the_number_of_images(num_images, batch):
     assert decided(drawn(20, 24)[0], num_images=num_images)[0].loop.train_batch_size == batch

@@ -316,3 +316,10 @@ def test_siglip():
     close(losses.siglip(B1, B2, scale=10, bias=-10), expected["B_t10_b-10"])
     _, gradients = value_and_gradients(lambda t, b: losses.siglip(Z0, Z1, scale=tf.exp(t), bias=b), math.log(10), -10.0)
     close(gradients, expected["grad_tprime_b"])
+
+
+def test_infomins_image_and_tiles_have_one_key_and_queue():
+    # PyContrast's mem_moco.py, run in float64: the terms, and their sum at beta .5.
+    image, tiles = (losses.info_nce(n(q), n(Z1), BANK, temperature=0.15) for q in (Z0, Z2))
+    close([image, tiles], [7.37051182399344, 3.8562522946628])
+    close((image + tiles) / 2, 5.61338205932812)

@@ -112,11 +112,14 @@ CASES = {
         },
     ),
     "relic_v2": ("relic_v2", {"critic_hidden_dim": 16, "proj_out_dim": 8, "target_momentum": 0.9}),
+    "moco_tiles": ("moco", {"queue_size": 48, "proj_out_dim": 8, "target_momentum": 0.9, "jigsaw_weight": 0.5}),
     "instdisc_nce": ("instdisc", {"bank_size": 80, "num_negatives": 6, "proj_out_dim": 8}),
 }
 
 # Larger steps magnify rounding: in a transformer, and in DINO's head, whose outputs begin near 0 and are normalised.
 LEARNING_RATES = {"moco_v3_vit": 0.005, "dino": 0.0005}
+
+VIEWS = {"moco_tiles": 3}  # where not 2
 
 # The first case of each method, for what a variant of its settings cannot change.
 ONE_EACH = list({method: case for case, (method, _) in reversed(CASES.items())}.values())[::-1]
@@ -167,16 +170,18 @@ def make_model(
     return model
 
 
-def batches(steps: int, *, first: int = 0, fixed: bool = False) -> tf.data.Dataset:
+def batches(steps: int, *, first: int = 0, fixed: bool = False, case: str | None = None) -> tf.data.Dataset:
     """Batches in the form of the data pipeline; rows differ from one another, so halves of a batch do too."""
+    more = VIEWS.get(case, 2) - 2
 
     def batch(step: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(0 if fixed else step)
         base = np.kron(rng.random((BATCH, 2, 2, 3)), np.ones((1, SIZE // 2, SIZE // 2, 1)))  # patches of clear colors
         views = [np.clip(base + 0.02 * rng.standard_normal(base.shape), 0, 1).astype(np.float32) for _ in range(2)]
+        seeds = rng.integers(0, 2**31 - 1, (BATCH, 2, 2), dtype=np.int32)
         return {
-            "views": tuple(views),
-            "seeds": rng.integers(0, 2**31 - 1, (BATCH, 2, 2), dtype=np.int32),
+            "views": (*views, *views[:more]),
+            "seeds": np.concatenate([seeds, seeds[:, :more]], axis=1),
             "label": np.arange(BATCH, dtype=np.int32) % CLASSES,
             "index": (np.arange(BATCH, dtype=np.int32) + step * BATCH) % 80,
         }

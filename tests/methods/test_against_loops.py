@@ -149,6 +149,18 @@ def moco(slow, still, v1, v2):
     return oracles.info_nce({"queries": slow.online(v1)}, fixed, temperature=still.model.config.temperature)
 
 
+def moco_tiles(slow, still, v1, v2):
+    model, config, queue = still.model, still.model.config, np.asarray(still.model.queue.rows)
+    vectors = slow.head(slow.encode(tiles(v2).reshape(-1, 3, 3, 1)), model.tile_head).reshape(len(v2), 9, -1)
+    order = np.argsort(puzzle_draws(v1, 9, 0, views=1), axis=1)
+    t = slow.head(np.stack([own[places].ravel() for own, places in zip(vectors, order, strict=True)]), model.joint_head)
+    fixed = {"keys": still.target(v2), "queue": queue}
+    image, of_tiles = (
+        oracles.info_nce({"queries": x}, fixed, temperature=config.temperature) for x in (slow.online(v1), t)
+    )
+    return (1 - config.jigsaw_weight) * image + config.jigsaw_weight * of_tiles
+
+
 def moco_v3(slow, still, v1, v2):
     images = np.concatenate([v1, v2])
     (q1, q2), (k1, k2) = halves(slow.predicted(images)), halves(still.target(images))
@@ -365,6 +377,10 @@ CASES = {
     "simclr_no_head": (simclr, "simclr", {"proj_head_mode": "none", "temperature": 0.3}, {}),
     "moco_v1": (moco, "moco", {"queue_size": 12, "proj_out_dim": 4, "temperature": 0.2}, {}),
     "moco_v2": (moco, "moco", {"queue_size": 12, "proj_out_dim": 4, "temperature": 0.2, "moco_head": "mlp"}, {}),
+    "moco_tiles": (  # whose third view is the second here
+        moco_tiles, "moco",
+        {"queue_size": 12, "proj_out_dim": 4, "temperature": 0.2, "moco_head": "mlp", "jigsaw_weight": 0.3}, {},
+    ),
     "moco_v3": (moco_v3, "moco_v3", {**SMALL, "temperature": 0.5}, {}),
     "moco_v3_vit": (
         moco_v3, "moco_v3", {**SMALL, "temperature": 0.5, "num_proj_layers": 3, "predictor_last_norm": True}, {},
@@ -430,11 +446,12 @@ CASES = {
     ),
 }  # fmt: skip
 
-# Methods that cut their views, or split their channels: (encoder, views)
+# Methods, or cases, that cut their views or split their channels: (encoder, views)
 OTHERS = {
     "jigsaw": (pooled_encoder, (9, 9, 1)),
     "pirl": (pooled_encoder, (9, 9, 1)),
     "cmc": (lambda: linear_encoder(channels=2), (SIZE, SIZE, 2)),
+    "moco_tiles": (pooled_encoder, (9, 9, 1)),
 }
 
 
@@ -453,13 +470,14 @@ def along(loss, model, variable, direction, step=1e-5):
 @pytest.mark.parametrize("case", CASES)
 def test_loss_and_gradient_are_those_of_the_slow_loop(case):
     slow_loss, method, settings, extra = CASES[case]
-    encoder, shape = OTHERS.get(method, (lambda: None, (SIZE, SIZE, 1)))
+    encoder, shape = OTHERS.get(case, OTHERS.get(method, (lambda: None, (SIZE, SIZE, 1))))
     model, (v1, v2) = make(method, encoder(), **settings), views(shape=shape)
+    given = [tf.constant(v1), tf.constant(v2), *([tf.constant(v2)] if case == "moco_tiles" else [])]
     kept = [variable for variable in model.variables if variable.path.endswith(("rows", "bank", "center"))]
     before = [np.array(variable) for variable in kept]
     with tf.GradientTape() as tape:
         loss, _, features = model.views_loss(
-            [tf.constant(v1), tf.constant(v2)], training=True, **{name: tf.constant(x) for name, x in extra.items()}
+            given, training=True, **{name: tf.constant(x) for name, x in extra.items()}
         )
     for variable, value in zip(kept, before, strict=True):
         variable.assign(value)  # as they were when the loss was taken

@@ -38,9 +38,9 @@ def alone(tmp_path_factory):
             directory = tmp_path_factory.mktemp(case)
             model = make_model(case)
             start = checkpoint_of(model).save(str(directory / "start"))
-            losses = fit(model, batches(MIDDLE))
+            losses = fit(model, batches(MIDDLE, case=case))
             middle = checkpoint_of(model).save(str(directory / "middle"))
-            losses += fit(model, batches(STEPS - MIDDLE, first=MIDDLE))
+            losses += fit(model, batches(STEPS - MIDDLE, first=MIDDLE, case=case))
             runs[case] = Run(model, losses, weights(model), start, middle)
         return runs[case]
 
@@ -61,7 +61,7 @@ def test_the_table_has_every_method():
 def test_two_replicas_learn_what_one_does(case, alone, two_replicas):
     with two_replicas.scope():
         together = make_model(case)
-    np.testing.assert_allclose(fit(together, batches(STEPS)), alone(case).losses, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(fit(together, batches(STEPS, case=case)), alone(case).losses, rtol=1e-5, atol=1e-5)
     assert_same_weights(weights(together), alone(case).weights, 1e-5)
 
 
@@ -69,7 +69,7 @@ def test_two_replicas_learn_what_one_does(case, alone, two_replicas):
 def test_resuming_from_a_checkpoint_changes_nothing(case, alone):
     resumed = make_model(case, seed=2)
     restore(alone(case).middle, resumed)
-    losses = fit(resumed, batches(STEPS - MIDDLE, first=MIDDLE))
+    losses = fit(resumed, batches(STEPS - MIDDLE, first=MIDDLE, case=case))
     assert losses == alone(case).losses[MIDDLE:]
     assert_same_weights(weights(resumed), alone(case).weights, 0)
 

@@ -50,6 +50,10 @@ def test_a_run_starts_from_it_and_is_found_again(tmp_path):
     before, after = load(path).on_pixels()(pixels), tfcontrastive.load(tmp_path / "run").encoder(pixels)
     assert np.abs(before - after).max() > 0
     assert np.corrcoef(np.ravel(before), np.ravel(after))[0, 1] > 0.99
+    facts = tfcontrastive.load(tmp_path / "run").facts
+    assert facts["licence"] == "Apache-2.0", "it holds for what was made of them too"
+    assert facts["family"].startswith("learned from those of DINOv2")
+    assert tfcontrastive.load(tmp_path / "run" / "saved_model").facts == facts
 
 
 def test_a_plan_is_of_its_network(tmp_path, capsys):

@@ -91,11 +91,25 @@ def test_the_cifar10_command_of_simclr_starts_as_its_code_does():
 
 def of_papers_code(recipe):
     """What the published code has: SimCLR's and haiku's bottlenecks, moco-v3, barlowtwins and AMDIM's branches zeros;
-    lightly's networks on CIFAR-10, moco, SupContrast, swav, lemniscate, PyContrast (InfoMin) and VISSL (jigsaw) ones. Few
-    steps, as here on embedded images, ask for ones."""
+    lightly's networks on CIFAR-10, moco, SupContrast, swav (DeepCluster v2), lemniscate, PyContrast (InfoMin), CMC, Local
+    Aggregation and VISSL (jigsaw, PIRL) ones. Few steps, as here on embedded images, ask for ones."""
     if recipe.startswith("embedded") or recipe.endswith("lightly"):
         return False
-    return not recipe.startswith(("moco_v1", "moco_v2", "supcon", "instdisc", "swav", "infomin", "jigsaw"))
+    return not recipe.startswith(
+        (
+            "moco_v1",
+            "moco_v2",
+            "supcon",
+            "instdisc",
+            "swav",
+            "infomin",
+            "jigsaw",
+            "pirl",
+            "cmc",
+            "local_aggregation",
+            "deepcluster_v2",
+        )
+    )
 
 
 @pytest.mark.parametrize("recipe", command_line.recipe_names("pretrain"))

@@ -79,7 +79,7 @@ def _small(view: View, count: int, area: tuple[float, float], size: float) -> tu
 # 2104.02057, BYOL 2006.07733 (table 6; brightness as in its code), ReLIC 2010.07922 (BYOL's), Barlow Twins 2103.03230,
 # SupCon 2004.11362 (its small-image code), instance discrimination 1805.01978, SwAV 2006.09882 (multicrop_), DINO 2104.14294
 # (the defaults of its code), jigsaw 1603.09246 (as in VISSL, which crops 255 of the 256 pixels of the shorter side).
-# InfoMin 2005.10243 (as in PyContrast, without the jigsaw branch; gray comes with the jitter, there after RandAugment).
+# InfoMin 2005.10243 (as in PyContrast; MoCo adds the view that is cut; gray comes with the jitter, there after RandAugment).
 # embedded_2x28_4x14 is this project's, for images of 28 pixels.
 POLICIES = {
     "simclr": (_WIDE, (_SIMCLR, _SIMCLR)),

@@ -5,6 +5,7 @@ from tfcontrastive.callbacks.checkpoints import Checkpoints
 from tfcontrastive.callbacks.evaluate import Evaluate
 from tfcontrastive.callbacks.interruption import Interruption
 from tfcontrastive.callbacks.keep_best import KeepBest
+from tfcontrastive.callbacks.loggers import RunLogger
 from tfcontrastive.callbacks.monitor import Monitor
 from tfcontrastive.callbacks.nan_guard import NanGuard
 from tfcontrastive.callbacks.progress import Progress
@@ -19,5 +20,6 @@ __all__ = [
     "Monitor",
     "NanGuard",
     "Progress",
+    "RunLogger",
     "Summaries",
 ]

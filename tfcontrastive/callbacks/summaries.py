@@ -15,6 +15,7 @@ from absl import logging
 
 from tfcontrastive import distribute, storage
 from tfcontrastive.callbacks.checkpoints import passes
+from tfcontrastive.callbacks.loggers import RunLogger
 
 _OF_THE_OPTIMIZER = ("learning_rate",)
 
@@ -30,10 +31,21 @@ class Summaries(keras.callbacks.Callback):
         batch_size: images per step, over all replicas.
         every_steps: steps between scalars; 0: only at the end of epochs.
         first_step: the step that the run starts from.
+        logger: takes the same values, under the same names as TensorBoard.
     """
 
-    def __init__(self, directory: str, history: str, *, batch_size: int, every_steps: int, first_step: int = 0):
+    def __init__(
+        self,
+        directory: str,
+        history: str,
+        *,
+        batch_size: int,
+        every_steps: int,
+        first_step: int = 0,
+        logger: RunLogger | None = None,
+    ):
         super().__init__()
+        self.logger = logger
         self.history = history
         self.batch_size = batch_size
         self.every_steps = every_steps
@@ -94,10 +106,13 @@ class Summaries(keras.callbacks.Callback):
         return {**rate, "learning_rate": distribute.learning_rate_of(self.model)}
 
     def _write(self, step: int, values: dict[str, float]) -> None:
+        tagged = {self._tag(name): value for name, value in values.items()}
         with self.writer.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(self._tag(name), value)
+            for name, value in tagged.items():
+                tf.summary.scalar(name, value)
         self.writer.flush()
+        if self.logger is not None:
+            self.logger.metrics(step, tagged)
 
     def _tag(self, name: str) -> str:
         """A value's name in TensorBoard, which makes a group of what comes before the stroke."""

@@ -141,6 +141,7 @@ def help_text(title: str, base: Any, values: flags.FlagValues, more: flags.FlagV
 def finish(result: Any, command: str = "") -> None:
     """Writes the SavedModel and the report of a finished run, and shows what came out."""
     from tfcontrastive import distribute, export
+    from tfcontrastive.callbacks.loggers import attach_page
     from tfcontrastive.commands.classifier_page import write_page
     from tfcontrastive.runs.model_dir import ModelDir
 
@@ -159,9 +160,10 @@ def finish(result: Any, command: str = "") -> None:
                 "recipe": nested(config, lasting=True),
                 "metrics": result.metrics,
                 "class_names": result.source.class_names,
+                **({"imported": origin} if (origin := directory.read_origin()) else {}),
             },
         )
-    write_page(result, directory, path, command)
+    attach_page(config.loop.log_to, directory.path, write_page(result, directory, path, command))
     show_metrics(result.metrics)
     print(f"SavedModel: {path}")
     print(f"Report: {os.path.join(directory.path, 'report.html')}")

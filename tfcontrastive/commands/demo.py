@@ -13,7 +13,7 @@ from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError, TrainConfig, flat_fields
 from tfcontrastive.fitting.request import Request
 
-RECIPE = "embedded_simclr"
+RECIPE = "record_5min"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -27,7 +27,9 @@ def run(argv: Sequence[str]) -> int:
     command_line.parse(command_line.expand(argv), values)
     if values["output_dir"].value is None:
         raise InputError("`output_dir` must be given: tfcontrastive demo --output_dir=demo_run.")
-    given = {name: values[name].value for name in ("train_epochs", "train_split") if values[name].value is not None}
+    given = {
+        name: values[name].value for name in ("train_epochs", "train_split", "log_to") if values[name].value is not None
+    }
     minutes = None if "train_epochs" in given else values["minutes"].value
     config = demo_config(values["output_dir"].value, values["seed"].value, **given)
     request = demo_request(config, minutes)
@@ -43,6 +45,7 @@ def demo_flags() -> flags.FlagValues:
     flags.DEFINE_float("minutes", 6.0, "Time for everything; sets the length of the training.", flag_values=values)
     flags.DEFINE_integer("train_epochs", None, "Epochs of training, whatever they take.", flag_values=values)
     flags.DEFINE_string("train_split", None, "Part of the images, such as train[:20%]; default: all.", values)
+    flags.DEFINE_string("log_to", None, "Also log to mlflow:URI, wandb or wandb:PROJECT.", values)
     flags.DEFINE_integer("seed", 0, "Seed of everything.", flag_values=values)
     flags.DEFINE_boolean("overwrite", False, "Move what is in output_dir aside and start anew.", values)
     return values
@@ -54,6 +57,7 @@ def demo_config(output_dir: str, seed: int = 0, **changes: object) -> TrainConfi
 
     # Its shoes all point to the left: not mirrored, one run of 8 epochs gave a linear probe 84.8%, mirrored 83.4%.
     changes = {"model_dir": output_dir, "seed": seed, "keep_orientation": True, **changes}
+    changes["train_minutes"] = 0  # --minutes are those of everything
     given = [f"--{name}={value}" for name, value in changes.items()]
     argv = command_line.expand([f"--recipe={RECIPE}", *given])
     base, values = TrainConfig(method_config=SimCLRConfig()), flags.FlagValues()

@@ -26,6 +26,7 @@ from tfcontrastive.planning.cost import Cost, check_memory, estimate, forward_fl
 from tfcontrastive.runs.builders import build_method, check_network, make_optimizer
 from tfcontrastive.runs.inputs import load_source, make_plan, make_strategy
 from tfcontrastive.runs.loop import Run
+from tfcontrastive.runs.minutes import going_on
 from tfcontrastive.runs.model_dir import ModelDir
 from tfcontrastive.runs.pretrain import Start, images_of_run
 from tfcontrastive.runs.schedule import Plan, check_batch, filled_in
@@ -39,6 +40,7 @@ def describe(
     config: TrainConfig, *, start: Start | None = None, overwrite: bool = False, allow_config_change: bool = False
 ) -> str:
     """The text of `train --dry_run`; the arguments are those of `train`."""
+    config = going_on(config, _stored(config, overwrite))
     strategy = make_strategy(config)
     replicas = strategy.num_replicas_in_sync
     source = images_of_run(load_source(config, fetch=False), start, _stored(config, overwrite))
@@ -68,7 +70,7 @@ def describe(
             f"parameters      encoder {encoder:,}  heads {every - encoder:,}  trainable in all {every:,}",
             f"features        {model.num_features}",
             f"views           {_views(model.policy.sides(config.data.image_size))}",
-            *(["steps           not known before the images are here"] if source.missing else schedule_lines(plan)),
+            *_steps(config, None if source.missing else plan),
             memory_line(costs),
         ]
     )
@@ -163,6 +165,15 @@ def data_line(source: data.Source, plan: Plan | None) -> str:
     images = f"{plan.num_examples:,} training images" if plan else source.missing
     classes = f"{source.num_classes} classes" if source.num_classes else "no labels (no probe, no kNN)"
     return f"data            {source.name}: {images}, {source.channels} channels, {classes}"
+
+
+def _steps(config: TrainConfig, plan: Plan | None) -> list[str]:
+    loop = config.loop
+    if plan is None:
+        return ["steps           not known before the images are here"]
+    if loop.train_minutes and not loop.train_steps:
+        return [f"steps           those of {loop.train_minutes:g} minutes: the pace is measured when the run begins"]
+    return schedule_lines(plan)
 
 
 def schedule_lines(plan: Plan) -> list[str]:

@@ -83,6 +83,7 @@ def help_text(base: FeatureDistillConfig, values: flags.FlagValues) -> str:
 def finish(result: Any, command: str = "") -> None:
     """Writes the SavedModel and the report of a finished run, and shows what came out."""
     from tfcontrastive import distribute, export
+    from tfcontrastive.callbacks.loggers import attach_page
     from tfcontrastive.commands.distill_page import write_page
     from tfcontrastive.runs.model_dir import ModelDir
 
@@ -105,7 +106,7 @@ def finish(result: Any, command: str = "") -> None:
             "imported": licensed,
         },
     )
-    write_page(result, directory, path, command)
+    attach_page(config.loop.log_to, directory.path, write_page(result, directory, path, command))
     show_metrics(result.metrics)
     print(f"SavedModel: {path}")
     print(f"Report: {os.path.join(directory.path, 'report.html')}")

@@ -12,6 +12,7 @@ from absl import flags
 from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import BaseConfig, DeviceConfig, InputError, setting
+from tfcontrastive.config.values import parse_log_to
 from tfcontrastive.system.tables import show_table
 
 
@@ -36,12 +37,20 @@ class SubjectConfig(BaseConfig):
         None, "List of images that are the split held_out, which is measured on; `tfcontrastive fit` writes one."
     )
     output_dir: str | None = setting(None, "Directory for metrics.json, report.html and TensorBoard logs.")
+    log_to: str | None = setting(
+        None, "Also send the values and the page to a logger: mlflow:URI, wandb or wandb:PROJECT."
+    )
     seeds: str | None = setting(None, "Several seeds, such as 0,1,2: mean and standard deviation of the values.")
     baselines: str = setting(
         "auto",
         "Measured beside a probe of features: raw pixels and the network untrained (all), none, or auto: pixels, by kNN.",
         choices=("auto", "all", "none"),
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.log_to is not None:
+            parse_log_to(self.log_to)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +100,13 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
     import keras
 
     from tfcontrastive import data, distribute, protocols, report
+    from tfcontrastive.callbacks.loggers import check_logger
     from tfcontrastive.evaluate import taken_by
     from tfcontrastive.pretrained.trained import load_trained
     from tfcontrastive.protocols import measurement
     from tfcontrastive.protocols.results import Result, Results, settings_of
 
+    check_logger(subject.log_to)
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     evaluator: Any = protocols.protocol_class(config.protocol)(**values)
     strategy = distribute.strategy_of(config.devices)
@@ -144,8 +155,20 @@ def measure(config: EvaluateConfig, *, overwrite: bool, command: str = "") -> No
     )
     provenance = report.Provenance(command, getattr(evaluator, "seed", None), subject.dataset or "")
     results.add(trained, result, found.details, provenance)
+    if subject.log_to is not None:
+        log_result(subject.log_to, results, result, trained)
     show(result, trained.name)
     print(f"{results.metrics}  {results.report}")
+
+
+def log_result(log_to: str, results: Any, result: Any, trained: Any) -> None:
+    """Sends what was measured to a logger: the run of the directory, which holds all of its protocols."""
+    from tfcontrastive.callbacks.loggers import RunLogger, attach_page
+
+    logger = RunLogger(log_to, results.path, {"encoder": trained.name}, may_fail=True)
+    logger.metrics(trained.step, {name: float(value) for name, value in result.metrics.items()})
+    logger.finish("finished")
+    attach_page(log_to, results.path, results.report)
 
 
 def parsed_seeds(text: str | None) -> list[int]:

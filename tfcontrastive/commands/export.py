@@ -14,8 +14,8 @@ from tfcontrastive import flags as command_line
 from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
 
-FORMATS = ("saved_model", "tflite", "onnx", "simclr_tf2", "torchvision")
-OF_OTHERS = ("simclr_tf2", "torchvision")
+FORMATS = ("saved_model", "tflite", "onnx", "simclr_tf2", "torchvision", "keras_hub")
+OF_OTHERS = ("simclr_tf2", "torchvision", "keras_hub")
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8", "int8_mixed")
 TITLE = """tfcontrastive export: the encoder of a trained run, for other programs.
 
@@ -72,11 +72,15 @@ def export_flags() -> flags.FlagValues:
         "index", None, "Embeddings that this encoder made (`embed`), to be searched inside the SavedModel.", values
     )
     flags.DEFINE_string("export_dir", None, "Where to write: the base of the versions, or of the files.", values)
-    flags.DEFINE_enum("format", "saved_model", FORMATS, "saved_model, tflite, onnx; simclr_tf2: a checkpoint "
-                      "of google-research/simclr; torchvision: .pth and .safetensors.", values)  # fmt: skip
+    flags.DEFINE_enum("format", "saved_model", FORMATS, "saved_model, tflite, onnx; simclr_tf2: a checkpoint of "
+                      "google-research/simclr; torchvision: .pth, .safetensors; keras_hub: a preset.", values)  # fmt: skip
     flags.DEFINE_integer("version", None, "Version of the SavedModel; default: the next one.", flag_values=values)
     flags.DEFINE_boolean(
-        "optimize", False, "Fold batch normalisation into the convolutions of the serving signatures.", values
+        "optimize",
+        None,
+        "Fold batch normalisation into the convolutions of the serving signatures; default: where it is "
+        "exact up to float32's rounding. --nooptimize stores every weight once.",
+        values,
     )
     flags.DEFINE_enum(
         "quantize",
@@ -153,9 +157,12 @@ def write_for_others(options: dict[str, Any]) -> int:
         config=trained.config,
         projection_head=trained.projection_head,
         supervised_head=trained.supervised_head,
+        facts=trained.facts,
+        image_size=trained.image_size,
+        preprocessing=trained.preprocessing,
     )
     print("\n".join([*paths, *(f"left out: {what}" for what in left_out)]))
-    if trained.preprocessing.normalizes:
+    if trained.preprocessing.normalizes and options["format"] != "keras_hub":
         print(
             f"its images are normalised before it: mean {trained.preprocessing.mean}, std {trained.preprocessing.std}"
         )
@@ -172,7 +179,7 @@ def convert(loaded: Any, options: dict[str, Any]) -> None:
     path = os.path.join(options["export_dir"], f"encoder{suffix}.{kind}")
     with tempfile.TemporaryDirectory() as aside:
         saved = export.save_model(
-            loaded.model, aside, image_size=size, card=loaded.card, preprocessing=loaded.preprocessing
+            loaded.model, aside, image_size=size, optimize=False, card=loaded.card, preprocessing=loaded.preprocessing
         )
         if kind == "tflite":
             done = export.to_tflite(saved, path, image_size=size, quantize=quantize, images=images)

@@ -26,6 +26,7 @@ COMMANDS = {
     "import": "weights that others have published, as a model of this package",
     "plan": "what a run would take of memory, network and time, on any number of replicas",
     "export": "a trained run as a SavedModel for every consumer, or as a LiteRT or ONNX file",
+    "push": "an export to Hugging Face or Kaggle, with its card and licence",
     "embed": "a collection of images to files of vectors",
     "search": "nearest neighbours and near duplicates among them",
     "serve-check": "load an export in each of its consumers, and compare",

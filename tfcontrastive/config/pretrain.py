@@ -129,8 +129,8 @@ class EncoderConfig(BaseConfig):
     )
     stem: str = setting(
         "auto",
-        "auto: small up to 32 pixels, else large; padded: small, as solo-learn's on CIFAR.",
-        choices=("auto", "small", "padded", "large"),
+        "auto: small up to 32 pixels, else large; padded: small, as solo-learn's on CIFAR; strided: small, in steps of two.",
+        choices=("auto", "small", "padded", "strided", "large"),
     )
     pool_padding: str = setting(
         "same", "Of the first max pool; symmetric: as torchvision's networks.", choices=("same", "symmetric")
@@ -262,6 +262,11 @@ class RunConfig(DeviceConfig):
     train_summary_steps: int = setting(
         100, "Steps between TensorBoard summaries of training; 0: none.", at_least=0, may_change=True
     )
+    log_to: str | None = setting(
+        None,
+        "Also send params, metrics and the page to a logger: mlflow:URI (a server or a folder), wandb or wandb:PROJECT.",
+        may_change=True,
+    )
     eval_batch_size: int = setting(256, "Batch size for evaluation.", at_least=1, may_change=True)
     eval_steps: int = setting(0, "Evaluate on this many batches; 0: on the whole split.", at_least=0, may_change=True)
     seed: int = setting(
@@ -284,11 +289,22 @@ class RunConfig(DeviceConfig):
         may_change=True,
     )
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.log_to is not None:
+            values.parse_log_to(self.log_to)
+
 
 @dataclasses.dataclass(frozen=True)
 class LoopConfig(RunConfig):
     """A pre-training run: what it starts from, and what is measured beside it, too."""
 
+    train_minutes: float = setting(
+        0.0,
+        "Minutes to train, compiling included; overrides train_epochs where > 0. They become steps when the run begins, by "
+        "its pace on this machine, and the steps are recorded: a run that goes on keeps them.",
+        at_least=0,
+    )
     checkpoint: str | None = setting(
         None,
         "Weights to start from: a run, or a published file. The encoder is theirs, the head too where it fits.",

@@ -79,3 +79,20 @@ def parse_share(text: str, total: int, name: str = "max_bad_files") -> float:
     if not 0 <= value <= (100 if percent else float("inf")):
         raise InputError(f"`{name}` must be a share such as 5%, or a number such as 20. Received: {name}={text!r}.")
     return total * value / 100 if percent else value
+
+
+def parse_log_to(text: str, name: str = "log_to") -> tuple[str, str]:
+    """A logger and where it writes: ("mlflow", URI) or ("wandb", project, "" where none is named).
+
+    Examples:
+        >>> parse_log_to("mlflow:http://localhost:5000"), parse_log_to("wandb")
+        (('mlflow', 'http://localhost:5000'), ('wandb', ''))
+    """
+    kind, colon, target = text.partition(":")
+    if (
+        (kind == "mlflow" and not target)
+        or (kind == "wandb" and colon and not target)
+        or kind not in ("mlflow", "wandb")
+    ):
+        raise InputError(f"`{name}` must be mlflow:URI, wandb or wandb:PROJECT. Received: {name}={text!r}.")
+    return kind, target

@@ -1,6 +1,7 @@
 """Data: sources of images, and batches of views that are a pure function of (seed, step)."""
 
 from tfcontrastive.data.arrays import ArraySource
+from tfcontrastive.data.bag import Bag
 from tfcontrastive.data.fixed_views import FixedViews
 from tfcontrastive.data.folder import FolderSource
 from tfcontrastive.data.held_out import HeldOut
@@ -16,6 +17,7 @@ from tfcontrastive.data.tfrecord import TfRecordSource
 __all__ = [
     "PREPROCESSING",
     "ArraySource",
+    "Bag",
     "FixedViews",
     "FolderSource",
     "HeldOut",

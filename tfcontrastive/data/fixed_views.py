@@ -17,8 +17,8 @@ from tfcontrastive.data.pipeline import (
     PARALLEL,
     as_tensors,
     as_written,
+    epochs,
     pipeline_options,
-    sequence,
     shuffled_indices,
 )
 from tfcontrastive.data.source import Source
@@ -158,7 +158,9 @@ class FixedViews:
                     "view": view,
                 }
 
-            items = tf.data.Dataset.zip(tf.data.Dataset.counter(start), sequence(source, split, start, seed))
+            items = tf.data.Dataset.zip(
+                tf.data.Dataset.counter(start), epochs(source.references, split, total, start, seed)
+            )
             batches = items.map(example, **PARALLEL).batch(batch_size, drop_remainder=True)
         return batches.prefetch(tf.data.AUTOTUNE).with_options(pipeline_options())
 

@@ -113,13 +113,17 @@ class FolderSource(EncodedSource):
 
     @tf.autograph.experimental.do_not_convert
     def references(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
+        return self.numbered(split, seeds).map(lambda file, label, _: (file, label))
+
+    @tf.autograph.experimental.do_not_convert
+    def numbered(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
         files, labels = self._listing(split)
         count = self.num_examples(split)
 
         def example(index):
             if seeds is not None:
                 index = tf.random.experimental.index_shuffle(index, seeds, tf.constant(count - 1, tf.int64))
-            return tf.gather(files, index), tf.gather(labels, index)
+            return tf.gather(files, index), tf.gather(labels, index), index
 
         return tf.data.Dataset.range(count).map(example)
 

@@ -18,7 +18,7 @@ instead would change which images share a batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -57,8 +57,9 @@ def train_batches(
 
     Returns:
         A dataset of `{"views": V tensors, float32 [B, S, S, C] in [0, 1], cropped and flipped; "seeds": int32
-        [B, V, 2], for the photometric ops; "label": int32 [B], -1 where there is none}`; of images held in memory also
-        "index": int32 [B], their numbers in the split. A view whose geometry has a size of its own is larger or smaller.
+        [B, V, 2], for the photometric ops; "label": int32 [B], -1 where there is none}`; and of a source that numbers its
+        images, as all of this package do, "index": int64 [B], their numbers in the split, the same in every epoch and run.
+        A view whose geometry has a size of its own is larger or smaller.
 
     Raises:
         InputError: a number out of range, a batch larger than the data, or no such split.
@@ -104,7 +105,7 @@ def train_batches(
 
         @as_written
         def example(item, seeds):
-            (reference, label), (geometric, photometric) = item, seeds
+            (reference, label, *number), (geometric, photometric) = item, seeds
             views = decode_crops(
                 source.read(reference),
                 geometric,
@@ -113,10 +114,12 @@ def train_batches(
                 size=image_size,
                 rendering=source.rendering,
             )
-            return {"views": views, "seeds": photometric, "label": label}
+            numbers = {"index": number[0]} if number else {}
+            return {"views": views, "seeds": photometric, "label": label, **numbers}
 
+        in_order = source.references if source.numbered(split) is None else source.numbered
         seeds = tf.data.Dataset.counter(start_step).map(seeds_of).unbatch()
-        examples = tf.data.Dataset.zip(sequence(source, split, start_step * batch_size, seed), seeds)
+        examples = tf.data.Dataset.zip(epochs(in_order, split, count, start_step * batch_size, seed), seeds)
         batches = examples.map(example, **PARALLEL).batch(batch_size, drop_remainder=True)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(pipeline_options())
 
@@ -210,11 +213,19 @@ def shuffled_indices(first: tf.Tensor, count: int, total: int, seed: int) -> tf.
     return tf.where(position // total == epoch, permuted(epoch), permuted(epoch + 1))
 
 
-def sequence(source: Source, split: str, start: int, seed: int) -> tf.data.Dataset:
-    """The endless sequence of shuffled epochs from its example `start` on, as `references` gives them."""
-    count = source.num_examples(split)
-    epochs = tf.data.Dataset.counter(start // count)
-    return epochs.flat_map(lambda epoch: source.references(split, _epoch_seeds(seed, epoch))).skip(start % count)
+def epochs(
+    in_order: Callable[[str, tf.Tensor], tf.data.Dataset], split: str, count: int, start: int, seed: int
+) -> tf.data.Dataset:
+    """The endless sequence of shuffled epochs from its example `start` on.
+
+    Args:
+        in_order: a source's `references` or `numbered`.
+        split: of `count` images.
+        start: an example of the sequence.
+        seed: of the run.
+    """
+    numbers = tf.data.Dataset.counter(start // count)
+    return numbers.flat_map(lambda epoch: in_order(split, _epoch_seeds(seed, epoch))).skip(start % count)
 
 
 def _epoch_seeds(seed: int, epoch: tf.Tensor) -> tf.Tensor:

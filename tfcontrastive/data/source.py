@@ -72,6 +72,15 @@ class Source(abc.ABC):
         """
         raise NotImplementedError
 
+    def numbered(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset | None:
+        """As `references`, in the same order, with the number of each image: (reference, label, number int64).
+
+        Numbers are 0 ... `num_examples` - 1 in the order of `references` without seeds, and stay an image's own in every
+        order: what a memory of all images is kept by. None where a source has none.
+        """
+        del split, seeds
+        return None
+
     def read(self, reference: tf.Tensor) -> tf.Tensor:
         """The image file that a reference stands for, as `images.decode` reads it."""
         raise NotImplementedError

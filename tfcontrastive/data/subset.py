@@ -122,15 +122,22 @@ class Subset(Source):
     @tf.autograph.experimental.do_not_convert
     def references(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
         """As `EncodedSource.references`."""
+        if self._part(split)[1] is None:
+            return self._source.references(split, seeds)
+        return self.numbered(split, seeds).map(lambda reference, label, _: (reference, label))
+
+    @tf.autograph.experimental.do_not_convert
+    def numbered(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset | None:
+        """As `Source.numbered`; numbers are those in the part."""
         whole, rows = self._part(split)
         if rows is None:
-            return self._source.references(split, seeds)
+            return self._source.numbered(split, seeds)
         with tf.init_scope():
-            chosen = np.zeros(self._source.num_examples(whole), bool)
-            chosen[rows] = True
-            chosen = tf.constant(chosen)
-        numbered = self._source.references(whole).enumerate().filter(lambda row, _: chosen[row])
-        few = numbered.map(lambda _, example: example)
+            numbers = np.full(self._source.num_examples(whole), -1, np.int64)
+            numbers[rows] = np.arange(len(rows))
+            numbers = tf.constant(numbers)
+        chosen = self._source.references(whole).enumerate().filter(lambda row, _: numbers[row] >= 0)
+        few = chosen.map(lambda row, example: (*example, numbers[row]))
         if seeds is None:
             return few
         forget_global_seed()

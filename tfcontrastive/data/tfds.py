@@ -9,6 +9,7 @@ import functools
 import os
 import pathlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -18,6 +19,7 @@ from tfcontrastive.data.encoded import SHUFFLE_BYTES, EncodedSource, forget_glob
 from tfcontrastive.data.opening import SOURCES, Opening, register_source
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
+from tfcontrastive.data.tfds_numbers import numbers_by_id
 
 EMBEDDED = pathlib.Path(__file__).parent / "embedded" / "fashion_mnist_subset" / "1.0.0"
 _SHUFFLE_RECORDS = 2**14  # where the size of a record is not known
@@ -51,6 +53,7 @@ class TfdsSource(EncodedSource):
         self._is_local = "://" not in str(builder.data_dir)
         self._builder = builder
         self._counts: dict[str, int] = {}
+        self._numbers: dict[str, Callable[[tf.Tensor], tf.Tensor] | None] = {}
         self.name = name or builder.info.full_name
         self.splits = tuple(builder.info.splits)
         self.files = tuple(os.fspath(path) for split in builder.info.splits.values() for path in split.filepaths)
@@ -113,7 +116,7 @@ class TfdsSource(EncodedSource):
         if split not in self._counts:
             self._refuse_empty(split)
             with tf.init_scope():  # a length can be had in eager mode only
-                self._counts[split] = len(self._read(split))
+                self._counts[split] = len(self._examples(split, None))
         return self._counts[split]
 
     def _refuse_empty(self, split: str) -> None:
@@ -132,11 +135,17 @@ class TfdsSource(EncodedSource):
 
     @tf.autograph.experimental.do_not_convert
     def references(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
-        if seeds is None:
-            return self._read(split)
-        forget_global_seed()
-        shuffled = self._read(split, shuffle_seed=seeds[0])
-        return shuffled.shuffle(self._buffer(split), seed=seeds[1], reshuffle_each_iteration=False)
+        return self._ordered(split, seeds, self._pair)
+
+    @tf.autograph.experimental.do_not_convert
+    def numbered(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset | None:
+        """As `Source.numbered`; None where two files of a data set have one name."""
+        number_of = self._number_of(split)
+        if number_of is None:
+            return None
+        return self._ordered(
+            split, seeds, lambda example: (*self._pair(example), number_of(example["tfds_id"])), with_id=True
+        )
 
     def annotations(self, split: str, *keys: str) -> list[dict]:
         """Other features of each example, by name, in the order of `eval_batches`. No image is decoded.
@@ -152,11 +161,27 @@ class TfdsSource(EncodedSource):
         examples = self._examples(split, None).map(lambda example: {key: example[key] for key in keys})
         return list(examples.as_numpy_iterator())
 
-    def _read(self, split: str, shuffle_seed: tf.Tensor | None = None) -> tf.data.Dataset:
-        """Encoded images and labels, in the order on disk or with the files shuffled."""
-        return self._examples(split, shuffle_seed).map(self._pair)
+    def _ordered(
+        self, split: str, seeds: tf.Tensor | None, taken: Callable[[dict], tuple], with_id: bool = False
+    ) -> tf.data.Dataset:
+        """What is taken of each example, in the order on disk or in that of two seeds: of the files, and of a buffer."""
+        if seeds is None:
+            return self._examples(split, None, with_id).map(taken)
+        forget_global_seed()
+        shuffled = self._examples(split, seeds[0], with_id).map(taken)
+        return shuffled.shuffle(self._buffer(split), seed=seeds[1], reshuffle_each_iteration=False)
 
-    def _examples(self, split: str, shuffle_seed: tf.Tensor | None) -> tf.data.Dataset:
+    def _number_of(self, split: str) -> Callable[[tf.Tensor], tf.Tensor] | None:
+        """From an example's id to its number in the order on disk."""
+        if split not in self._numbers:
+            try:
+                parts = self._builder.info.splits[split].file_instructions
+            except (KeyError, ValueError, AssertionError):
+                return None  # of a split that cannot be read, `_examples` says why
+            self._numbers[split] = numbers_by_id([(os.fspath(part.filename), part.skip, part.take) for part in parts])
+        return self._numbers[split]
+
+    def _examples(self, split: str, shuffle_seed: tf.Tensor | None, with_id: bool = False) -> tf.data.Dataset:
         import tensorflow_datasets as tfds
 
         config = tfds.ReadConfig(
@@ -166,6 +191,7 @@ class TfdsSource(EncodedSource):
             try_autocache=False,
             skip_prefetch=True,
             enable_ordering_guard=False,
+            add_tfds_id=with_id,
         )
         try:
             return self._builder.as_dataset(

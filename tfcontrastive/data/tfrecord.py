@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import glob
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from tfcontrastive.data.images import reason
 from tfcontrastive.data.opening import Opening, register_source
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
-from tfcontrastive.data.slices import in_slice, parse_split
+from tfcontrastive.data.slices import in_slice, members, parse_split
 from tfcontrastive.data.source import MOST_CLASSES
 
 _IMAGE_KEYS = ("image/encoded", "image")
@@ -95,6 +96,10 @@ class TfRecordSource(EncodedSource):
 
     @tf.autograph.experimental.do_not_convert
     def references(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
+        return self.numbered(split, seeds).map(lambda image, label, _: (image, label))
+
+    @tf.autograph.experimental.do_not_convert
+    def numbered(self, split: str, seeds: tf.Tensor | None = None) -> tf.data.Dataset:
         forget_global_seed()
         total, start, stop = self._bounds(split)
         last = tf.constant(len(self._paths) - 1, tf.int64)
@@ -115,9 +120,11 @@ class TfRecordSource(EncodedSource):
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
+        number_of: Callable[[tf.Tensor], tf.Tensor] = tf.identity
         if stop - start < total:
             examples = examples.filter(lambda index, record: in_slice(index, total, start, stop))
-        examples = examples.map(lambda index, record: self._parse(record))
+            number_of = self._number_in(split)
+        examples = examples.map(lambda index, record: (*self._parse(record), number_of(index)))
         if seeds is None:
             return examples
         return examples.shuffle(self._buffer(stop - start), seed=seeds[1], reshuffle_each_iteration=False)
@@ -153,6 +160,12 @@ class TfRecordSource(EncodedSource):
         """(number of records, start, stop)."""
         total = int(self._content.counts.sum())
         return total, *parse_split(split, {"train": total})[1:]
+
+    def _number_in(self, split: str) -> Callable[[tf.Tensor], tf.Tensor]:
+        """From the index among all records to that among those of a part."""
+        with tf.init_scope():
+            chosen = tf.constant(members(*self._bounds(split)))
+        return lambda index: tf.searchsorted(chosen, index[None], out_type=tf.int64)[0]
 
     def _buffer(self, count: int) -> int:
         size = sum(tf.io.gfile.stat(path).length for path in self._paths)

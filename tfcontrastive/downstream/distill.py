@@ -162,7 +162,8 @@ class Distilling(Tuning):
     teacher: Teacher = dataclasses.field(kw_only=True)
 
     def prepared(self, **parts: Any) -> PreparedStudent:
-        return PreparedStudent(teacher=self.teacher, **parts)
+        origin = parts.pop("origin") or self.teacher.facts
+        return PreparedStudent(teacher=self.teacher, **parts, origin=origin)
 
     def default_size(self, source: data.Source, start: Trained | None) -> int:
         return self.teacher.image_size or super().default_size(source, start)

@@ -279,6 +279,7 @@ class Tuning:
             num_classes=num_classes,
             whole=site.source,
             rows=rows,
+            origin={} if start is None else start.facts,
         )
 
     def objective(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -11,7 +14,7 @@ from tfcontrastive import storage
 from tfcontrastive.config import InputError
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.downstream.finetune import encoder_of
-from tfcontrastive.pretrained.trained import Trained, load_trained, saved_model_in
+from tfcontrastive.pretrained.trained import CARD, Trained, load_trained, saved_model_in
 from tfcontrastive.runs.model_dir import ModelDir
 
 _LOGITS = "logits_sup"
@@ -32,6 +35,7 @@ class Teacher:
         image_size, channels: that it takes; None where any will do or it does not say.
         encoder: its network without the heads, None where only the SavedModel's graph is known.
         preprocessing: how the encoder's images are prepared.
+        facts: of published weights: family, licence, ...; {} of others.
 
     Raises:
         InputError: nothing there, or a model without logits.
@@ -47,6 +51,7 @@ class Teacher:
         self.image_size: int | None = None
         self.channels: int | None = None
         self.preprocessing = Preprocessing()
+        self.facts: Mapping[str, Any] = {}
         if ModelDir(path).is_run:
             self._logits = self._of_trained(load_trained(checkpoint=path))
         elif saved_model := saved_model_in(path):
@@ -72,7 +77,7 @@ class Teacher:
         if head is None:
             raise InputError(f"`teacher` must have logits: fine-tune it first. Received: {trained.name}.")
         trunk: keras.Model = trained.encoder  # of a checkpoint, hence no `SavedEncoder`
-        self.preprocessing = trained.preprocessing
+        self.preprocessing, self.facts = trained.preprocessing, trained.facts
         self.num_classes = head.compute_output_shape((None, trunk.output_shape[-1]))[-1]
         self.encoder = encoder_of(trunk)
         self.image_size, self.channels = trunk.input_shape[1], trunk.input_shape[-1]
@@ -80,6 +85,8 @@ class Teacher:
 
     def _of_saved_model(self, path: str) -> Callable[[tf.Tensor], tf.Tensor]:
         loaded = tf.saved_model.load(path)
+        card = os.path.join(path, CARD)
+        self.facts = json.loads(storage.read_text(card)).get("imported") or {} if storage.exists(card) else {}
         self._loaded = loaded  # its signatures live as long as it does
         signature = loaded.signatures.get("features")
         if signature is not None and _LOGITS in signature.structured_outputs:

@@ -46,7 +46,8 @@ class ResNet(FunctionalEncoder):
         se_ratio: squeeze and excitation at the end of each block, in [0, 1]; 0 is off.
         input_shape: (height, width, channels); height and width may be None.
         stem: "large" (7x7 stride 2, max pool stride 2), "small" (3x3, no pool), "padded" (small, on images with a pixel
-            more on every side, as solo-learn's on CIFAR) or "auto": small up to 32 pixels.
+            more on every side, as solo-learn's on CIFAR), "strided" (3x3 stride 2, no pool: a quarter of small's
+            operations, so that short runs can take twice its width) or "auto": small up to 32 pixels.
         norm: "batch" or "group" (32 groups, fewer where the channels do not divide so or would be one in each).
         global_bn: take the statistics of batch normalisation over all replicas.
         batch_norm_decay: momentum of the moving statistics.
@@ -145,8 +146,8 @@ class _Builder:
         small = height is not None and width is not None and max(height, width) <= SMALL_IMAGE
         if self.config["stem"] == "padded":
             x = self.pad(x, 1, "initial_pad")
-        if self.config["stem"] in ("small", "padded") or (self.config["stem"] == "auto" and small):
-            x = self.conv(x, filters, 3, 1, "initial_conv")
+        if self.config["stem"] in ("small", "padded", "strided") or (self.config["stem"] == "auto" and small):
+            x = self.conv(x, filters, 3, 2 if self.config["stem"] == "strided" else 1, "initial_conv")
             x = self.norm_relu(x, "initial")
             return layers.Identity(name="initial_max_pool", dtype=self.config["dtype"])(x)
         if self.resnet_d:
@@ -250,7 +251,7 @@ class _Builder:
 def _check(config):
     choices = {
         "depth": DEPTHS,
-        "stem": ("auto", "small", "padded", "large"),
+        "stem": ("auto", "small", "padded", "strided", "large"),
         "norm": ("batch", "group"),
         "pool_padding": ("same", "symmetric"),
         "first_shortcut": ("projection", "identity"),

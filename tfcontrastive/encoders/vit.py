@@ -29,7 +29,7 @@ SIZES = {
 POSITIONS = ("sin_cos", "learned", "rotary")
 POOLS = ("token", "mean", "attention")
 
-_OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Any] = {
     "positions": "sin_cos",
     "position_grid": None,
     "interpolation": "bicubic",
@@ -118,8 +118,8 @@ class ViT(FunctionalEncoder):
         **options: Any,
     ):
         for option in options:
-            if option not in _OPTIONS:
-                raise InputError(f"an option of `ViT` {unknown(option, _OPTIONS)}")
+            if option not in OPTIONS:
+                raise InputError(f"an option of `ViT` {unknown(option, OPTIONS)}")
         if options.get("position_grid") is not None:
             options["position_grid"] = tuple(options["position_grid"])
         config = checked_settings(
@@ -132,8 +132,8 @@ class ViT(FunctionalEncoder):
             dtype=dtype,
             name=name,
         )
-        told = {**config, **{key: value for key, value in options.items() if value != _OPTIONS[key]}}
-        config = {**_OPTIONS, **config, **options}
+        told = {**config, **{key: value for key, value in options.items() if value != OPTIONS[key]}}
+        config = {**OPTIONS, **config, **options}
         _check(config)
         super().__init__(told, functools.partial(_network, config))
 

@@ -12,7 +12,9 @@ import tensorflow as tf
 from tfcontrastive import data
 from tfcontrastive.config import InputError
 from tfcontrastive.config.protocols.base import FeatureSettings
+from tfcontrastive.data.bag import Bag
 from tfcontrastive.data.held_out import HELD_OUT
+from tfcontrastive.evaluate.bags import mean_of_bag
 from tfcontrastive.evaluate.features import extract_features, input_shape, taken_by
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
 from tfcontrastive.evaluate.predictions import Predictions
@@ -64,7 +66,13 @@ class FeatureEvaluator(FeatureSettings):
             eval_split=self.eval_split,
             batch_size=self.eval_batch_size,
             image_size=self.image_size,
+            bag=self.bag,
         )
+
+    @property
+    def bag(self) -> Bag | None:
+        """The crops of each image whose features are averaged; None: the features are of whole images."""
+        return None
 
     @property
     def needs_features_only(self) -> bool:
@@ -90,6 +98,7 @@ def labelled_features(
     image_size: int | None = None,
     train_limit: int | None = None,
     eval_limit: int | None = None,
+    bag: Bag | None = None,
 ) -> LabelledFeatures:
     """The features of a train and a test split of a source.
 
@@ -101,6 +110,7 @@ def labelled_features(
         batch_size: images at a time.
         image_size: height and width; when None, the encoder's fixed input size, else the size of the source's images.
         train_limit, eval_limit: take only the first so many examples.
+        bag: the features are means over these crops of each image; None: those of whole images.
 
     Raises:
         InputError: for a source without labels, a split it does not have, or images the encoder cannot take.
@@ -111,16 +121,17 @@ def labelled_features(
     eval_split = eval_split or held_out_split(source)
     size = image_size or default_image_size(encoder, source, eval_split)
 
+    rule = data.Preprocessing.of(encoder)
+
     def part(split: str, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
-        batches = data.eval_batches(
-            source,
-            split,
-            batch_size=batch_size,
-            image_size=size,
-            limit=limit,
-            preprocessing=data.Preprocessing.of(encoder),
-        )
-        features, labels = extract_features(encoder, batches)
+        shown: dict[str, Any] = {"image_size": size, "limit": limit}
+        if bag is None:
+            batches = data.eval_batches(source, split, batch_size=batch_size, preprocessing=rule, **shown)
+            features, labels = extract_features(encoder, batches)
+        else:
+            rendered = source.rendered(rule.rendering(source.rendering))
+            batches = bag.batches(rendered, split, batch_size=max(1, batch_size // bag.crops), **shown)
+            features, labels = extract_features(mean_of_bag(encoder), batches)
         known = labels >= 0  # of images that nobody labelled there is nothing to measure
         return (features, labels) if known.all() else (features[known], labels[known])
 
@@ -188,7 +199,13 @@ def evaluate(
         if not isinstance(evaluator, FeatureEvaluator) or not evaluator.needs_features_only:
             results |= evaluator.run(encoder, source)
             continue
-        key = (evaluator.train_split, evaluator.eval_split, evaluator.eval_batch_size, evaluator.image_size)
+        key = (
+            evaluator.train_split,
+            evaluator.eval_split,
+            evaluator.eval_batch_size,
+            evaluator.image_size,
+            evaluator.bag,
+        )
         if key not in extracted:
             extracted[key] = evaluator.features(encoder, source)
         results |= evaluator.measure(extracted[key])

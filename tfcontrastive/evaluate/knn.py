@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,8 @@ from absl import logging
 
 from tfcontrastive.config import InputError
 from tfcontrastive.config.protocols.knn import KNNSettings
+from tfcontrastive.data.bag import Bag
+from tfcontrastive.evaluate.bags import bag_named, bag_of, bag_settings
 from tfcontrastive.evaluate.checks import checked_splits
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator
 from tfcontrastive.evaluate.labelled_features import LabelledFeatures
@@ -165,4 +168,15 @@ class KNN(KNNSettings, FeatureEvaluator):
         votes = knn_scores(
             memory, memory_labels, queries, num_classes=features.num_classes, k=k, temperature=self.temperature
         )
-        return {**accuracies("knn", votes, labels), "knn_k": float(k)}, Predictions.of_votes(labels, votes)
+        values = {**accuracies("knn", votes, labels), "knn_k": float(k)}
+        return bag_named("knn", values, self.bag), Predictions.of_votes(labels, votes)
+
+    @property
+    def bag(self) -> Bag | None:
+        return bag_of(self)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the values depend on."""
+        names = ("train_split", "eval_split", "image_size", "k", "temperature")
+        return {**{name: getattr(self, name) for name in names}, **bag_settings(self)}

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from tfcontrastive import data
 from tfcontrastive.config.protocols.linear import LinearSettings
+from tfcontrastive.data.bag import Bag
+from tfcontrastive.evaluate.bags import bag_named, bag_of, bag_settings
 from tfcontrastive.evaluate.checks import checked_splits
 from tfcontrastive.evaluate.evaluator import FeatureEvaluator
 from tfcontrastive.evaluate.features import taken_by
@@ -53,7 +55,8 @@ class Linear(LinearSettings, FeatureEvaluator):
     def measured(self, features: LabelledFeatures) -> tuple[dict[str, float], Predictions | None]:
         if self.linear_optimizer != "lbfgs":
             count = features.num_classes
-            return linear_sgd(*features.arrays(), num_classes=count, recipe=self.recipe, seed=self.seed), None
+            found = linear_sgd(*features.arrays(), num_classes=count, recipe=self.recipe, seed=self.seed)
+            return bag_named("linear", found, self.bag), None
         train_features, train_labels, tested, labels = checked_splits(*features.arrays(), features.num_classes)
         logits, penalty = linear_scores(
             train_features,
@@ -65,7 +68,11 @@ class Linear(LinearSettings, FeatureEvaluator):
             seed=self.seed,
         )
         values = accuracies("linear", logits, labels) | {"linear_penalty": penalty}
-        return values, Predictions.of_logits(labels, logits)
+        return bag_named("linear", values, self.bag), Predictions.of_logits(labels, logits)
+
+    @property
+    def bag(self) -> Bag | None:
+        return bag_of(self)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -75,7 +82,7 @@ class Linear(LinearSettings, FeatureEvaluator):
             own = {name: getattr(self, name) for name in ("max_iter", "validation_fraction")}
         else:
             own = {"linear_augmentation": self.linear_augmentation, **dataclasses.asdict(self.recipe)}
-        return {**shared, **own, "seed": self.seed}
+        return {**shared, **own, **bag_settings(self), "seed": self.seed}
 
     @property
     def recipe(self) -> SGDRecipe:

@@ -11,6 +11,7 @@ import keras
 
 from tfcontrastive import data, distribute, evaluate, export
 from tfcontrastive.callbacks.keep_best import KeepBest
+from tfcontrastive.callbacks.loggers import attach_page
 from tfcontrastive.config import DataConfig, nested, replace_flat
 from tfcontrastive.config.adapt import AdaptConfig
 from tfcontrastive.downstream.adapt import Adaptation, adapted_encoder, adapting, check_start, own_size
@@ -314,7 +315,8 @@ class Adapting(StagedCommand):
         groups = unlabelled.clusters(own.features.everywhere(), seed=config.loop.seed)
         pictures = Pictures(scene.source, measured_splits(measure), MOST)
         story = Story(found, self.request, measure, level, group, doubted, groups, pictures)
-        adapt_page.write_page(self.path(leaving.PAGE), story, made.measuring().rows, judgement)
+        written = adapt_page.write_page(self.path(leaving.PAGE), story, made.measuring().rows, judgement)
+        attach_page(config.loop.log_to, self.directory.path, written)
         facts = {
             **judgement.facts,
             "from": scene.start.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,8 +15,8 @@ from tfcontrastive.fitting.survey import Survey
 from tfcontrastive.system.hardware import machine_memory
 from tfcontrastive.system.precision import Precision, training_flops
 
-RECORD = "docs/methods.md"
-"""Where the package's own measurements of its methods stand."""
+RECORD = "docs/record.md"
+"""Where the package's own measurements of methods and networks at fixed minutes stand."""
 
 _ORIENTED, _INK = 0.2, 0.85
 _MEMORY_SHARE = 0.5  # of the machine's, for a run's weights and activations
@@ -44,12 +44,26 @@ class Choice:
         return f"--{self.name}={value}  {self.reason}"
 
 
-# Height and width of the images, depth and width of a ResNet, from the dearest to the cheapest.
+class Rung(NamedTuple):
+    """Height and width of the images, depth and width of a ResNet, and its stem: small, strided or large."""
+
+    size: int
+    depth: int
+    width: float
+    stem: str
+
+
+# From the dearest to the cheapest.
 LADDER = (
     (224, 50, 1.0), (224, 18, 1.0), (160, 18, 1.0), (128, 18, 1.0), (128, 18, 0.5), (96, 18, 0.5), (64, 18, 0.5),
-    (64, 18, 0.25), (48, 18, 0.25), (32, 18, 0.25),
+    (64, 18, 0.25), (48, 18, 0.25),
 )  # fmt: skip
-_PER_PIXEL = {(18, "large"): 36e3, (50, "large"): 82e3, (18, "small"): 545e3, (50, "small"): 1270e3}
+SMALL = ((18, 1.0, "small"), (18, 0.5, "small"), (18, 0.5, "strided"), (18, 0.25, "strided"))
+"""The same of images of at most 32 pixels: a stem of stride two costs a quarter, and many more views are learned from."""
+
+_PER_PIXEL = {
+    (18, "large"): 36e3, (50, "large"): 82e3, (18, "small"): 545e3, (18, "strided"): 136e3,
+}  # fmt: skip
 """Multiplications for each pixel of an image, forward, at full width, by depth and stem."""
 
 OF_RUNS = {
@@ -57,6 +71,7 @@ OF_RUNS = {
     "learning_rate": (0.004, "as in the recipe embedded_simclr"),
     "weight_decay": (1e-4, "as there"),
 }
+OF_STRIDED = {"learning_rate": (0.008, "as in the recipe record_5min")}
 OF_SIMCLR = {"temperature": (0.2, "as there"), "num_proj_layers": (2, "as there")}
 
 
@@ -94,14 +109,18 @@ def decide(
         choose("mixed_precision", precision.name, precision.reason)
     if "method" not in asked:
         choose("method", "simclr", f"learned most of all methods without labels, at this length: {RECORD}")
-    size, depth, width, why = _network(survey, config, asked, minutes, num_images, precision)
+    (size, depth, width, stem), why = _network(survey, config, asked, minutes, num_images, precision)
     choose("image_size", size, why["image_size"])
     if not started and config.encoder.encoder == "resnet" and not asked & {"encoder", "sk_ratio", "se_ratio"}:
         choose("resnet_depth", depth, why["network"])
         choose("width_multiplier", width, "as the depth")
+        if stem == "strided" and not asked & {"resnet_depth", "width_multiplier"}:
+            choose("stem", stem, f"a quarter of the operations, so many more views in the time: {RECORD}")
     batch, reason = batch_of(num_images)
     choose("train_batch_size", batch, reason)
-    for name, (value, reason) in {**OF_RUNS, **(OF_SIMCLR if config.method == "simclr" else {})}.items():
+    own = OF_SIMCLR if config.method == "simclr" else {}
+    strided = OF_STRIDED if any(one.name == "stem" for one in choices) else {}
+    for name, (value, reason) in {**OF_RUNS, **own, **strided}.items():
         choose(name, value, reason)
     choices += [one for one in augmentation(survey, size) if one.name not in asked]
     return replace_flat(config, {one.name: one.value for one in choices}), choices
@@ -114,33 +133,36 @@ def _network(
     minutes: float | None,
     num_images: int,
     precision: Precision,
-) -> tuple[int, int, float, dict[str, str]]:
+) -> tuple[Rung, dict[str, str]]:
     """Image size, depth, width, and why: the dearest rung of the ladder that the images and the minutes allow."""
     own = max(8, int(np.median(survey.short_sides)))
     limit = config.data.image_size if "image_size" in asked else own
-    rungs = [(min(size, limit), depth, width) for size, depth, width in LADDER if size <= limit or size == 32]
-    if "image_size" in asked or own <= 32:
-        rungs = [(limit, depth, width) for _, depth, width in LADDER[1:]]
+    rungs = [Rung(size, depth, width, "large") for size, depth, width in LADDER if size <= limit]
+    if limit <= 32:
+        rungs = [Rung(limit, *network) for network in SMALL]
+    elif "image_size" in asked:
+        rungs = [Rung(limit, depth, width, "large") for _, depth, width in LADDER[1:]]
+    else:
+        rungs.append(Rung(32, *SMALL[-1]))
     wanted = float(np.clip(20 * num_images, 50_000, 5_000_000))
     views = dict.fromkeys(rungs, 0.0)
     seconds = _TRAINING_SHARE * 60 * minutes if minutes is not None else float("inf")
     rate = _EFFICIENCY * training_flops(precision.name)
     chosen = rungs[-1]
     for rung in rungs:
-        views[rung] = seconds * rate / flops_of_view(*rung)
+        views[rung] = seconds * rate / flops_of_view(rung)
         if views[rung] >= wanted:
             chosen = rung
             break
-    size, depth, width = chosen
     sides = f"the images' shorter side is {own:,} in the middle"
     seen = "any number of views"
     if minutes is not None:
         seen = f"about {_about(views[chosen]):,} views fit into {minutes:g} minutes"
     reasons = {
-        "image_size": sides if size == own else f"{sides}; {seen} at this size",
+        "image_size": sides if chosen.size == own else f"{sides}; {seen} at this size",
         "network": f"{seen}, of {num_images:,} images: the largest that sees them often enough, or the smallest there is",
     }
-    return size, depth, width, reasons
+    return chosen, reasons
 
 
 def _about(number: float) -> int:
@@ -149,10 +171,9 @@ def _about(number: float) -> int:
     return round(int(number), -digits)
 
 
-def flops_of_view(size: int, depth: int, width: float) -> float:
+def flops_of_view(rung: Rung) -> float:
     """Operations of a training step for each view: forward, and twice that backward."""
-    stem = "small" if size <= 32 else "large"
-    return 6 * _PER_PIXEL[depth, stem] * size**2 * width**2
+    return 6 * _PER_PIXEL[rung.depth, rung.stem] * rung.size**2 * rung.width**2
 
 
 def batch_of(num_images: int) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from tfcontrastive.fitting.pictures import Pictures
 from tfcontrastive.fitting.request import Request
 from tfcontrastive.fitting.result import FitResult
 from tfcontrastive.fitting.suspects import Suspect
+from tfcontrastive.system.names import escaped
 
 _QUERIES, _FOUND = 8, 8
 _SHOWN = 12
@@ -50,7 +51,7 @@ class Story:
 
     def picture(self, row: int, name: str = "", detail: str = "", kind: str = "") -> report.Picture:
         """One image with its file's name under it."""
-        own = self.found.ids[row]
+        own = escaped(self.found.ids[row])
         return report.Picture(self.pictures.of([row])[0], name or own, detail or (own if name else ""), kind, own)
 
     def class_name(self, row: int) -> str:
@@ -100,7 +101,7 @@ def gallery_sections(story: Story) -> list[report.Section]:
             story.picture(
                 doubted.row,
                 f"{names[doubted.suggested]}?",
-                f"labelled {names[doubted.label]}; {story.found.ids[doubted.row]}",
+                f"labelled {names[doubted.label]}; {escaped(story.found.ids[doubted.row])}",
             )
             for doubted in story.suspects[:_SHOWN]
         ]

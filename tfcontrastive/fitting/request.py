@@ -82,6 +82,11 @@ def make_request(
     for setting in settings:
         if setting not in known or setting in ("dataset", "model_dir"):
             raise InputError(f"a setting of `fit` {unknown(setting, known.keys() - {'dataset', 'model_dir'})}")
+    if settings.get("train_minutes"):
+        raise InputError(
+            "`train_minutes` must be left out, or 0: `minutes` is the time of everything, training included. Received: "
+            f"train_minutes={settings['train_minutes']}."
+        )
     if output_dir is None:
         kind, _, where = dataset.partition(":")
         output_dir = (

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfcontrastive import data, distribute, evaluate, export, methods
+from tfcontrastive.callbacks.loggers import attach_page
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.downstream.finetune import encoder_of
 from tfcontrastive.encoders.rebuild import rebuild
@@ -313,7 +314,7 @@ class Fitting(StagedCommand):
         groups = unlabelled.clusters(own.features.everywhere(), seed=config.loop.seed)
         pictures = Pictures(source, measured_splits(measure), MOST)
         story = Story(found, self.request, measure, level, group, doubted, groups, pictures)
-        page.write_page(self.path(leaving.PAGE), story)
+        attach_page(config.loop.log_to, self.directory.path, page.write_page(self.path(leaving.PAGE), story))
         facts = {
             **({} if judgement is None else judgement.facts),
             "method": config.method,
@@ -349,7 +350,7 @@ def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:
     keras.utils.set_random_seed(config.loop.seed)
     with precision(config.loop.mixed_precision):
         kind = methods.method_class(config.method)
-        network, size = encoder_and_size(config, kind.make_policy(config.augmentation))
+        network, size = encoder_and_size(config, kind.policy_of(config.augmentation, config.method_config))
         encoder = build_encoder(network, image_size=size, channels=source.channels)
         return kind.network_of(encoder, config.method_config)
 

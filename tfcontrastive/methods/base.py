@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcontrastive import distribute
+from tfcontrastive import augment, distribute
 from tfcontrastive.config import AugmentConfig, BaseConfig, InputError
 from tfcontrastive.data import checks
 from tfcontrastive.encoders.checks import encoder_shape
@@ -97,6 +97,7 @@ class ContrastiveModel(ViewModel):
         self.config = self.Config() if config is None else config
         if not isinstance(self.config, self.Config):
             raise InputError(f"`config` must be a {self.Config.__name__}. Received: {type(config).__name__}.")
+        self.policy = self.policy_of(self.augmentation, self.config)
         self.encoder = self.network_of(encoder, self.config)
         self.input_spec = None
         self.encoder_shape = encoder_shape(self.encoder)
@@ -133,6 +134,12 @@ class ContrastiveModel(ViewModel):
         self.built = True
 
     # What a method writes.
+
+    @classmethod
+    def policy_of(cls, augmentation: AugmentConfig, config: Any) -> augment.Policy:
+        """How an image becomes views; as it stands, `make_policy`, whatever the method's config."""
+        del config
+        return cls.make_policy(augmentation)
 
     @classmethod
     def network_of(cls, encoder: keras.Model, config: Any) -> keras.Model:
@@ -182,6 +189,15 @@ class ContrastiveModel(ViewModel):
         """
         del config
         return sides
+
+    def target_sides(self, sides: tuple[int, ...], encoded: tuple[int, ...]) -> tuple[int, ...]:
+        """Heights, in pixels, of what a method's target encoder sees of one image, for `plan`.
+
+        Args:
+            sides: of the views.
+            encoded: of what the encoder itself sees.
+        """
+        return tuple(side for side in sides if side == max(sides)) if encoded == sides else sides[len(encoded) :]
 
     def on_weights_updated(self) -> None:
         """Runs after each optimizer step; as it stands, targets follow their online parts."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from tfcontrastive import distribute, losses
+from tfcontrastive import losses
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.instdisc import InstDiscConfig
-from tfcontrastive.methods.memory_bank import check_bank_size, remember
+from tfcontrastive.methods.memory_bank import check_bank_size, draw, keep_first, remember
 from tfcontrastive.methods.queue import unit_rows
 from tfcontrastive.methods.step_output import StepOutput
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
@@ -72,23 +71,11 @@ class InstDisc(ContrastiveModel):
     def _nce(
         self, embeddings: tf.Tensor, bank: tf.Tensor, rows: tf.Tensor, index: tf.Tensor, training: bool
     ) -> tf.Tensor:
-        config = self.config
-        views, batch = tf.shape(rows)[0] // tf.shape(index)[0], tf.shape(index)[0]
-        step = tf.cast(self.optimizer.iterations, tf.int64)
-        everyone = tf.random.stateless_uniform(
-            [views, batch * distribute.replica_count(), config.num_negatives],
-            seed=tf.stack([tf.constant(self.seed, tf.int64), step]),
-            maxval=config.bank_size,
-            dtype=tf.int32,
-        )
-        own = distribute.replica_id() * batch + tf.range(batch)
-        noise = tf.reshape(tf.gather(everyone, own, axis=1), [views * batch, config.num_negatives])
+        config, images, step = self.config, tf.shape(index)[0], self.optimizer.iterations
+        views = tf.shape(rows)[0] // images
+        noise = draw(config.bank_size, config.num_negatives, images=images, views=views, seed=self.seed, step=step)
         estimate = losses.instance_log_normalizer(embeddings, bank, noise, temperature=config.temperature)
-        # The logarithm of the replicas' mean of Z, which itself overflows at low temperatures.
-        estimate = tf.reduce_logsumexp(distribute.all_gather(estimate[None])) - math.log(distribute.replica_count())
-        kept = tf.where(step == 0, estimate, tf.convert_to_tensor(self.log_normalizer))
-        if training:
-            distribute.assign_all([self.log_normalizer.value], [kept])
+        kept = keep_first(self.log_normalizer, estimate, first=step == 0, training=training)
         return losses.instance_nce(embeddings, bank, rows, noise, temperature=config.temperature, log_normalizer=kept)
 
     @classmethod

@@ -27,6 +27,46 @@ def remember(bank: keras.Variable, index: tf.Tensor, embeddings: tf.Tensor, mome
     distribute.scatter_all(bank.value, distribute.all_gather(index), distribute.all_gather(new))
 
 
+def draw(size: int, count: int, *, images: tf.Tensor, views: int, seed: int, step: tf.Tensor) -> tf.Tensor:
+    """Numbers of random entries for each view of this replica's images, anew in each step: `[views * images, count]`.
+
+    With replacement, so that the image's own may be among them. They do not depend on the number of replicas.
+
+    Args:
+        size: of the bank.
+        count: entries a view.
+        images: of this replica.
+        views: of an image, which may be a tensor.
+        seed: of the run.
+        step: of the run.
+    """
+    everyone = tf.random.stateless_uniform(
+        [views, images * distribute.replica_count(), count],
+        seed=tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64)]),
+        maxval=size,
+        dtype=tf.int32,
+    )
+    own = distribute.replica_id() * images + tf.range(images)
+    return tf.reshape(tf.gather(everyone, own, axis=1), [views * images, count])
+
+
+def keep_first(kept: keras.Variable, estimate: tf.Tensor, *, first: tf.Tensor, training: bool) -> tf.Tensor:
+    """The logarithm of NCE's Z: that of the first batch of all replicas, which is kept.
+
+    Args:
+        kept: scalar, the same on every replica.
+        estimate: this replica's, of this batch.
+        first: whether this is the first step.
+        training: whether it is kept.
+    """
+    # The logarithm of the replicas' mean of Z, which itself overflows at low temperatures.
+    estimate = tf.reduce_logsumexp(distribute.all_gather(estimate[None])) - math.log(distribute.replica_count())
+    log_normalizer = tf.where(first, estimate, tf.convert_to_tensor(kept))
+    if training:
+        distribute.assign_all([kept.value], [log_normalizer])
+    return log_normalizer
+
+
 def check_bank_size(size: int, num_examples: int | None) -> None:
     """Raises InputError where a bank cannot hold every training image."""
     if num_examples is not None and size < num_examples:
@@ -63,18 +103,8 @@ class MemoryBank(keras.layers.Layer):
         return tf.convert_to_tensor(self.rows)
 
     def draw(self, count: int, *, images: tf.Tensor, views: int, seed: int, step: tf.Tensor) -> tf.Tensor:
-        """Numbers of random entries for each view of this replica's images, anew in each step: `[views * images, count]`.
-
-        With replacement, so that the image's own may be among them. They do not depend on the number of replicas.
-        """
-        everyone = tf.random.stateless_uniform(
-            [views, images * distribute.replica_count(), count],
-            seed=tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64)]),
-            maxval=self.size,
-            dtype=tf.int32,
-        )
-        own = distribute.replica_id() * images + tf.range(images)
-        return tf.reshape(tf.gather(everyone, own, axis=1), [views * images, count])
+        """Numbers of random entries for each view of this replica's images, see `draw`: `[views * images, count]`."""
+        return draw(self.size, count, images=images, views=views, seed=seed, step=step)
 
     def normalizer(self, embeddings: tf.Tensor, noise: tf.Tensor, *, first: tf.Tensor, training: bool) -> tf.Tensor:
         """The logarithm of NCE's Z: estimated on the first batch of all replicas, and kept.
@@ -86,12 +116,7 @@ class MemoryBank(keras.layers.Layer):
             training: whether it is kept.
         """
         estimate = losses.instance_log_normalizer(embeddings, self.entries(), noise, temperature=self.temperature)
-        # The logarithm of the replicas' mean of Z, which itself overflows at low temperatures.
-        estimate = tf.reduce_logsumexp(distribute.all_gather(estimate[None])) - math.log(distribute.replica_count())
-        kept = tf.where(first, estimate, tf.convert_to_tensor(self.log_normalizer))
-        if training:
-            distribute.assign_all([self.log_normalizer.value], [kept])
-        return kept
+        return keep_first(self.log_normalizer, estimate, first=first, training=training)
 
     def loss(
         self, embeddings: tf.Tensor, index: tf.Tensor, noise: tf.Tensor | None, log_normalizer: tf.Tensor | None

@@ -9,18 +9,15 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive import augment
-from tfcontrastive.augment.tiles import GRID, tile_side
+from tfcontrastive.augment.tiles import tile_side
 from tfcontrastive.config import AugmentConfig
 from tfcontrastive.encoders import MLP
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.pirl import PIRLConfig
 from tfcontrastive.methods.memory_bank import MemoryBank, check_bank_size
 from tfcontrastive.methods.step_output import StepOutput
-from tfcontrastive.methods.tiles import CUT_SIZE, encode_tiles, puzzle_seeds
+from tfcontrastive.methods.tiles import TILES, add_tile_heads, cut_geometry, embed_tiles, puzzle_seeds
 from tfcontrastive.methods.view_metrics import VIEW_METRICS, view_metrics
-
-TILES = GRID * GRID
-_CUT_AREA = 0.6
 
 
 class PIRL(ContrastiveModel):
@@ -48,19 +45,17 @@ class PIRL(ContrastiveModel):
     def make_policy(cls, augmentation: AugmentConfig) -> augment.Policy:
         policy = super().make_policy(augmentation)
         image, cut = policy.views
-        cut = dataclasses.replace(cut, geometry=augment.Geometry(_CUT_AREA, flip=policy.geometry.flip, size=CUT_SIZE))
+        cut = dataclasses.replace(cut, geometry=cut_geometry(policy.geometry.flip))
         return dataclasses.replace(policy, views=(image, cut))
 
     def build_parts(self) -> None:
         config, dim = self.config, self.config.proj_out_dim
         widths = (dim,) if config.pirl_head == "linear" else (self.num_features, dim)
 
-        def head(widths: Sequence[int], name: str, width: int | None = None) -> keras.layers.Layer:
-            return self.add_head(MLP(widths, hidden_norm=False, **self.head_options, name=name), width)
-
-        self.projection_head = head(widths, "projection_head")
-        self.tile_head = head(widths, "tile_head")
-        self.joint_head = head((dim,), "joint_head", TILES * dim)
+        self.projection_head = self.add_head(
+            MLP(widths, hidden_norm=False, **self.head_options, name="projection_head")
+        )
+        add_tile_heads(self, widths)
         dtype = self.head_options["dtype"]
         self.bank = MemoryBank(config.bank_size, dim, temperature=config.temperature, dtype=dtype)
 
@@ -68,7 +63,7 @@ class PIRL(ContrastiveModel):
         config, (image, cut) = self.config, views
         features = self.encode(self.encoder, image, training)
         v = self.projection_head(features, training=training)
-        t = self._of_tiles(cut, puzzle_seeds(self, views[:1]), training)
+        t = embed_tiles(self, cut, puzzle_seeds(self, views[:1]), training, side=config.tile_size)
 
         step, noise, log_normalizer = self.optimizer.iterations, None, None
         if config.num_negatives:
@@ -80,14 +75,6 @@ class PIRL(ContrastiveModel):
         if training:
             self.bank.remember(index, v, momentum=config.bank_momentum)
         return StepOutput(loss, view_metrics(v, t), features)
-
-    def _of_tiles(self, images: tf.Tensor, seeds: tf.Tensor, training: bool) -> tf.Tensor:
-        """g: the embedding of tiles in random order, `[B, D]`."""
-        features = encode_tiles(self, images, seeds, training, side=self.config.tile_size)
-        rows = self.tile_head(tf.reshape(features, [-1, self.num_features]), training=training)
-        order = tf.argsort(augment.uniform(seeds, "order of tiles", TILES), axis=1)
-        laid = tf.gather(tf.reshape(rows, [-1, TILES, self.config.proj_out_dim]), order, batch_dims=1)
-        return self.joint_head(tf.reshape(laid, [-1, TILES * self.config.proj_out_dim]), training=training)
 
     @classmethod
     def check(cls, config: PIRLConfig, *, batch_size: int, replicas: int, num_examples: int | None) -> None:

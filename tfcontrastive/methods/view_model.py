@@ -131,7 +131,7 @@ class ViewModel(CheckedModel):
             InputError: they do not.
         """
         if name not in batch:
-            held = ", as images held in memory have (of one size: see `cache_dataset`)" if name == "index" else ""
+            held = ", which a source of your own gives by `numbered`" if name == "index" else ""
             raise InputError(f"{type(self).__name__} needs `{name}` in its data{held}. Received: {sorted(batch)}.")
         return batch[name]
 

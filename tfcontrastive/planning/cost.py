@@ -103,7 +103,7 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
     # Forward, and twice that backward; micro batches go forward once more; targets go forward only.
     passes = collections.Counter(encoded * (4 if loop.micro_batch_size else 3))
     if len(_encoders(model)) > 1:
-        passes.update([side for side in sides if side == max(sides)] if encoded == sides else sides[len(encoded) :])
+        passes.update(model.target_sides(sides, encoded))
     flops = outputs = 0.0
     for side, count in passes.items():
         per_image = sum(layer.flops for layer in layers[side]) + 2 * _count([layer.kernel for layer in heads])

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tfcontrastive import storage
+from tfcontrastive import hub, storage
 from tfcontrastive.config import EncoderConfig, InputError
 from tfcontrastive.data.preprocessing import Preprocessing
 from tfcontrastive.pretrained.efficientnet_lite import recognise_efficientnet_lite
@@ -24,6 +24,7 @@ from tfcontrastive.pretrained.foundation import recognise_foundation
 from tfcontrastive.pretrained.hdf5_file import read_hdf5
 from tfcontrastive.pretrained.keras_applications import BY_NAME, read_by_name, recognise_applications
 from tfcontrastive.pretrained.keras_hub_folder import is_preset, read_preset
+from tfcontrastive.pretrained.keras_hub_preset import recognise_hub_resnet, with_card
 from tfcontrastive.pretrained.mapping import Recognised, Report, fill
 from tfcontrastive.pretrained.moco_vit import recognise_vit
 from tfcontrastive.pretrained.model_folder import is_index, read_index, weights_in
@@ -37,7 +38,7 @@ from tfcontrastive.pretrained.variables import Variables
 
 FAMILIES = (
     recognise_applications, recognise_counted, recognise_checkpoint, recognise_efficientnet_lite, recognise_foundation,
-    recognise_vit, recognise_torchvision,
+    recognise_vit, recognise_hub_resnet, recognise_torchvision,
 )  # fmt: skip
 """Each tells its own files from the names of their variables."""
 
@@ -82,7 +83,7 @@ def load(path: str | os.PathLike, *, image_size: int | None = None, ft_proj_sele
     Args:
         path: a checkpoint of TensorFlow (its prefix, or its directory), a hub module, a SavedModel, a file of
             `torch.save`, safetensors or HDF5, a folder of a model hub with such a file (or several, and their index), or
-            keras.applications/NAME, whose weights Keras downloads.
+            keras.applications/NAME, whose weights Keras downloads; or `hf://user/name`, see `tfcontrastive.load`.
         image_size: height and width that the encoder is built for; None: any.
         ft_proj_selector: for the files of google-research/simclr: how many layers of the projection head the supervised
             head is on. None tells it from the optimizer's slots, and takes 0 where there are none.
@@ -122,6 +123,11 @@ def recognise(path: str | os.PathLike) -> Recognised:
         return _recognised(read_variables(os.fspath(path)), None, None)
 
 
+def recognise_preset(variables: Variables) -> Recognised:
+    """The same of variables that were read from a preset folder of keras_hub."""
+    return _recognised(variables, None, None)
+
+
 @contextlib.contextmanager
 def _told_in_one_sentence(path: str | os.PathLike) -> Iterator[None]:
     try:
@@ -137,7 +143,7 @@ def _recognised(variables: Variables, image_size: int | None, ft_proj_selector: 
     for family in FAMILIES:
         found = family(variables, image_size, ft_proj_selector)
         if found is not None:
-            return found
+            return with_card(found, variables)
     some = ", ".join(list(variables.shapes)[:5]) or "none"
     raise InputError(f"its variables are those of no family that is known: {some}, ... ({variables.kind})")
 
@@ -150,6 +156,7 @@ def read_variables(path: str) -> Variables:
     """
     if path.startswith(BY_NAME):
         return read_by_name(path)
+    path = hub.local_path(path)
     if storage.is_dir(path):
         return _of_directory(path)
     prefix = path.removesuffix(".index")

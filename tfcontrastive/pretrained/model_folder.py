@@ -19,6 +19,9 @@ WEIGHTS = (
 )
 """As transformers, timm and OpenCLIP name them; the same with `.index.json` where there are several files."""
 
+CARD = "model_card.json"
+"""Where what this package writes keeps the facts that travel with it."""
+
 _INDEX = ".index.json"
 
 

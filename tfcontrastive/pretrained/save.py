@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfcontrastive.config import EncoderConfig, InputError, unknown
+from tfcontrastive.data.preprocessing import Preprocessing
 from tfcontrastive.encoders import ProjectionHead, ResNet
 from tfcontrastive.encoders.rebuild import copy_weights
+from tfcontrastive.pretrained.keras_hub_save import write_keras_hub
 from tfcontrastive.pretrained.safetensors_file import write_safetensors
 from tfcontrastive.pretrained.simclr_tf2 import SUPERVISED, encoder_names, projection_names
 from tfcontrastive.pretrained.torch_file import write_torch
@@ -46,16 +49,23 @@ def save(
     config: EncoderConfig,
     projection_head: keras.layers.Layer | None = None,
     supervised_head: keras.layers.Layer | None = None,
+    facts: Mapping[str, Any] | None = None,
+    image_size: int | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> tuple[list[str], list[str]]:
     """Writes an encoder and its heads under another project's names.
 
     Args:
         base: the directory to write to; what is there already is not touched.
         format: "simclr_tf2", a checkpoint of google-research/simclr's TensorFlow 2 (`--checkpoint` of its run.py), or
-            "torchvision", a state dict as `.pth` and as `.safetensors`, neither of which needs torch to be written.
-        encoder: a ResNet that the other project has too.
+            "torchvision", a state dict as `.pth` and as `.safetensors`, neither of which needs torch to be written; or
+            "keras_hub", a preset folder for its `from_preset`, with an image converter (extra `keras_hub`).
+        encoder: a ResNet that the other project has too; with "keras_hub" also a ViT.
         config: the encoder's.
         projection_head, supervised_head: written where the format has a place for them.
+        facts: with "keras_hub": of published weights, as `Trained.facts`: their licence goes with them.
+        image_size: with "keras_hub": height and width of images, where the encoder takes any; default: 224.
+        preprocessing: with "keras_hub": how images are decoded, cropped and normalised; default: as `config` says.
 
     Returns:
         the paths of what was written, and what was left out, a sentence each.
@@ -68,8 +78,15 @@ def save(
         >>> config = tfcontrastive.EncoderConfig(resnet_depth=18)
         >>> written, left_out = save("theirs", "simclr_tf2", encoder=encoder, config=config)
     """
-    if format not in FORMATS:
-        raise InputError(f"`format` {unknown(format, FORMATS)}")
+    if format not in NAMES:
+        raise InputError(f"`format` {unknown(format, NAMES)}")
+    if format == "keras_hub":
+        written, left_out = write_keras_hub(
+            os.fspath(base), encoder, config, dict(facts or {}), image_size, preprocessing
+        )
+        heads = {"projection": projection_head, "supervised": supervised_head}
+        heads_left = [f"the {name} head, for which a backbone has no place" for name, head in heads.items() if head]
+        return written, [*left_out, *heads_left]
     needed, write = FORMATS[format]
     network = _network(encoder, config, format, needed)
     return write(os.fspath(base), network, projection_head, supervised_head)
@@ -156,4 +173,6 @@ FORMATS: dict[str, tuple[dict[str, tuple], Callable[..., tuple[list[str], list[s
     "simclr_tf2": (_SIMCLR, _write_simclr),
     "torchvision": (_TORCHVISION, _write_torchvision),
 }
-"""What each format's networks are like, and what writes it."""
+"""What networks are like that name their layers as ours do, and what writes them."""
+
+NAMES = (*FORMATS, "keras_hub")

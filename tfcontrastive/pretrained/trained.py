@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import pretrained, storage
+from tfcontrastive import hub, pretrained, storage
 from tfcontrastive.config import EncoderConfig, InputError, from_nested
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.encoders import encoder_from_name
@@ -21,14 +21,12 @@ from tfcontrastive.encoders.rebuild import rebuild
 from tfcontrastive.models import checkpoint_files
 from tfcontrastive.models.checkpoint import restore_weights
 from tfcontrastive.models.classifier import Classifier
+from tfcontrastive.pretrained.model_folder import CARD
 from tfcontrastive.runs.load_run import load_run
 from tfcontrastive.runs.model_dir import ModelDir
 
 ARCHITECTURE = os.path.join("assets.extra", "encoder.json")
 """Where an export keeps the Keras configuration of its encoder, beside the graph."""
-
-CARD = "model_card.json"
-"""Where it keeps the facts that travel with it."""
 
 MAX_VERSION = 2**63 - 1
 """The highest version of an export: TensorFlow Serving's are 64-bit integers."""
@@ -148,8 +146,8 @@ def load_trained(
 
     Args:
         checkpoint: the `model_dir` of a run, the `output_dir` of a fine-tuning or distillation, or published weights of
-            another project, see `pretrained.load`.
-        saved_model: an export, or the base of its versions.
+            another project, see `pretrained.load`; or what lies on a hub, see `load`.
+        saved_model: an export, or the base of its versions; or one on a hub.
         encoder: a network by name, as `encoder_from_name` takes it; keras_hub presets bring their own weights.
         weights: a file of the named network's weights, see `encoder_from_name`; without it they are random, as its name
             then says.
@@ -173,6 +171,10 @@ def load_trained(
         raise InputError(
             f"`weights` is for `encoder`, a network by name. Received: weights={weights!r} with {chosen[0]}."
         )
+    if checkpoint is not None and hub.is_address(checkpoint):
+        return _of_hub(checkpoint, "checkpoint", image_size)
+    if saved_model is not None and hub.is_address(saved_model):
+        return _of_hub(saved_model, "saved_model", image_size)
     if checkpoint is not None:
         is_run = ModelDir(checkpoint).is_run
         return _of_run(checkpoint, image_size) if is_run else _of_published(checkpoint, image_size)
@@ -186,7 +188,9 @@ def load(path: str | os.PathLike, *, image_size: int | None = None) -> Trained:
 
     Args:
         path: the directory of one of the first three; or of published weights what `pretrained.load` takes, but for a
-            SavedModel, which is called as it is: `load_trained(checkpoint=path)` reads the weights in it.
+            SavedModel, which is called as it is: `load_trained(checkpoint=path)` reads the weights in it. On a hub:
+            `hf://user/name[@revision]` (extra `huggingface`) or `kaggle://user/model/framework/variation[/version]` (extra
+            `kaggle`), which their own clients fetch into their own caches.
         image_size: as `load_trained`.
 
     Raises:
@@ -197,12 +201,19 @@ def load(path: str | os.PathLike, *, image_size: int | None = None) -> Trained:
         >>> features = encoder(images)
     """
     path = os.fspath(path)
+    if hub.is_address(path):
+        return _of_hub(path, "path", image_size)
     files = storage.names_in(path)
     exported = "saved_model.pb" in files or any(name.isdigit() for name in files)
     is_run = ModelDir(path).is_run
     if exported and not is_run:
         return load_trained(saved_model=path, image_size=image_size)
     return load_trained(checkpoint=path, image_size=image_size)
+
+
+def _of_hub(address: str, argument: str, image_size: int | None) -> Trained:
+    found = load(hub.local_path(address, argument), image_size=image_size)
+    return dataclasses.replace(found, name=address)
 
 
 def _of_name(encoder: str, weights: str | None, image_size: int | None, channels: int) -> Trained:
@@ -242,6 +253,7 @@ def _of_run(model_dir: str, image_size: int | None) -> Trained:
         selector,
         run.preprocessing,
         config,
+        ModelDir(model_dir).read_origin(),
     )
 
 
@@ -266,7 +278,8 @@ def _of_classifier(model_dir: str, stored: dict[str, Any], image_size: int | Non
     step = checkpoint_files.newest_step(directory.checkpoints)
     name = f"{stored['kind']}, step {step} of {model_dir}"
     rule = Preprocessing(**network.get("preprocessing", {}))
-    return Trained(trunk, None, model.head, size, trunk.input_shape[-1], name, step, preprocessing=rule)
+    facts = directory.read_origin()
+    return Trained(trunk, None, model.head, size, trunk.input_shape[-1], name, step, preprocessing=rule, facts=facts)
 
 
 def _of_student(model_dir: str, stored: dict[str, Any], image_size: int | None) -> Trained:

@@ -14,6 +14,7 @@ from tfcontrastive.report.page import Section
 from tfcontrastive.report.pictures import Picture, class_name
 from tfcontrastive.report.table import Column, Table
 from tfcontrastive.report.template import render
+from tfcontrastive.system.names import escaped
 
 _MATRIX_AT_MOST = 24  # classes
 _PAIRS = 20
@@ -181,7 +182,7 @@ def confident_mistakes(
     pictures = []
     for row in surest_mistakes(labels, predictions, confidences, count):
         named, own = (class_name(int(label), class_names) for label in (predictions[row], labels[row]))
-        detail = f"labelled {own}" + (f"; {names[row]}" if names is not None else "")
+        detail = f"labelled {own}" + (f"; {escaped(names[row])}" if names is not None else "")
         image = picture(int(row)) if callable(picture) else picture[row]
         pictures.append(
             Picture(image, f"{named}, {confidences[row]:.0%}", detail, "other", f"labelled {own}, named {named}")

@@ -10,6 +10,7 @@ import numpy as np
 from tfcontrastive.config import InputError
 from tfcontrastive.report.gallery import PictureRows
 from tfcontrastive.report.pictures import Picture, class_name
+from tfcontrastive.system.names import escaped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Neighbours:
         return PictureRows(self.title, rows, self.caption).html()
 
     def _query(self, query: int) -> Picture:
-        name = "query" if self.query_names is None else self.query_names[query]
+        name = "query" if self.query_names is None else escaped(self.query_names[query])
         if self.query_labels is not None:
             name = class_name(int(self.query_labels[query]), self.class_names)
         return Picture(self.queries[query], name, kind="query", alt=f"query: {name}")
@@ -69,7 +70,7 @@ class Neighbours:
     def _found(self, query: int) -> list[Picture]:
         pictures = []
         for rank, image in enumerate(self.neighbours[query]):
-            name = "" if self.neighbour_names is None else self.neighbour_names[query][rank]
+            name = "" if self.neighbour_names is None else escaped(self.neighbour_names[query][rank])
             kind = ""
             if self.neighbour_labels is not None:
                 label = int(self.neighbour_labels[query][rank])

@@ -27,6 +27,8 @@ _SETTINGS = {
     "image_size": "images of {} pixels",
     "k": "k = {} at most",
     "temperature": "temperature {}",
+    "bag_crops": "features are means over {} random crops of each image",
+    "bag_area": "crops of {:.0%} of the area",
     "max_iter": "{} iterations at most",
     "validation_fraction": "{:.0%} of training held out to choose the penalty",
     "seed": "seed {}",
@@ -66,7 +68,10 @@ def title(result: Mapping[str, Any]) -> str:
     name = result["protocol"]
     variant = result["settings"].get(f"{name}_optimizer")
     words = _PROTOCOLS.get(name, name.replace("_", " "))
-    return words + (f" ({_VARIANTS.get(variant, variant)})" if variant else "")
+    crops = result["settings"].get("bag_crops")
+    told = [_VARIANTS.get(variant, variant)] if variant else []
+    told += [f"bags of {crops} crops"] if crops else []
+    return words + (f" ({', '.join(told)})" if told else "")
 
 
 def heading(result: Mapping[str, Any]) -> str:

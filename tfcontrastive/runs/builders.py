@@ -38,7 +38,7 @@ def build_method(config: TrainConfig, images: data.ImageSpec, plan: Plan) -> met
         )
     num_classes = images.num_classes if config.loop.lineareval_while_pretraining else None
     with precision(config.loop.mixed_precision):
-        encoder_config, size = encoder_and_size(config, cls.make_policy(config.augmentation))
+        encoder_config, size = encoder_and_size(config, cls.policy_of(config.augmentation, config.method_config))
         encoder = build_encoder(encoder_config, image_size=size, channels=images.channels)
         return cls(
             encoder,

@@ -97,4 +97,6 @@ def card_of(config: TrainConfig, directory: ModelDir, step: int) -> dict[str, An
     if storage.exists(directory.result):
         result = json.loads(storage.read_text(directory.result))
     metrics = {name: value for name, value in result.items() if name != "step"} if result.get("step") == step else {}
-    return {"step": step, "data": data, "recipe": nested(config, lasting=True), "metrics": metrics}
+    card = {"step": step, "data": data, "recipe": nested(config, lasting=True), "metrics": metrics}
+    origin = directory.read_origin()
+    return {**card, "imported": origin} if origin else card

@@ -5,23 +5,25 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 from absl import logging
 
-from tfcontrastive import data, distribute
+from tfcontrastive import data, distribute, storage
 from tfcontrastive.callbacks import Checkpoints, Interruption, NanGuard, Progress, Summaries
+from tfcontrastive.callbacks.loggers import RunLogger, check_logger
 from tfcontrastive.callbacks.summaries import read_history
-from tfcontrastive.config import InputError, RunSettings, differences
+from tfcontrastive.config import InputError, RunSettings, differences, nested
 from tfcontrastive.models.checkpoint_files import move_newer_aside, sweep
 from tfcontrastive.planning.cost import Cost, check_memory
 from tfcontrastive.runs.inputs import load_source, make_strategy
 from tfcontrastive.runs.model_dir import ModelDir, write_json
 from tfcontrastive.runs.schedule import Plan
 from tfcontrastive.system.directory_lock import DirectoryLock
+from tfcontrastive.system.signals import Stopped
 from tfcontrastive.system.terminal import say
 
 
@@ -70,6 +72,7 @@ class Prepared(abc.ABC):
         plan: its numbers.
         model: compiled, at its first weights.
         cost: of a replica.
+        origin: facts of the published weights that it starts from: family, licence, ...; {} where there are none.
     """
 
     config: Any  # a `RunSettings`, of the kind's own class
@@ -77,6 +80,7 @@ class Prepared(abc.ABC):
     plan: Plan
     model: keras.Model
     cost: Cost
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -155,6 +159,8 @@ class Run:
         self.argument = "model_dir" if config.kind == "pretrain" else "output_dir"
         if config.loop.model_dir is None and not dry:
             raise InputError(f"`{self.argument}` must be given. Received: {self.argument}=None.")
+        if distribute.is_chief():  # who alone logs
+            check_logger(config.loop.log_to)
         self.directory = ModelDir(config.loop.model_dir or "")
         if config.loop.deterministic:
             tf.config.experimental.enable_op_determinism()
@@ -204,6 +210,7 @@ class Run:
                 prepared = self.prepare()
             if distribute.is_chief():
                 prepared.write_parts(self.directory)
+                self._write_origin(prepared.origin)
             prepared.make_ready(say)
             measuring = prepared.measuring()
             measuring.set_model(prepared.model)
@@ -262,6 +269,13 @@ class Run:
             sweep(self.directory.checkpoints)
         distribute.agree(self.strategy, 0)
 
+    def _write_origin(self, facts: Mapping[str, Any]) -> None:
+        """Whose weights these were goes with what is made of them: their licence holds for it too."""
+        if facts and not storage.exists(self.directory.origin):
+            start = "learned from those of "
+            family = str(facts.get("family"))
+            write_json(self.directory.origin, {**facts, "family": start + family.removeprefix(start)})
+
     def _write(self, step: int, metrics: dict[str, float]) -> None:
         if distribute.is_chief():
             write_json(self.directory.result, {"step": step, **metrics})
@@ -316,12 +330,14 @@ def fit(
             move_newer_aside(directory.checkpoints, first_step, directory.history)
     if first_step:
         logging.info("Going on from step %d of %d.", first_step, plan.steps)
+    logger = _logger(config, directory, first_step)
     summaries = Summaries(
         directory.logs,
         directory.history,
         batch_size=loop.train_batch_size,
         every_steps=loop.train_summary_steps,
         first_step=first_step,
+        logger=logger,
     )
     if views:
         summaries.write_views(views, step=0)
@@ -329,6 +345,7 @@ def fit(
     without = "" if loop.restore_step is None else ", without --restore_step,"
     interruption = Interruption(checkpoints, f"Start the same command again{without} to go on.")
     guard = NanGuard(directory.checkpoints)
+    status = "failed"
     try:
         with interruption.listening(model):
             for first, last, steps in plan.segments(first_step):
@@ -345,8 +362,30 @@ def fit(
                     verbose=0,
                     callbacks=[guard, *callbacks, summaries, checkpoints, progress, interruption],
                 )
+        status = "finished"
+    except (Stopped, KeyboardInterrupt):
+        status = "stopped"
+        raise
     finally:
         progress.close()
+        if logger is not None:
+            logger.finish(status)
     history = read_history(directory.history) if distribute.is_chief() else []
     seconds = history[-1].get("seconds") if history else None
     return seconds if isinstance(seconds, float) else summaries.seconds()
+
+
+def _logger(config: RunSettings, directory: ModelDir, first_step: int) -> RunLogger | None:
+    """The user's own logger, where there is one; the chief's alone."""
+    if config.loop.log_to is None or not distribute.is_chief():
+        return None
+    params = {".".join(path): value for path, value in _leaves(nested(config))}
+    return RunLogger(config.loop.log_to, directory.path, params, may_fail=first_step > 0)
+
+
+def _leaves(values: dict[str, Any], before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*before, name))
+        else:
+            yield (*before, name), value

@@ -33,7 +33,8 @@ class ModelDir:
 
     config.json, checkpoints/ (checkpoints.1/, ...: newer ones than a `--restore_step`), logs/ (TensorBoard), metrics.jsonl
     (a line an epoch), bad_files.txt, saved_model/<version>/, result.json (the step and what was measured then), and of a
-    classifier or a student network.json, its architecture; features/ of a distillation from features.
+    classifier or a student network.json, its architecture; features/ of a distillation from features; origin.json and
+    logger.json, where a run starts from published weights or has a logger of the user's.
     """
 
     path: str
@@ -84,6 +85,14 @@ class ModelDir:
         return os.path.join(self.path, "network.json")
 
     @property
+    def origin(self) -> str:
+        return os.path.join(self.path, "origin.json")
+
+    def read_origin(self) -> dict[str, Any]:
+        """Family, licence, ... of the published weights that the run started from; {} where there were none."""
+        return json.loads(storage.read_text(self.origin)) if storage.exists(self.origin) else {}
+
+    @property
     def bad_files(self) -> str:
         return os.path.join(self.path, "bad_files.txt")
 
@@ -128,7 +137,7 @@ class ModelDir:
 
     def sweep(self) -> None:
         """Removes what killed processes of this machine left half written: files aside, and exports."""
-        own = (self.config, self.history, self.result, self.network, self.bad_files)
+        own = (self.config, self.history, self.result, self.network, self.origin, self.bad_files)
         left = [path + ".tmp" for path in (*own, os.path.join(self.path, ".probe"))]
         for name in storage.names_in(self.saved_model):
             match = re.fullmatch(r"\.\d+\.(\d+)\.tmp", name)  # .VERSION.PROCESS.tmp, see export.save_model

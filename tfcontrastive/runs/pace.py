@@ -28,12 +28,13 @@ class Pace:
     compile_seconds: float
     step_seconds: float
 
-    def steps_in(self, seconds: float, *, step_cost: float = 1.0) -> int:
+    def steps_in(self, seconds: float, *, step_cost: float = 1.0, argument: str = "minutes") -> int:
         """Steps that fit into a time, compiling included.
 
         Args:
             seconds: of the training and of all that grows with its steps.
             step_cost: what a step costs with that, in training steps.
+            argument: that the minutes were given by.
 
         Raises:
             InputError: fewer than 50 would fit.
@@ -42,8 +43,8 @@ class Pace:
         if steps < _FEWEST_STEPS:
             missing = self.compile_seconds + _FEWEST_STEPS * self.step_seconds * step_cost - seconds
             raise InputError(
-                f"`minutes` must leave time for at least {_FEWEST_STEPS} steps, of {self.step_seconds:.2f} s each on this "
-                f"machine. Received: time for {max(steps, 0)}. Give at least {math.ceil(missing / 60)} more."
+                f"`{argument}` must leave time for at least {_FEWEST_STEPS} steps, of {self.step_seconds:.2f} s each on "
+                f"this machine. Received: time for {max(steps, 0)}. Give at least {math.ceil(missing / 60)} more."
             )
         return steps
 

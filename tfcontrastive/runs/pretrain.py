@@ -108,14 +108,20 @@ def pretraining(config: TrainConfig, *, start: Start | None = None, source: data
     def prepare(site: Site) -> Pretraining:
         # The gammas of a run that starts from other weights are theirs.
         source = images_of_run(site.source, start, site.stored)
-        settings = settled(config, source, site.strategy, stored=site.stored, first_gammas=start is None)
+        settings = config
+        if config.loop.train_minutes:
+            from tfcontrastive.runs.minutes import with_steps  # which trains, to see how fast that is
+
+            settings = with_steps(config, source, site.strategy, stored=site.stored)
+        settings = settled(settings, source, site.strategy, stored=site.stored, first_gammas=start is None)
         plan = make_plan(settings, source)
         check_same_data(settings, source, plan, site.strategy)
         if source.num_classes is None and settings.loop.lineareval_while_pretraining:
             logging.info("The data has no labels: training without the online probe and without kNN.")
         model = first_model(settings, source, plan, site.strategy, start)
         cost = estimate(model, settings, site.replicas)
-        return Pretraining(config=settings, source=source, plan=plan, model=model, cost=cost)
+        origin = getattr(start, "facts", {})
+        return Pretraining(config=settings, source=source, plan=plan, model=model, cost=cost, origin=origin)
 
     return Run(config, prepare, source=source)
 

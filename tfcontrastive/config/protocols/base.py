@@ -22,6 +22,19 @@ class FeatureSettings(BaseConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class BagSettings(FeatureSettings):
+    """Of those that can look at the mean feature of many crops of an image."""
+
+    bag_crops: int = setting(
+        1,
+        "Random crops of an image whose features are averaged, as for EMP-SSL; above 1 the values are named so: "
+        "knn_bag16_top1.",
+        at_least=1,
+    )
+    bag_area: float = setting(0.25, "Part of the image that each crop of a bag covers.", above=0, at_most=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class TuningSettings(BaseConfig):
     """How the encoder is fine-tuned, of the protocols that do so."""
 

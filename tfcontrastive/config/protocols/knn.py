@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from tfcontrastive.config.base import setting
-from tfcontrastive.config.protocols.base import FeatureSettings
+from tfcontrastive.config.protocols.base import BagSettings
 
 
 @dataclasses.dataclass(frozen=True)
-class KNNSettings(FeatureSettings):
+class KNNSettings(BagSettings):
     """Weighted k-nearest-neighbour classification of frozen features by cosine similarity."""
 
     k: int = setting(200, "Neighbours that vote; at most the training images of the smallest class.", at_least=1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfcontrastive.config.base import setting
-from tfcontrastive.config.protocols.base import FeatureSettings
+from tfcontrastive.config.base import InputError, setting
+from tfcontrastive.config.protocols.base import BagSettings
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearSettings(FeatureSettings):
+class LinearSettings(BagSettings):
     """A linear classifier of frozen features: L-BFGS, or SGD as in SimCLR or MoCo."""
 
     linear_optimizer: str = setting(
@@ -29,3 +29,12 @@ class LinearSettings(FeatureSettings):
     max_iter: int = setting(1000, "L-BFGS: iterations of the final fit at most.", at_least=1)
     validation_fraction: float = setting(0.2, "L-BFGS: part of train on which the penalty is chosen.", above=0, below=1)
     seed: int = setting(0, "Seed of the validation split; SGD: of weights, order and crops.", at_least=0)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.bag_crops > 1 and self.linear_optimizer != "lbfgs" and self.linear_augmentation:
+            raise InputError(
+                "`bag_crops` above 1 needs features that are taken once: --linear_optimizer=lbfgs or "
+                f"--nolinear_augmentation. Received: bag_crops={self.bag_crops} with "
+                f"linear_optimizer={self.linear_optimizer}."
+            )

@@ -19,3 +19,12 @@ class MoCoConfig(BaseConfig):
     bn_splits: int = setting(
         1, "Batch-norm groups on one device, in place of the replicas that shuffling needs.", at_least=1
     )
+    jigsaw_weight: float = setting(
+        0.0,
+        "Weight of the tiles' loss, InfoMin's beta (there 0.5); the image has the rest; 0: no tiles.",
+        at_least=0,
+        at_most=1,
+    )
+    tile_size: int | None = setting(
+        None, "Height and width of a tile in pixels; default: a quarter of the cut view's, 64 of 255.", at_least=1
+    )

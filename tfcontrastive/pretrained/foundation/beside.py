@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfcontrastive.config import InputError
-from tfcontrastive.pretrained.keras_hub_folder import settings_of
+from tfcontrastive.pretrained.keras_hub_folder import normalisation_of, settings_of
 
 _FILES = {
     "config": ("config.json",),
@@ -27,7 +27,7 @@ class Beside:
         transformers: the config.json of Hugging Face transformers, that of the vision tower where there are two towers.
         timm: the config.json of timm.
         open_clip: the `model_cfg` of OpenCLIP's open_clip_config.json.
-        preprocessor: a preprocessor_config.json.
+        preprocessor: a preprocessor_config.json, or what keras_hub's image converter says under its names.
     """
 
     transformers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -70,7 +70,7 @@ def read_beside(path: str) -> Beside:
         transformers=transformers,
         timm=config if is_timm else {},
         open_clip=model if isinstance(model, dict) else {},
-        preprocessor=found["preprocessor"],
+        preprocessor=found["preprocessor"] or normalisation_of(folder),
     )
 
 

@@ -47,6 +47,8 @@ def recognise_dino(variables: Variables, beside: Beside) -> Found | None:
     if layout is META and (beside.timm or family is VIT):
         layout = TIMM
     options = {"interpolation": interpolation, "epsilon": epsilon}
+    if layout.class_token not in variables.starting_with(prefix):
+        options["pool"] = "mean"
     return Found(family, layout, prefix, beside, options, classifier=classifier, notes=note)
 
 
@@ -84,6 +86,8 @@ def _fixed(variables: Variables, name: str, *, rows_first: bool) -> bool:
 
 def _family(variables: Variables, layout: Layout, prefix: str, beside: Beside) -> tuple[Family, tuple[str, ...]]:
     names = set(variables.shapes)
+    if variables.kind == "keras_hub":  # whose ViTs are Google's
+        return VIT, ()
     if any(name.startswith(("decoder_", "decoder.")) for name in names) or "mae" in beside.timm_name.split("."):
         return MAE, ()
     if beside.transformers.get("model_type") == "vit_mae" or _fixed(

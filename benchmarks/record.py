@@ -1,0 +1,229 @@
+"""What an encoder is worth after so many minutes of training: this library beside lightly, on the same images and cores.
+
+    apt-get install dataset-fashion-mnist
+    python benchmarks/record.py --minutes=8 --data=/usr/share/datasets/fashion-mnist --rival_python=VENV/bin/python
+    python benchmarks/record.py --minutes=8 --data=images.npz --ours=record_5min --seeds=0     # this library alone
+    python benchmarks/record.py --minutes=8 --data=/usr/share/datasets/fashion-mnist --table   # train nothing
+
+--data is a folder of IDX files (`train-images-idx3-ubyte.gz`, ...) or an npz file of `images` and `labels`, of which every
+fifth image is held out. Each contestant is a process of its own and runs alone: a recipe of this library, or a method of
+lightly 1.6 (`record_rival.py`, with its own augmentation, head and loss). Both train by the clock, imports and compiling
+included; at four points, the clock stopped, they write the features of the images down. This program measures all of them
+by the same kNN (k=200, T=0.1), the last ones by a linear probe too. On a machine that does other things take one core,
+`taskset -c 1`, --threads=1 and --clock=processor: minutes are then the processor's time. A line of JSON is appended to
+--output for each run; what stands there is not run again. PyTorch's memory is jemalloc's where Debian's libjemalloc2 is
+installed. The picture needs matplotlib.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from machine import machine
+
+HERE = pathlib.Path(__file__).parent
+RIVALS = ("simclr", "dcl", "moco", "swav", "fastsiam", "vicreg", "barlow_twins")
+JEMALLOC = ("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", "/usr/lib/aarch64-linux-gnu/libjemalloc.so.2")
+POINTS = (0.25, 0.5, 0.75, 1.0)
+"""Of the training, at which features are written."""
+
+MEASURED = 10_000
+"""Images of each split that are measured, the first ones."""
+
+
+def read_idx(path: pathlib.Path) -> np.ndarray:
+    content = gzip.decompress(path.read_bytes())
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(
+        np.frombuffer(content, ">i4", content[3], offset=4)
+    )
+
+
+def images_of(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The images `[N, H, W, C]` and labels of a set, by split."""
+    if path.is_dir():
+        found = {}
+        for name, prefix in (("train", "train"), ("test", "t10k")):
+            images = read_idx(path / f"{prefix}-images-idx3-ubyte.gz")
+            found[f"{name}_images"] = images[..., None] if images.ndim == 3 else images
+            found[f"{name}_labels"] = read_idx(path / f"{prefix}-labels-idx1-ubyte.gz").astype(np.int64)
+        return found
+    held = np.load(path)
+    images, labels = held["images"], held["labels"].astype(np.int64)
+    order = np.random.default_rng(0).permutation(len(images))
+    images, labels = images[order], labels[order]
+    test = np.arange(len(images)) % 5 == 0
+    return {
+        "train_images": images[~test], "train_labels": labels[~test],
+        "test_images": images[test], "test_labels": labels[test],
+    }  # fmt: skip
+
+
+def run(contestant: str, options: argparse.Namespace, data: str, seed: int) -> dict:
+    """One contestant's run, and what its features are worth on the way."""
+    kind, name = contestant.split("/")
+    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
+    if kind == "lightly":
+        command = [options.rival_python, str(HERE / "record_rival.py")]
+        environment |= {"LD_PRELOAD": next((path for path in JEMALLOC if os.path.exists(path)), "")}
+    else:
+        command = [sys.executable, str(HERE / "record_ours.py"), f"--flags={options.flags}"]
+    with tempfile.TemporaryDirectory() as folder:
+        words = [f"--{key}={getattr(options, key)}" for key in ("minutes", "threads", "width", "clock")]
+        words += [f"--name={name}", f"--data={data}", f"--folder={folder}", f"--seed={seed}"]
+        subprocess.run([*command, *words], check=True, env=environment)
+        facts = json.loads(pathlib.Path(folder, "facts.json").read_text())
+        labels = np.load(data)
+        for index, point in enumerate(facts["points"]):
+            last = index == len(facts["points"]) - 1
+            point |= accuracies(np.load(f"{folder}/{index}.npz"), labels, linear=last)
+    return {**identity(contestant, options, seed), **facts}
+
+
+def identity(contestant: str, options: argparse.Namespace, seed: int) -> dict:
+    """What a run is known by."""
+    return {
+        "contestant": contestant, "data": options.data.name, "minutes": options.minutes, "width": options.width,
+        "seed": seed,
+        "flags": options.flags if contestant.startswith("ours") else "", "threads": options.threads, "clock": options.clock,
+        "machine": machine(),
+    }  # fmt: skip
+
+
+def accuracies(features, labels, *, linear: bool) -> dict[str, float]:
+    """kNN accuracy of the held-out images, and linear accuracy where it is asked for."""
+    from tfcontrastive import evaluate
+
+    train, test = labels["train_labels"][:MEASURED], labels["test_labels"][:MEASURED]
+    held = evaluate.LabelledFeatures(features["train"], train, features["test"], test, int(train.max()) + 1)
+    neighbours = evaluate.KNN(k=min(200, int(np.bincount(train).min())), temperature=0.1).measure(held)
+    found = {"knn": neighbours["knn_top1"]}
+    return {**found, "linear": evaluate.Linear(seed=0).measure(held)["linear_top1"]} if linear else found
+
+
+def read(output: pathlib.Path) -> list[dict]:
+    """Every run that was measured so far."""
+    return [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
+
+
+def table(records: list[dict]) -> str:
+    """Means and standard deviations over seeds, in Markdown, best first."""
+    lines = [
+        "| | kNN top-1 | linear top-1 | images seen | steps | minutes | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows = {}
+    for one in records:
+        rows.setdefault((one["contestant"], one["flags"]), []).append(one)
+
+    def last(found, key):
+        return [one["points"][-1][key] for one in found]
+
+    def spread(values):
+        return f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+
+    for (name, flags), found in sorted(rows.items(), key=lambda row: -statistics.mean(last(row[1], "knn"))):
+        knn, linear = ([100 * value for value in last(found, key)] for key in ("knn", "linear"))
+        steps = statistics.mean(last(found, "steps"))
+        lines.append(
+            f"| {name}{' ' + flags if flags else ''} | {statistics.mean(knn):.1f}{spread(knn)} "
+            f"| {statistics.mean(linear):.1f}{spread(linear)} | {steps * found[0]['batch']:,.0f} | {steps:,.0f} "
+            f"| {statistics.mean(last(found, 'seconds')) / 60:.2f} | {', '.join(str(one['seed']) for one in found)} |"
+        )
+    return "\n".join(lines)
+
+
+def time_ratio(records: list[dict]) -> str:
+    """The share of the time in which the best recipe here reaches the best rival's last accuracy."""
+
+    def best(kind):
+        own = [one for one in records if one["contestant"].startswith(kind)]
+        return max(own, key=lambda one: one["points"][-1]["knn"], default=None)
+
+    mine, theirs = best("ours"), best("lightly")
+    if mine is None or theirs is None:
+        return ""
+    wanted, before = theirs["points"][-1]["knn"], (0.0, 0.0)
+    for point in mine["points"]:
+        now = (point["seconds"], point["knn"])
+        if now[1] >= wanted:
+            share = (wanted - before[1]) / max(now[1] - before[1], 1e-9)
+            seconds = before[0] + max(share, 0) * (now[0] - before[0])
+            ratio = seconds / theirs["points"][-1]["seconds"]
+            names = mine["contestant"], theirs["contestant"]
+            return f"{names[0]} reaches {names[1]}'s {wanted:.1%} in {ratio:.2f} of its time (interpolated)."
+        before = now
+    return f"{mine['contestant']} does not reach {theirs['contestant']}'s {wanted:.1%}."
+
+
+def picture(records: list[dict], path: pathlib.Path) -> None:
+    """Curves of kNN accuracy against minutes, by matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    for one in records:
+        mine = one["contestant"].startswith("ours")
+        minutes = [point["seconds"] / 60 for point in one["points"]]
+        label = f"{one['contestant']}, seed {one['seed']}"
+        axes.plot(
+            minutes, [100 * point["knn"] for point in one["points"]], "-o" if mine else "--s", markersize=4, label=label
+        )
+    axes.set(
+        xlabel="minutes of training", ylabel="kNN top-1, %", title=f"{records[0]['data']}: {records[0]['machine']}"
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--rival_python", help="a Python that has lightly 1.6; without it this library is alone")
+    parser.add_argument("--ours", default="record_5min", help="recipes")
+    parser.add_argument("--rivals", default=",".join(RIVALS))
+    parser.add_argument("--flags", default="", help="more flags of `tfcontrastive train`, with spaces between them")
+    parser.add_argument("--width", type=float, default=0.25, help="of lightly's ResNet-18; 1: full")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--clock", default="wall", choices=("wall", "processor"), help="processor: for a busy machine")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("record.jsonl"))
+    parser.add_argument("--picture", type=pathlib.Path, help="a .svg or .png of the curves")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    contestants = [f"ours/{name}" for name in options.ours.split(",") if name]
+    if options.rival_python:
+        contestants += [f"lightly/{name}" for name in options.rivals.split(",") if name]
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder:
+        data = os.path.join(folder, "images.npz")
+        if not options.table:
+            np.savez(data, **images_of(options.data))
+        for seed in (int(seed) for seed in options.seeds.split(",")):
+            for contestant in [] if options.table else contestants:
+                known = identity(contestant, options, seed)
+                if not any(known.items() <= one.items() for one in read(options.output)):
+                    record = run(contestant, options, data, seed)
+                    with open(options.output, "a", encoding="utf-8") as file:
+                        file.write(json.dumps(record) + "\n")
+    wanted = {"data": options.data.name, "minutes": options.minutes, "threads": options.threads}
+    wanted["clock"] = options.clock
+    records = [one for one in read(options.output) if wanted.items() <= one.items()]
+    print(table(records))
+    print(time_ratio(records))
+    if options.picture and records:
+        picture(records, options.picture)
+
+
+if __name__ == "__main__":
+    main()
