@@ -28,12 +28,12 @@ def state(model):
 @pytest.mark.parametrize("case", CASES)
 def test_measuring_moves_nothing(case):
     model = make_model(case)
-    model.fit(batches(1), verbose=0)
-    before = state(model)
-    found = model.evaluate(batches(3, first=1), verbose=0, return_dict=True)
+    model.fit(batches(1, case=case), verbose=0)
+    before, held_out = state(model), batches(3, first=1, case=case)
+    found = model.evaluate(held_out, verbose=0, return_dict=True)
     assert set(found) == metrics_of(model)
     assert np.isfinite(list(found.values())).all()
-    assert model.evaluate(batches(3, first=1), verbose=0, return_dict=True) == found
+    assert model.evaluate(held_out, verbose=0, return_dict=True) == found
     for one, two in zip(before, state(model), strict=True):
         np.testing.assert_array_equal(one, two)
 

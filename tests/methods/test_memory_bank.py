@@ -12,6 +12,7 @@ import tensorflow as tf
 import tfcontrastive
 from tests.losses import oracles
 from tests.methods.cases import tiny_encoder
+from tfcontrastive.augment import Geometry, View
 from tfcontrastive.config import AugmentConfig, InputError
 from tfcontrastive.methods import METHODS
 from tfcontrastive.methods.memory_bank import MemoryBank
@@ -86,6 +87,20 @@ def test_tiles_come_from_a_larger_crop_of_their_own():
     assert policy.sides(224) == (224, 255)
     with pytest.raises(InputError, match=r"PIRL takes 2 views of an image, all of one size. Received: 3 views"):
         METHODS["pirl"].make_policy(AugmentConfig(num_views=3))
+
+
+def test_infomins_third_view_is_cut_and_keeps_its_colours():
+    config = METHODS["moco"].Config(jigsaw_weight=0.5)
+    policy = METHODS["moco"].policy_of(AugmentConfig(augmentation="infomin"), config)
+    assert policy.sides(224) == (224, 224, 255)
+    assert policy.views[2] == View(geometry=Geometry(0.6, flip=0.5, size=255 / 224))
+    assert METHODS["moco"].encoded_sides(config, (224, 224, 255)) == (224, *[64] * 9)
+    model = METHODS["moco"](tiny_encoder(), config)
+    model.compile(keras.optimizers.SGD(0.1))
+    views = tuple(tf.zeros([2, 8, 8, 3]) for _ in range(2))
+    for batch in ({"views": views}, {"views": views, "seeds": tf.zeros([2, 2, 2], tf.int32)}):
+        with pytest.raises(InputError, match=r"MoCo takes 3 views of an image\. Received: 2"):
+            model.make_views(batch)
 
 
 def test_the_bank_takes_the_image_alone():

@@ -47,7 +47,7 @@ def mean_of_bag(encoder: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
         >>> encode(tf.ones([2, 8, 3, 3, 1])).numpy().tolist()
         [[9.0], [9.0]]
 
-    Source: Tong et al., EMP-SSL, arXiv 2304.03977, section 3, after Chen et al., arXiv 2206.08954.
+    Source: Tong et al., EMP-SSL, arXiv 2304.03977, and its code; after Chen et al., arXiv 2206.08954.
     """
 
     def encode(bags: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -83,11 +83,11 @@ class ViewModel(CheckedModel):
         """
         element, batch = self.read(data)
         views = list(element.views) if element.images is None else self.augment_images(element.images, step)
+        if self.num_views not in (None, len(views)):
+            raise InputError(f"{type(self).__name__} takes {self.num_views} views of an image. Received: {len(views)}.")
         if element.seeds is not None:
             pairs = zip(self.policy.views, views, strict=True)
             views = [view(images, element.seeds[:, i]) for i, (view, images) in enumerate(pairs)]
-        if self.num_views not in (None, len(views)):
-            raise InputError(f"{type(self).__name__} takes {self.num_views} views of an image. Received: {len(views)}.")
         if len(views) < self.least_views:
             raise InputError(
                 f"{type(self).__name__} takes {self.least_views} views of an image or more. Received: {len(views)}."
