@@ -1,12 +1,6 @@
 """How fast an exported encoder is: images per second of one network by each of its consumers, in one run.
 
     python benchmarks/export.py [--depth 50] [--image_size 224] [--batch 1 32]
-    taskset -c 1 python benchmarks/export.py --rows onnx serving@0 serving-opt@0 serving-frozen@1 serving-xla@0
-
-A row may end with @0 or @1: its process has oneDNN off or on (TF_ENABLE_ONEDNN_OPTS). Tries, which no export has: *frozen*,
-the folded network with its weights as constants of the graph, which TensorFlow may lay out once; *xla* the folded network
-compiled by XLA; *bf16* the frozen one with oneDNN's products of float32 rounded to bfloat16
-(ONEDNN_DEFAULT_FPMATH_MODE), native or not.
 
 Rows: `model.predict` of Keras, the SavedModel's `serving_default`, its `image_bytes` (JPEG files of image_size + 30% a
 side; decoding, cropping and resizing included), the same two signatures exported with `optimize=True`, and ONNX Runtime
@@ -28,7 +22,6 @@ import time
 from machine import machine
 
 ROWS = ("keras", "serving", "bytes", "serving-opt", "bytes-opt", "onnx")
-TRIES = ("serving-frozen", "serving-xla", "serving-bf16")
 NAMES = {
     "keras": "Keras predict",
     "serving": "serving_default",
@@ -36,9 +29,6 @@ NAMES = {
     "serving-opt": "serving_default, optimized",
     "bytes-opt": "image_bytes, optimized",
     "onnx": "ONNX Runtime",
-    "serving-frozen": "frozen",
-    "serving-xla": "XLA",
-    "serving-bf16": "frozen, bfloat16 products",
 }
 
 
@@ -57,7 +47,7 @@ def prepare(args):
     for _ in range(3):
         encoder(images, training=True)
     encoder.save(os.path.join(args.folder, "encoder.keras"))
-    plain = export.save_model(encoder, os.path.join(args.folder, "plain"), optimize=False)
+    plain = export.save_model(encoder, os.path.join(args.folder, "plain"))
     optimized = export.save_model(encoder, os.path.join(args.folder, "optimized"), optimize=True)
     vectors = [
         tf.saved_model.load(path).signatures["serving_default"](images=tf.constant(images))["embedding"].numpy()
@@ -65,33 +55,8 @@ def prepare(args):
     ]
     difference, largest = np.abs(vectors[0] - vectors[1]).max(), np.abs(vectors[0]).max()
     print(f"optimized: largest difference {difference:.2g} in vectors of up to {largest:.2g}")
-    kinds = {row.partition("@")[0] for row in args.rows}
-    if kinds & set(TRIES):
-        prepare_tries(encoder, args)
-    if "onnx" in kinds:
+    if "onnx" in args.rows:
         export.to_onnx(plain, os.path.join(args.folder, "encoder.onnx"), image_size=args.image_size, images=images)
-
-
-def prepare_tries(encoder, args):
-    """The folded network, frozen and for XLA, as plain SavedModels."""
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    from tfcontrastive import export
-
-    folded = export.fold_batch_norm(encoder)
-    specs = [tf.TensorSpec([None, args.image_size, args.image_size, 3], tf.float32, name="images")]
-
-    def run(images):
-        return {"embedding": folded(images, training=False)}
-
-    constant = convert_variables_to_constants_v2(tf.function(run, input_signature=specs).get_concrete_function())
-    frozen, compiled = tf.Module(), tf.Module()
-    frozen.serve = tf.function(lambda images: {"embedding": constant(images)[0]}, input_signature=specs)
-    compiled.serve = tf.function(run, input_signature=specs, jit_compile=True)
-    compiled.held = [variable.value for variable in folded.variables]
-    for name, module in (("frozen", frozen), ("xla", compiled)):
-        tf.saved_model.save(module, os.path.join(args.folder, name, "1"), signatures={"serving_default": module.serve})
 
 
 def call_of(args):
@@ -116,9 +81,8 @@ def call_of(args):
 
         model = keras.models.load_model(os.path.join(args.folder, "encoder.keras"))
         return lambda: model.predict(images, batch_size=len(images), verbose=0)
-    kind, _, which = args.serve.partition("-")
-    place = {"": "plain", "opt": "optimized", "bf16": "frozen"}.get(which, which)
-    model = tf.saved_model.load(os.path.join(args.folder, place, "1"))
+    kind, _, optimized = args.serve.partition("-")
+    model = tf.saved_model.load(os.path.join(args.folder, "optimized" if optimized else "plain", "1"))
     if kind == "serving":
         signature, batch = model.signatures["serving_default"], images
         return lambda: signature(images=tf.constant(batch))["embedding"].numpy()
@@ -157,16 +121,10 @@ class Row:
     """One row of the table, running in its own process."""
 
     def __init__(self, name, batch, args):
-        kind, _, onednn = name.partition("@")
-        command = [sys.executable, str(pathlib.Path(__file__).resolve()), f"--serve={kind}", f"--batch={batch}"]
+        command = [sys.executable, str(pathlib.Path(__file__).resolve()), f"--serve={name}", f"--batch={batch}"]
         command += [f"--image_size={args.image_size}", f"--folder={args.folder}"]
         self.name, self.batch, self.rates = name, batch, []
-        environment = {**os.environ, **({"TF_ENABLE_ONEDNN_OPTS": onednn} if onednn else {})}
-        if kind == "serving-bf16":
-            environment["ONEDNN_DEFAULT_FPMATH_MODE"] = "BF16"
-        self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if not any(line.strip() == "ready" for line in self.process.stdout):
             raise SystemExit(f"row {name} failed")
 
@@ -196,12 +154,8 @@ def measure(batch, args):
     rates = {row.name: row.rates for row in rows}
     print(f"\nResNet-{args.depth} x{args.width:g}, {args.image_size}x{args.image_size}, batch {batch}, float32")
     for name, mine in rates.items():
-        kind, _, onednn = name.partition("@")
-        shown = NAMES[kind] + (f", oneDNN {'on' if onednn == '1' else 'off'}" if onednn else "")
-        text = f"  {shown:40s}{statistics.median(mine):9.2f} images/s  ({min(mine):.2f} to {max(mine):.2f})"
-        plain = name.replace("-opt", "")
-        rivals = (("keras", "of Keras predict"), (plain, "of the unoptimized"), ("onnx", "of ONNX Runtime"))
-        for other, label in rivals:
+        text = f"  {NAMES[name]:28s}{statistics.median(mine):9.2f} images/s  ({min(mine):.2f} to {max(mine):.2f})"
+        for other, label in (("keras", "of Keras predict"), (name.removesuffix("-opt"), "of the unoptimized")):
             if other in rates and other != name:
                 text += f"  {statistics.median(a / b for a, b in zip(mine, rates[other], strict=True)):.3f} {label}"
         print(text, flush=True)
@@ -213,14 +167,11 @@ def main():
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
-    named = [row + setting for row in (*ROWS, *TRIES) for setting in ("", "@0", "@1")]
-    parser.add_argument(
-        "--rows", nargs="+", choices=named, metavar="ROW", help="to run; by default all that are installed"
-    )
+    parser.add_argument("--rows", nargs="+", choices=ROWS, help="the rows to run; all that are installed by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of a row in a round, about")
     parser.add_argument("--folder", help=argparse.SUPPRESS)
-    parser.add_argument("--serve", choices=[*ROWS, *TRIES, "prepare"], help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=[*ROWS, "prepare"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve and args.serve != "onnx":
         from tfcontrastive.commands.main import import_tensorflow

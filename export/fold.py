@@ -67,15 +67,6 @@ def fold_batch_norm(encoder: keras.Model) -> keras.Model:
     return folded
 
 
-def is_foldable(encoder: keras.Model) -> bool:
-    """Whether folding gains something and costs rounding alone: a graph that can be seen, all of it in float32, with a
-    normalisation right after a convolution."""
-    if not isinstance(encoder, keras.Model) or not getattr(encoder, "inputs", None):
-        return False
-    in_float32 = all(layer.compute_dtype == "float32" for layer in encoder._flatten_layers(include_self=False))
-    return in_float32 and bool(_pairs(_graph(encoder)))
-
-
 def _graph(model: keras.Model) -> keras.Model:
     """The plain functional model of a model whose layers form a graph that can be seen."""
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):

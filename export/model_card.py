@@ -21,9 +21,8 @@ from tfcontrastive.export.image_bytes import MAX_PIXELS
 from tfcontrastive.pretrained.trained import CARD
 
 _OPTIMIZED = """
-`serving_default` and `image_bytes` run a copy of the network with batch normalisation folded into the convolutions, equal
-up to rounding. They do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` does, or take
-`call_endpoint="features", call_training_endpoint="serve_training"` in Keras 3's `TFSMLayer`.
+`serving_default` and `image_bytes` run a copy of the network with batch normalisation folded into the convolutions. They
+do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` does.
 """
 
 _FILES = """`image_bytes` takes whole JPEG, PNG, GIF, BMP or WebP files, decodes them (EXIF orientation:

@@ -13,7 +13,6 @@ from tfcontrastive.config import InputError
 from tfcontrastive.export.checks import require
 from tfcontrastive.export.embedding_files import EmbeddingFiles
 from tfcontrastive.export.search import unit_length
-from tfcontrastive.system.hardware import machine_memory
 
 MOST_BYTES = 2**33
 """Of vectors: a server holds them all in memory, and a client sends 2 kB of an image to search in them."""
@@ -155,12 +154,6 @@ def _check_size(files: EmbeddingFiles) -> None:
             f"`index` must be of at most {MOST_BYTES / 2**30:g} GiB, as a server holds it in memory. Received: {files.path} "
             f"with {len(files):,} x {files.dim} numbers of {files.facts['dtype']}, {size / 2**30:.1f} GiB. Embed with "
             "--dtype=int8, or search outside the model."
-        )
-    memory = machine_memory()
-    if memory is not None and 2 * size > memory:  # the variables, and what is written of them
-        raise InputError(
-            f"`index` must be of at most half this machine's memory of {memory / 2**30:.1f} GiB. Received: "
-            f"{files.path} with {size / 2**30:.1f} GiB. Embed with --dtype=int8, or search outside the model."
         )
 
 

@@ -19,7 +19,7 @@ from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.checks import checked_images
 from tfcontrastive.export.digest import digest_of_files
 from tfcontrastive.export.embedding_files import EmbeddingFiles
-from tfcontrastive.export.fold import fold_batch_norm, is_foldable
+from tfcontrastive.export.fold import fold_batch_norm
 from tfcontrastive.export.graph import assigning_signatures
 from tfcontrastive.export.image_bytes import decode_images
 from tfcontrastive.export.model_card import meta_graph, model_card, read_card, readme
@@ -51,7 +51,7 @@ def save_model(
     probe: keras.layers.Layer | None = None,
     *,
     head: keras.layers.Layer | None = None,
-    optimize: bool | None = None,
+    optimize: bool = False,
     card: dict[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
     index: EmbeddingFiles | str | os.PathLike | None = None,
@@ -88,10 +88,9 @@ def save_model(
         probe: a layer `[B, F]` -> `[B, classes]` for `logits_sup`. None takes `model.probe` if there is one.
         head: the projection head, `[B, F]` -> `[B, D]`. None takes `model.projection_head` if there is one.
         optimize: `serving_default` and `image_bytes` run a copy of the encoder with batch normalisation folded into the
-            convolutions (see `fold_batch_norm`), which is faster and equal up to rounding. They then keep the weights of
-            the export even where a loaded copy is fine-tuned through `__call__` or `serve_training`, which run the
-            encoder itself, as `features` does; the files hold both. None folds what computes in float32 and has
-            something to fold; False never does, and the files hold every weight once.
+            convolutions (see `fold_batch_norm`). They then keep the weights of the export even where a loaded copy is
+            fine-tuned through `__call__` or `serve_training`, which run the encoder itself, as `features` does; the
+            files hold both.
         card: more facts for `model_card.json` (recipe, data, metrics, ...), JSON values.
         preprocessing: of the encoder, kept with the model; `image_bytes` crops and resizes by it. None takes SimCLR's.
         index: a set of embeddings that this very encoder made, or its directory, to be searched in the model.
@@ -119,7 +118,6 @@ def save_model(
     rule = preprocessing or Preprocessing()
     images = tf.TensorSpec([None, height, width, channels], tf.float32, name="images")
     searched = None if index is None else SavedIndex(index)
-    optimize = is_foldable(encoder) if optimize is None else optimize
     servable = _Servable(encoder, head, probe, fold_batch_norm(encoder) if optimize else None, images, searched)
     signatures = servable.signatures(images, size, rule)
 

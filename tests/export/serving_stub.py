@@ -23,14 +23,14 @@ class ServingStub:
     """Serves the SavedModel of a `CppSession` as version 1 of `encoder`. Errors put into `faults` are answered first, one
     a request."""
 
-    def __init__(self, path, session, workers=4):
+    def __init__(self, path, session):
         self.session = session
         self.faults: list[str] = []
         self.batches: list[int] = []
         self._lock = threading.Lock()
         signatures = meta_graph(path).signature_def.items()
         self.signatures = {name: value for name, value in signatures if not name.startswith("__")}
-        self._grpc = grpc.server(futures.ThreadPoolExecutor(workers))
+        self._grpc = grpc.server(futures.ThreadPoolExecutor(4))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Service(self), self._grpc)
         self.grpc_address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
         self._grpc.start()

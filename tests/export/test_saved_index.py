@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tests.export.serving_stub import ServingStub
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
-from tfcontrastive.data import Preprocessing
 from tfcontrastive.export import (
     CppSession,
     EmbeddingClient,
@@ -193,26 +192,6 @@ def test_what_cannot_be_an_index(exported, searchable, index, tmp_path, monkeypa
     monkeypatch.setattr(saved_index, "MOST_BYTES", 100)
     with pytest.raises(InputError, match=r"`index` must be of at most .* --dtype=int8"):
         SavedIndex(index)
-    monkeypatch.undo()
-    monkeypatch.setattr(saved_index, "machine_memory", lambda: 100)
-    with pytest.raises(InputError, match=r"`index` must be of at most half this machine's memory.* --dtype=int8"):
-        SavedIndex(index)
-
-
-def test_bad_input_is_one_line_and_nothing_is_written(encoder, exported, index, tmp_path, capsys):
-    other = save_model(encoder, tmp_path / "other", image_size=16, preprocessing=Preprocessing(crop=0.5))
-    base = tmp_path / "base"
-    assert main(["export", f"--saved_model={other}", f"--index={index}", f"--export_dir={base}"]) == 2
-    of_other_preprocessing = capsys.readouterr().err
-    assert "`index` must be a set of embeddings of this very model" in of_other_preprocessing
-    assert len(of_other_preprocessing.splitlines()) == 1
-    assert not list(base.glob("*"))
-    image = tmp_path / "a.png"
-    image.write_bytes(tf.io.encode_png(np.zeros([16, 16, 3], np.uint8)).numpy())
-    assert main(["search", f"--index={index}", f"--k={ROWS + 1}", f"--saved_model={exported}", str(image)]) == 2
-    too_many = capsys.readouterr().err
-    assert f"`k` must be between 1 and the {ROWS} vectors of the set" in too_many
-    assert len(too_many.splitlines()) == 1
 
 
 def test_the_command(exported, index, tmp_path, capsys):

@@ -11,8 +11,7 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders import BatchNorm, ResNet
-from tfcontrastive.export import latest_version, model_digest, read_card, save_model
-from tfcontrastive.export.fold import is_foldable
+from tfcontrastive.export import latest_version, model_digest, save_model
 from tfcontrastive.export.graph import signature_nodes
 from tfcontrastive.export.model_card import meta_graph
 from tfcontrastive.methods.simclr import SimCLR, SimCLRConfig
@@ -59,8 +58,8 @@ def test_signatures(exported):
         assert {"embedding", "embedding_l2"} <= set(signature.structured_outputs)
 
 
-def test_embedding_l2_has_unit_length_and_a_zero_vector_stays_zero(encoder, images, tmp_path):
-    serve = tf.saved_model.load(save_model(encoder, tmp_path, image_size=16, optimize=False))
+def test_embedding_l2_has_unit_length_and_a_zero_vector_stays_zero(exported, images):
+    serve = tf.saved_model.load(exported)
     *_, kernel, bias = serve.variables
     bias.assign(tf.zeros_like(bias))
     for scale, length in ((0.0, 0.0), (1e-6, 1.0)):
@@ -129,14 +128,6 @@ def test_a_training_request_leaves_everybodys_vectors_alone(exported, images):
     loaded.signatures["serve_training"](images=tf.zeros_like(images))
     after = loaded.signatures["serving_default"](images=tf.constant(images))["embedding"]
     np.testing.assert_array_equal(before, after)
-
-
-def test_folding_is_the_default_where_it_is_exact(make_encoder, encoder, exported, tmp_path):
-    assert read_card(exported)["optimized"]
-    plain = save_model(encoder, tmp_path, image_size=16, optimize=False)
-    assert not read_card(plain)["optimized"]
-    assert not list(tf.saved_model.load(plain).other_variables), "the files hold every weight once"
-    assert [is_foldable(make_encoder(dtype=dtype)) for dtype in (None, "mixed_bfloat16")] == [True, False]
 
 
 def test_every_weight_is_stored_once(exported):

@@ -76,11 +76,7 @@ def export_flags() -> flags.FlagValues:
                       "google-research/simclr; torchvision: .pth, .safetensors; keras_hub: a preset.", values)  # fmt: skip
     flags.DEFINE_integer("version", None, "Version of the SavedModel; default: the next one.", flag_values=values)
     flags.DEFINE_boolean(
-        "optimize",
-        None,
-        "Fold batch normalisation into the convolutions of the serving signatures; default: where it is "
-        "exact up to float32's rounding. --nooptimize stores every weight once.",
-        values,
+        "optimize", False, "Fold batch normalisation into the convolutions of the serving signatures.", values
     )
     flags.DEFINE_enum(
         "quantize",
@@ -179,7 +175,7 @@ def convert(loaded: Any, options: dict[str, Any]) -> None:
     path = os.path.join(options["export_dir"], f"encoder{suffix}.{kind}")
     with tempfile.TemporaryDirectory() as aside:
         saved = export.save_model(
-            loaded.model, aside, image_size=size, optimize=False, card=loaded.card, preprocessing=loaded.preprocessing
+            loaded.model, aside, image_size=size, card=loaded.card, preprocessing=loaded.preprocessing
         )
         if kind == "tflite":
             done = export.to_tflite(saved, path, image_size=size, quantize=quantize, images=images)
