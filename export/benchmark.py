@@ -200,6 +200,9 @@ class _Worker:
         if self.error or not self.rates or self.vector is None or first is None:
             return Timing(self._artefact, self._settings, error=self.error or "no answer in time")
         rate = statistics.median(self.rates)
+        if self.vector.shape != first.shape:
+            width = f"its vectors have {len(self.vector)} numbers, the SavedModel's {len(first)}"
+            return Timing(self._artefact, self._settings, error=f"{width}: it is another model")
         lengths = float(np.linalg.norm(self.vector) * np.linalg.norm(first))
         cosine = float(self.vector @ first) / lengths if lengths else 1.0
         return Timing(self._artefact, self._settings, rate, 1e3 * self._batch / rate, cosine)

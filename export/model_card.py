@@ -21,9 +21,23 @@ from tfcontrastive.export.image_bytes import MAX_PIXELS
 from tfcontrastive.pretrained.trained import CARD
 
 _OPTIMIZED = """
-`serving_default` and `image_bytes` run a copy of the network with batch normalisation folded into the convolutions. They
-do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` does.
+`serving_default` and `image_bytes` run the network with batch normalisation folded into the convolutions, its weights as
+constants. They do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` does, or export the tuned
+encoder anew.
 """
+
+_SERVE = """
+## Serve
+
+`tfcontrastive serve-check BASE --benchmark --batch_size=N` measures on your machine which artefact and which setting is
+fastest for your batches, and with `--write` configures TensorFlow Serving so. Where nothing was measured, set
+`TF_ENABLE_ONEDNN_OPTS=1`: {reason}.
+"""
+
+_REASON = {
+    True: "with batch normalisation folded it was the faster one on CPUs with AVX2 and with AVX-512",
+    False: "but `=0` for single images on a CPU without AVX-512, where a network like this may be many times slower with it",
+}
 
 _FILES = """`image_bytes` takes whole JPEG, PNG, GIF, BMP or WebP files, decodes them (EXIF orientation:
 {exif_orientation}; transparent images lie on {background_color}), crops them ({crop}), resizes to {size} x {size}
@@ -139,7 +153,7 @@ In Keras 3: `keras.layers.TFSMLayer(path, call_endpoint="serving_default")`.
 {rows}
 
 Images are float32 in [0, 1].
-{files}{_searched(card)}{_OPTIMIZED if card.get("optimized") else ""}"""
+{files}{_searched(card)}{_OPTIMIZED if card.get("optimized") else ""}{_SERVE}"""
 
 
 def _searched(card: dict[str, Any]) -> str:

@@ -253,6 +253,7 @@ class _Servable(tf.Module):
             encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
             functions["image_bytes"] = tf.function(_without_assignments(image_bytes), input_signature=[encoded])
         if self._index is not None:
+            self._index.require_width(output.shape[-1])
             found = searches(self._index, functions)
             for name, function in found.items():
                 setattr(self, name, function)
