@@ -9,6 +9,7 @@ ends the test. A table's line is bounded by seconds and by requests. TensorFlow 
 """
 
 import argparse
+import contextlib
 import dataclasses
 import statistics
 import tempfile
@@ -67,10 +68,8 @@ def drive(address, images, expected, *, clients, rows=1, requests=10_000, second
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()
-    try:
+    with contextlib.suppress(threading.BrokenBarrierError):  # the error of whoever broke it is raised below
         together.wait(60)
-    except threading.BrokenBarrierError:
-        pass  # the error of whoever broke it is raised below
     start = time.perf_counter()
     ends[0] = start + seconds
     for thread in threads:

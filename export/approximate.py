@@ -14,8 +14,8 @@ from tfcontrastive import storage
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.export.embedding_files import EmbeddingFiles
 from tfcontrastive.export.extras import from_extra
-from tfcontrastive.export.manifest import side_file
 from tfcontrastive.export.index_memory import require_memory
+from tfcontrastive.export.manifest import side_file
 from tfcontrastive.export.search import checked_queries, unit_length, without_own
 from tfcontrastive.export.shards import write_atomically
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,9 @@ def benchmark_export(
             workers[-1].start()
         running = [worker for worker in workers if worker.vector is not None]
         end = time.monotonic() + seconds
-        calls = {worker: max(1, round(seconds / 10 / len(running) / max(worker.run(1, end), 1e-6))) for worker in running}
+        calls = {
+            worker: max(1, round(seconds / 10 / len(running) / max(worker.run(1, end), 1e-6))) for worker in running
+        }
         for worker in running:
             worker.rates = worker.rates if calls[worker] == 1 else []  # the first call of a round of many is no round
         while time.monotonic() < end and any(not worker.error for worker in running):
@@ -106,7 +108,7 @@ def benchmark_export(
     return sorted((worker.timing(first) for worker in workers), key=lambda timing: -(timing.images_per_second or -1))
 
 
-def advice(timings: list[Timing], batch_size: int) -> str:
+def advice(timings: Sequence[Timing], batch_size: int) -> str:
     """One line that says what to set. A setting that gains less than 3% over leaving it alone is not worth a word."""
     best = [timing for timing in timings if timing.images_per_second]
     if not best:
@@ -119,7 +121,7 @@ def advice(timings: list[Timing], batch_size: int) -> str:
     return f"{text}: {chosen.images_per_second:.4g} images/s here."
 
 
-def fastest_saved_model(timings: list[Timing]) -> Timing | None:
+def fastest_saved_model(timings: Sequence[Timing]) -> Timing | None:
     """The fastest setting of the SavedModel, which is what a server of it can be given; None where it did not run."""
     return next((each for each in timings if each.artefact == "SavedModel" and each.images_per_second), None)
 
@@ -151,7 +153,8 @@ def _rows(path: str) -> list[tuple[str, str, str, dict[str, str]]]:
             if kind in _RUNTIMES and importlib.util.find_spec(_RUNTIMES[kind][1]):
                 file = os.path.join(folder, name)
                 rows += [
-                    (f"{_RUNTIMES[kind][0]} {name}", kind, file, {"threads": count} if count else {}) for count in counts
+                    (f"{_RUNTIMES[kind][0]} {name}", kind, file, {"threads": count} if count else {})
+                    for count in counts
                 ]
     return rows
 
@@ -187,8 +190,8 @@ class _Worker:
     def run(self, calls: int, end: float) -> float:
         """The seconds of one call, of so many; it may take a last round beyond the end, but not long."""
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(f"{calls}\n")  # type: ignore[union-attr]
-            self._process.stdin.flush()  # type: ignore[union-attr]
+            self._process.stdin.write(f"{calls}\n")
+            self._process.stdin.flush()
         answer = self._answer(max(end - time.monotonic(), 0.0) + 10)
         if "seconds" not in answer:
             return float("inf")
@@ -210,7 +213,7 @@ class _Worker:
     def close(self) -> None:
         """Ends the process."""
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()  # type: ignore[union-attr]
+            self._process.stdin.close()
         self._process.kill()
         self._process.wait()
 
@@ -225,6 +228,6 @@ class _Worker:
         return answer
 
     def _read(self) -> None:
-        for line in self._process.stdout:  # type: ignore[union-attr]
+        for line in self._process.stdout:
             self._lines.put(line)
         self._lines.put("")

@@ -117,7 +117,7 @@ def readme(card: dict[str, Any]) -> str:
     table = "".join(f"| {key} | {value} |\n" for key, value in numbers.items())
     on = f" on {dataset}" if dataset else ""
     results = f"\n## Results\n\n| metric{on} | value |\n|---|---|\n{table}" if numbers else ""
-    source = _imported(card.get("imported") or {})
+    source, folded = _imported(card.get("imported") or {}), bool(card.get("optimized"))
     files = _FILES.format(size=size, **card["preprocessing"]) if "image_bytes" in card["signatures"] else ""
     return f"""---
 library_name: tf-keras
@@ -153,7 +153,7 @@ In Keras 3: `keras.layers.TFSMLayer(path, call_endpoint="serving_default")`.
 {rows}
 
 Images are float32 in [0, 1].
-{files}{_searched(card)}{_OPTIMIZED if card.get("optimized") else ""}{_SERVE}"""
+{files}{_searched(card)}{_OPTIMIZED if folded else ""}{_SERVE.format(reason=_REASON[folded])}"""
 
 
 def _searched(card: dict[str, Any]) -> str:

@@ -165,7 +165,9 @@ def _check_size(files: EmbeddingFiles) -> None:
             f"with {len(files):,} x {files.dim} numbers of {files.facts['dtype']}, {size / 2**30:.1f} GiB. Embed with "
             "--dtype=int8, or search outside the model."
         )
-    require_memory(files, np.dtype(files.facts["dtype"]).itemsize, "Embed with --dtype=int8, or search outside the model.")
+    require_memory(
+        files, np.dtype(files.facts["dtype"]).itemsize, "Embed with --dtype=int8, or search outside the model."
+    )
 
 
 def _in_rows_of(count: int, files: EmbeddingFiles) -> Iterator[np.ndarray]:

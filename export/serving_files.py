@@ -69,7 +69,7 @@ def _section(timings: Sequence[Timing], batch_size: int) -> str:
         if each.images_per_second
     )
     return (
-        f"{_HEADING}\n{advice(list(timings), batch_size)} On {os.cpu_count()} cores, {cpu_class()}, by `tfcontrastive "
+        f"{_HEADING}\n{advice(timings, batch_size)} On {os.cpu_count()} cores, {cpu_class()}, by `tfcontrastive "
         f"serve-check --benchmark --batch_size={batch_size} --write`, which also wrote the server's settings into "
         f"`../serving`.\n\n| artefact | settings | images/s |\n|---|---|---|\n{rows}"
     )

@@ -29,7 +29,11 @@ def few(monkeypatch):
 
     def first(path):
         found = rows(path)
-        return [row for row in found if row[3].get(ONEDNN) != "0" and "1" not in (row[3].get(THREADS), row[3].get("threads"))]
+        return [
+            row
+            for row in found
+            if row[3].get(ONEDNN) != "0" and "1" not in (row[3].get(THREADS), row[3].get("threads"))
+        ]
 
     monkeypatch.setattr(benchmark, "_rows", first)
 

@@ -14,7 +14,9 @@ from tfcontrastive.export import CppError
 
 
 def test_no_row_is_lost_or_reordered_under_load(cpp):
-    images = np.random.RandomState(3).rand(17, 16, 16, 3).astype("float32") ** np.linspace(0.2, 5, 17)[:, None, None, None]
+    images = (
+        np.random.RandomState(3).rand(17, 16, 16, 3).astype("float32") ** np.linspace(0.2, 5, 17)[:, None, None, None]
+    )
     images = images.astype("float32")
     expected = np.concatenate([cpp.run(images=image[None])["embedding"] for image in images])
     apart = np.abs(expected[:, None] - expected[None]).max(axis=2) + np.eye(17)

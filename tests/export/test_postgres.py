@@ -155,7 +155,10 @@ def test_a_database_that_goes_away_while_it_is_searched(url, server):
 
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [({"dim": 4}, "dim 3, now 4"), ({"facts": {**FakeEncoder.facts, "digest": "e" * 32}}, "with model .*d{32}.*now .*e{32}")],
+    [
+        ({"dim": 4}, "dim 3, now 4"),
+        ({"facts": {**FakeEncoder.facts, "digest": "e" * 32}}, "with model .*d{32}.*now .*e{32}"),
+    ],
     ids=["width", "model"],
 )
 def test_embed_into_a_table_of_others_ends_with_code_2_and_leaves_it(

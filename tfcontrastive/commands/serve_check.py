@@ -35,7 +35,9 @@ def run(argv: Sequence[str]) -> int:
     for name in ("server", "server_model") if wanted else ("batch_size", "seconds", "image_size", "write"):
         if values[name].present:
             given = f"{name}={values[name].value}"
-            raise InputError(f"`{name}` must be left out {'with' if wanted else 'without'} --benchmark. Received: {given}.")
+            raise InputError(
+                f"`{name}` must be left out {'with' if wanted else 'without'} --benchmark. Received: {given}."
+            )
     show_own_messages()
     return benchmark(paths[0], values) if wanted else check(paths[0], values)
 
@@ -50,7 +52,10 @@ def serve_check_flags() -> flags.FlagValues:
     flags.DEFINE_float("seconds", 30.0, "With --benchmark: to measure for, after all have started.", flag_values=values)
     flags.DEFINE_integer("image_size", None, "With --benchmark: default, the export's own.", flag_values=values)
     flags.DEFINE_boolean(
-        "write", False, "With --benchmark: configure a server so, in serving/ beside the versions, and say so in README.md.", values
+        "write",
+        False,
+        "With --benchmark: configure a server so, in serving/ beside the versions, and say so in README.md.",
+        values,
     )
     return values
 
