@@ -5,7 +5,7 @@
 Rows: `model.predict` of Keras; the SavedModel's `serving_default`, in which batch normalisation is folded and weights are
 constants; its `image_bytes` (JPEG files of image_size + 30% a side; decoding, cropping and resizing included); the same
 two of an export with `optimize=False`; ONNX Runtime and LiteRT where they are installed. By name only, what may close the
-gap: `variables` (folded, weights as variables), `xla` (serving_default, compiled) and `bfloat16` (an encoder of that precision).
+gap: `variables` (folded, weights as variables), `xla` (serving_default, compiled) and `bfloat16` (an encoder in it).
 With `--onednn` each row of TensorFlow is run for each of its settings. Every row is a process of its own with the same two
 warm-up calls; the rows take turns, round by round, and a ratio is the median over rounds of the ratio in the same round, so
 that a machine that others use changes it little.
