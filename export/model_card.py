@@ -36,7 +36,7 @@ fastest for your batches, and with `--write` configures TensorFlow Serving so. W
 
 _REASON = {
     True: "with batch normalisation folded it was the faster one on CPUs with AVX2 and with AVX-512",
-    False: "but `=0` for single images on a CPU without AVX-512, where a network like this may be many times slower with it",
+    False: "`=0` where a fused batch normalisation is in it and a CPU without AVX-512 is asked for single images",
 }
 
 _FILES = """`image_bytes` takes whole JPEG, PNG, GIF, BMP or WebP files, decodes them (EXIF orientation:
