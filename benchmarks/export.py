@@ -1,12 +1,14 @@
 """How fast an exported encoder is: images per second of one network by each of its consumers, in one run.
 
-    python benchmarks/export.py [--depth 50] [--image_size 224] [--batch 1 32]
+    python benchmarks/export.py [--depth 50] [--image_size 224] [--batch 1 32] [--onednn 0 1] [--threads 1]
 
-Rows: `model.predict` of Keras, the SavedModel's `serving_default`, its `image_bytes` (JPEG files of image_size + 30% a
-side; decoding, cropping and resizing included), the same two signatures exported with `optimize=True`, and ONNX Runtime
-where it is installed. Every row is a process of its own with the same two warm-up calls; the rows take turns, round by
-round, and a ratio is the median over rounds of the ratio to Keras in the same round, so that a machine that others use
-changes it little.
+Rows: `model.predict` of Keras; the SavedModel's `serving_default`, in which batch normalisation is folded and weights are
+constants; its `image_bytes` (JPEG files of image_size + 30% a side; decoding, cropping and resizing included); the same
+two of an export with `optimize=False`; ONNX Runtime and LiteRT where they are installed. By name only, what may close the
+gap: `variables` (folded, weights as variables), `xla` (serving_default, compiled) and `bfloat16` (an encoder in it).
+With `--onednn` each row of TensorFlow is run for each of its settings. Every row is a process of its own with the same two
+warm-up calls; the rows take turns, round by round, and a ratio is the median over rounds of the ratio in the same round, so
+that a machine that others use changes it little.
 """
 
 import argparse
@@ -21,14 +23,20 @@ import time
 
 from machine import machine
 
-ROWS = ("keras", "serving", "bytes", "serving-opt", "bytes-opt", "onnx")
+ROWS = ("keras", "serving", "bytes", "serving-plain", "bytes-plain", "onnx", "litert")
+TRIES = ("variables", "xla", "bfloat16")
+OTHERS = ("onnx", "litert")  # without TensorFlow
 NAMES = {
     "keras": "Keras predict",
     "serving": "serving_default",
     "bytes": "image_bytes",
-    "serving-opt": "serving_default, optimized",
-    "bytes-opt": "image_bytes, optimized",
+    "serving-plain": "serving_default, not folded",
+    "bytes-plain": "image_bytes, not folded",
+    "variables": "folded, weights as variables",
+    "xla": "serving_default by XLA",
+    "bfloat16": "serving_default in bfloat16",
     "onnx": "ONNX Runtime",
+    "litert": "LiteRT",
 }
 
 
@@ -40,23 +48,35 @@ def prepare(args):
     from tfcontrastive import export
     from tfcontrastive.encoders import ResNet
 
-    encoder = ResNet(args.depth, args.width, input_shape=(args.image_size, args.image_size, 3))
+    shape = (args.image_size, args.image_size, 3)
+    encoder = ResNet(args.depth, args.width, input_shape=shape)
     images = np.random.RandomState(0).rand(8, args.image_size, args.image_size, 3).astype("float32")
     for norm in (layer for layer in encoder.layers if hasattr(layer, "moving_variance")):
         norm.gamma.assign(tf.fill(norm.gamma.shape, 0.8))  # zero gammas would make whole branches vanish
     for _ in range(3):
         encoder(images, training=True)
     encoder.save(os.path.join(args.folder, "encoder.keras"))
-    plain = export.save_model(encoder, os.path.join(args.folder, "plain"))
-    optimized = export.save_model(encoder, os.path.join(args.folder, "optimized"), optimize=True)
+    plain = export.save_model(encoder, os.path.join(args.folder, "plain"), optimize=False)
+    optimized = export.save_model(encoder, os.path.join(args.folder, "folded"))
     vectors = [
         tf.saved_model.load(path).signatures["serving_default"](images=tf.constant(images))["embedding"].numpy()
         for path in (plain, optimized)
     ]
     difference, largest = np.abs(vectors[0] - vectors[1]).max(), np.abs(vectors[0]).max()
-    print(f"optimized: largest difference {difference:.2g} in vectors of up to {largest:.2g}")
+    print(f"folded: largest difference {difference:.2g} in vectors of up to {largest:.2g}")
     if "onnx" in args.rows:
         export.to_onnx(plain, os.path.join(args.folder, "encoder.onnx"), image_size=args.image_size, images=images)
+    if "litert" in args.rows:
+        export.to_tflite(plain, os.path.join(args.folder, "encoder.tflite"), image_size=args.image_size, images=images)
+    if "bfloat16" in args.rows:
+        half = ResNet(args.depth, args.width, input_shape=shape, dtype="mixed_bfloat16")
+        half.set_weights(encoder.get_weights())
+        export.save_model(half, os.path.join(args.folder, "bfloat16"))
+    if "variables" in args.rows:
+        from tfcontrastive.export import served_encoder
+
+        served_encoder.MOST_CONSTANT_BYTES = 0
+        export.save_model(encoder, os.path.join(args.folder, "variables"))
 
 
 def call_of(args):
@@ -68,10 +88,19 @@ def call_of(args):
     if args.serve == "onnx":
         import onnxruntime
 
-        path = os.path.join(args.folder, "encoder.onnx")
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        path, options = os.path.join(args.folder, "encoder.onnx"), onnxruntime.SessionOptions()
+        options.intra_op_num_threads = args.threads
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         return lambda: session.run(["embedding"], {"images": images})
+    if args.serve == "litert":
+        from ai_edge_litert.interpreter import Interpreter
+
+        path = os.path.join(args.folder, "encoder.tflite")
+        runner = Interpreter(path, num_threads=args.threads or None).get_signature_runner()
+        return lambda: runner(images=images)["embedding"]
     import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
 
     if args.serve == "keras":
         import keras
@@ -81,11 +110,14 @@ def call_of(args):
 
         model = keras.models.load_model(os.path.join(args.folder, "encoder.keras"))
         return lambda: model.predict(images, batch_size=len(images), verbose=0)
-    kind, _, optimized = args.serve.partition("-")
-    model = tf.saved_model.load(os.path.join(args.folder, "optimized" if optimized else "plain", "1"))
-    if kind == "serving":
+    kind, _, plain = args.serve.partition("-")
+    folder = kind if kind in ("variables", "bfloat16") else plain or "folded"
+    model = tf.saved_model.load(os.path.join(args.folder, folder, "1"))
+    if kind != "bytes":
         signature, batch = model.signatures["serving_default"], images
-        return lambda: signature(images=tf.constant(batch))["embedding"].numpy()
+        if kind == "xla":
+            signature = tf.function(signature, jit_compile=True)
+        return lambda kept=model: signature(images=tf.constant(batch))["embedding"].numpy()
     signature, files = model.signatures["image_bytes"], jpegs(args.batch[0], size)
     return lambda: signature(image_bytes=tf.constant(files))["embedding"].numpy()
 
@@ -120,11 +152,13 @@ def serve(args):
 class Row:
     """One row of the table, running in its own process."""
 
-    def __init__(self, name, batch, args):
+    def __init__(self, name, onednn, batch, args):
         command = [sys.executable, str(pathlib.Path(__file__).resolve()), f"--serve={name}", f"--batch={batch}"]
-        command += [f"--image_size={args.image_size}", f"--folder={args.folder}"]
-        self.name, self.batch, self.rates = name, batch, []
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command += [f"--image_size={args.image_size}", f"--folder={args.folder}", f"--threads={args.threads}"]
+        self.name, self.onednn, self.batch, self.rates = name, onednn, batch, []
+        environment = {**os.environ, **({"TF_ENABLE_ONEDNN_OPTS": onednn} if onednn else {})}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, env=environment, **pipes)
         if not any(line.strip() == "ready" for line in self.process.stdout):
             raise SystemExit(f"row {name} failed")
 
@@ -142,22 +176,27 @@ class Row:
 
 def measure(batch, args):
     """Prints the table of one batch size."""
-    rows = [Row(name, batch, args) for name in args.rows]
-    calls = {row.name: max(1, round(args.seconds / row.run(1))) for row in rows}
+    settings = args.onednn or [""]
+    rows = [
+        Row(name, onednn, batch, args) for name in args.rows for onednn in (settings if name not in OTHERS else [""])
+    ]
+    calls = [max(1, round(args.seconds / row.run(1))) for row in rows]
     for row in rows:
         row.rates.clear()
     for _ in range(args.rounds):
-        for row in rows:
-            row.run(calls[row.name])
+        for row, count in zip(rows, calls, strict=True):
+            row.run(count)
     for row in rows:
         row.close()
-    rates = {row.name: row.rates for row in rows}
+    rates = {(row.name, row.onednn): row.rates for row in rows}
     print(f"\nResNet-{args.depth} x{args.width:g}, {args.image_size}x{args.image_size}, batch {batch}, float32")
-    for name, mine in rates.items():
-        text = f"  {NAMES[name]:28s}{statistics.median(mine):9.2f} images/s  ({min(mine):.2f} to {max(mine):.2f})"
-        for other, label in (("keras", "of Keras predict"), (name.removesuffix("-opt"), "of the unoptimized")):
-            if other in rates and other != name:
-                text += f"  {statistics.median(a / b for a, b in zip(mine, rates[other], strict=True)):.3f} {label}"
+    for (name, onednn), mine in rates.items():
+        words = f"{NAMES[name]}{', oneDNN ' + ('on' if onednn == '1' else 'off') if onednn else ''}"
+        text = f"  {words:42s}{statistics.median(mine):9.2f} images/s  ({min(mine):.2f} to {max(mine):.2f})"
+        for other, label in (("onnx", "of ONNX Runtime"), ("keras", "of Keras predict")):
+            theirs = rates.get((other, "" if other in OTHERS else onednn))
+            if theirs and other != name:
+                text += f"  {statistics.median(a / b for a, b in zip(mine, theirs, strict=True)):.3f} {label}"
         print(text, flush=True)
 
 
@@ -167,15 +206,21 @@ def main():
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
-    parser.add_argument("--rows", nargs="+", choices=ROWS, help="the rows to run; all that are installed by default")
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS, *TRIES], help="default: all but the tries")
+    parser.add_argument(
+        "--onednn", nargs="+", choices=["0", "1"], help="its settings; default: TensorFlow's own choice"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="of a row; 0: as each runtime chooses")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of a row in a round, about")
     parser.add_argument("--folder", help=argparse.SUPPRESS)
-    parser.add_argument("--serve", choices=[*ROWS, "prepare"], help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=[*ROWS, *TRIES, "prepare"], help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.serve and args.serve != "onnx":
+    if args.serve and args.serve not in OTHERS:
         from tfcontrastive.commands.main import import_tensorflow
+        from tfcontrastive.system import onednn
 
+        onednn.leave_to_tensorflow()  # as where a model serves
         import_tensorflow()  # without its messages
     if args.serve == "prepare":
         prepare(args)
@@ -185,7 +230,7 @@ def main():
         return
     print(machine())
     if args.rows is None:
-        args.rows = [row for row in ROWS if row != "onnx" or has_onnx()]
+        args.rows = [row for row in ROWS if row not in OTHERS or installed(row)]
     with tempfile.TemporaryDirectory() as args.folder:
         command = [sys.executable, __file__, "--serve=prepare", f"--depth={args.depth}", f"--width={args.width}"]
         command += [f"--image_size={args.image_size}", f"--folder={args.folder}", "--rows", *args.rows]
@@ -194,12 +239,13 @@ def main():
             measure(batch, args)
 
 
-def has_onnx():
+def installed(row):
     from importlib.util import find_spec
 
-    found = all(find_spec(name) for name in ("onnxruntime", "tf2onnx"))
+    wanted = {"onnx": ("onnxruntime", "tf2onnx"), "litert": ("ai_edge_litert",)}[row]
+    found = all(find_spec(name) for name in wanted)
     if not found:
-        print("ONNX Runtime or tf2onnx is not installed: no row for it (pip install 'tfcontrastive[onnx]')")
+        print(f"{NAMES[row]}: no row, {' or '.join(wanted)} is not installed (the extras onnx and litert)")
     return found
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what `__getattr__` finds, for programs that read types
     from tfcontrastive.export.approximate import ApproximateIndex as ApproximateIndex
+    from tfcontrastive.export.benchmark import benchmark_export as benchmark_export
     from tfcontrastive.export.client import EmbeddingClient as EmbeddingClient
     from tfcontrastive.export.convert import to_onnx as to_onnx
     from tfcontrastive.export.convert import to_tflite as to_tflite
@@ -58,6 +59,7 @@ _HOMES = {
     "ServingError": "serving_error",
     "ItemsShard": "item_shards",
     "add_index": "with_index",
+    "benchmark_export": "benchmark",
     "check_export": "serve_check",
     "dataset_items": "items",
     "decode_images": "image_bytes",

@@ -14,6 +14,7 @@ from tfcontrastive import storage
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.export.embedding_files import EmbeddingFiles
 from tfcontrastive.export.extras import from_extra
+from tfcontrastive.export.index_memory import require_memory
 from tfcontrastive.export.manifest import side_file
 from tfcontrastive.export.search import checked_queries, unit_length, without_own
 from tfcontrastive.export.shards import write_atomically
@@ -38,7 +39,8 @@ class ApproximateIndex:
         building: called once with a line, before an index that is not there yet is built.
 
     Raises:
-        InputError: faiss is not installed, the kind is none of the two, or a file is damaged.
+        InputError: faiss is not installed, the kind is none of the two, a file is damaged, or the index that is to be
+            built is larger than this machine's memory.
 
     Examples:
         >>> index = ApproximateIndex("vectors")
@@ -64,6 +66,7 @@ class ApproximateIndex:
         self.dim, self.kind = self.files.dim, kind
         self.path = self.files.beside(f"approximate-{kind}-{self.files.digest}.faiss")
         if not os.path.exists(self.path):
+            require_memory(self.files, 2, "Leave out --approximate: the exact search reads one shard at a time.")
             if building is not None:
                 building(f"building {os.path.basename(self.path)} of {len(self.files):,} vectors, once")
             self._save(self._built())

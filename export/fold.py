@@ -9,7 +9,7 @@ import numpy as np
 
 from tfcontrastive.config import InputError
 
-_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
 def fold_batch_norm(encoder: keras.Model) -> keras.Model:
@@ -36,8 +36,8 @@ def fold_batch_norm(encoder: keras.Model) -> keras.Model:
 
     Source: Jacob et al., arXiv 1712.05877, section 3.2.
     """
-    graph = _graph(encoder)
-    pairs = _pairs(graph)
+    graph = graph_of(encoder)
+    pairs = pairs_of(graph)
     norms = {id(norm) for _, norm in pairs.values()}
     copies: list[tuple[keras.Layer, keras.Layer]] = []
 
@@ -61,15 +61,20 @@ def fold_batch_norm(encoder: keras.Model) -> keras.Model:
     folded = keras.models.clone_model(graph, clone_function=copy, call_function=call, recursive=True)
     for layer, twin in copies:
         if id(layer) in pairs:
-            twin.set_weights(_folded_weights(*pairs[id(layer)]))
+            twin.set_weights(folded_weights(*pairs[id(layer)]))
         else:
             twin.set_weights(layer.get_weights())
     return folded
 
 
-def _graph(model: keras.Model) -> keras.Model:
+def is_graph(model: object) -> bool:
+    """Whether a model's layers form a graph that can be seen."""
+    return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
+
+
+def graph_of(model: keras.Model) -> keras.Model:
     """The plain functional model of a model whose layers form a graph that can be seen."""
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+    if not is_graph(model):
         raise InputError(
             "`optimize` must be left out for an encoder that is no functional model: its graph cannot be rewritten. "
             f"Received: {type(model).__name__}."
@@ -78,7 +83,7 @@ def _graph(model: keras.Model) -> keras.Model:
     return keras.Model(inputs, outputs, name=model.name)
 
 
-def _pairs(graph: keras.Model) -> dict[int, tuple[keras.Layer, keras.Layer]]:
+def pairs_of(graph: keras.Model) -> dict[int, tuple[keras.Layer, keras.Layer]]:
     """{id of the convolution: (convolution, batch normalisation)}, those of nested models included."""
     nodes = [node for level in graph._nodes_by_depth.values() for node in level]
     seen_by = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
@@ -87,8 +92,8 @@ def _pairs(graph: keras.Model) -> dict[int, tuple[keras.Layer, keras.Layer]]:
     pairs = {}
     for node in nodes:
         norm = node.operation
-        if isinstance(norm, keras.Model) and getattr(norm, "inputs", None):
-            pairs.update(_pairs(_graph(norm)) if uses[id(norm)] == 1 else {})
+        if is_graph(norm):
+            pairs.update(pairs_of(graph_of(norm)) if uses[id(norm)] == 1 else {})
         if not _is_foldable_norm(node) or uses[id(norm)] > 1:
             continue
         tensor = node.input_tensors[0]
@@ -110,10 +115,11 @@ def _is_foldable_convolution(layer) -> bool:
     return known and layer.activation is keras.activations.linear and layer.data_format == "channels_last"
 
 
-def _folded_weights(conv: keras.Layer, norm: keras.Layer) -> list[np.ndarray]:
-    kernel, mean, variance = (
-        np.asarray(keras.ops.convert_to_numpy(value), np.float64)
-        for value in (conv.kernel, norm.moving_mean, norm.moving_variance)
+def folded_weights(conv: keras.Layer, norm: keras.Layer) -> list[np.ndarray]:
+    """The weights of the convolution with a bias that does what both do, in the order of Keras: its bias is the last."""
+    *kernels, kernel = (np.asarray(keras.ops.convert_to_numpy(value), np.float64) for value in kernels_of(conv))
+    mean, variance = (
+        np.asarray(keras.ops.convert_to_numpy(value), np.float64) for value in (norm.moving_mean, norm.moving_variance)
     )
     gamma = 1.0 if norm.gamma is None else keras.ops.convert_to_numpy(norm.gamma)
     beta = 0.0 if norm.beta is None else keras.ops.convert_to_numpy(norm.beta)
@@ -121,4 +127,11 @@ def _folded_weights(conv: keras.Layer, norm: keras.Layer) -> list[np.ndarray]:
     factor = gamma / np.sqrt(variance + norm.epsilon)
     # A depthwise kernel [h, w, C, M] gives C * M channels, the M of one input beside each other.
     factors = factor.reshape(kernel.shape[2:]) if isinstance(conv, keras.layers.DepthwiseConv2D) else factor
-    return [kernel * factors, beta + (bias - mean) * factor]
+    return [*kernels, kernel * factors, beta + (bias - mean) * factor]
+
+
+def kernels_of(conv: keras.Layer) -> list[keras.Variable]:
+    """The kernels of a convolution, the one that gives its outputs last."""
+    if isinstance(conv, keras.layers.SeparableConv2D):
+        return [conv.depthwise_kernel, conv.pointwise_kernel]
+    return [conv.kernel]

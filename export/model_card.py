@@ -21,9 +21,23 @@ from tfcontrastive.export.image_bytes import MAX_PIXELS
 from tfcontrastive.pretrained.trained import CARD
 
 _OPTIMIZED = """
-`serving_default` and `image_bytes` run a copy of the network with batch normalisation folded into the convolutions. They
-do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` does.
+`serving_default` and `image_bytes` run the network with batch normalisation folded into the convolutions, its weights as
+constants. They do not follow fine-tuning: call the loaded object itself, as `hub.KerasLayer` does, or export the tuned
+encoder anew.
 """
+
+_SERVE = """
+## Serve
+
+`tfcontrastive serve-check BASE --benchmark --batch_size=N` measures on your machine which artefact and which setting is
+fastest for your batches, and with `--write` configures TensorFlow Serving so. Where nothing was measured, set
+`TF_ENABLE_ONEDNN_OPTS=1`: {reason}.
+"""
+
+_REASON = {
+    True: "with batch normalisation folded it was the faster one on CPUs with AVX2 and with AVX-512",
+    False: "`=0` where a fused batch normalisation is in it and a CPU without AVX-512 is asked for single images",
+}
 
 _FILES = """`image_bytes` takes whole JPEG, PNG, GIF, BMP or WebP files, decodes them (EXIF orientation:
 {exif_orientation}; transparent images lie on {background_color}), crops them ({crop}), resizes to {size} x {size}
@@ -103,7 +117,7 @@ def readme(card: dict[str, Any]) -> str:
     table = "".join(f"| {key} | {value} |\n" for key, value in numbers.items())
     on = f" on {dataset}" if dataset else ""
     results = f"\n## Results\n\n| metric{on} | value |\n|---|---|\n{table}" if numbers else ""
-    source = _imported(card.get("imported") or {})
+    source, folded = _imported(card.get("imported") or {}), bool(card.get("optimized"))
     files = _FILES.format(size=size, **card["preprocessing"]) if "image_bytes" in card["signatures"] else ""
     return f"""---
 library_name: tf-keras
@@ -139,7 +153,7 @@ To fine-tune in Keras 2, where tf_keras has a release for your TensorFlow: `hub.
 {rows}
 
 Images are float32 in [0, 1].
-{files}{_searched(card)}{_OPTIMIZED if card.get("optimized") else ""}"""
+{files}{_searched(card)}{_OPTIMIZED if folded else ""}{_SERVE.format(reason=_REASON[folded])}"""
 
 
 def _searched(card: dict[str, Any]) -> str:

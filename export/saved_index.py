@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfcontrastive.config import InputError
 from tfcontrastive.export.checks import require
 from tfcontrastive.export.embedding_files import EmbeddingFiles
+from tfcontrastive.export.index_memory import require_memory
 from tfcontrastive.export.search import unit_length
 
 MOST_BYTES = 2**33
@@ -32,7 +33,7 @@ class SavedIndex(tf.Module):
         index: a set of embeddings, or its directory.
 
     Raises:
-        InputError: a set that has no row, or is larger than 8 GiB.
+        InputError: a set that is not finished, has no row, or is larger than 8 GiB or than this machine's memory.
 
     Examples:
         >>> index = SavedIndex("vectors")
@@ -93,6 +94,11 @@ class SavedIndex(tf.Module):
         """What a model's card says of it."""
         return {"rows": self.rows, "dim": self.dim, "dtype": self.dtype}
 
+    def require_width(self, dim: int) -> None:
+        """Raises InputError unless the vectors have so many numbers, as those of the model that is to search."""
+        if self.dim != dim:
+            raise InputError(f"`index` must have vectors of {dim} numbers, as the model gives. Received: {self.dim}.")
+
     def require_model(self, digest: str) -> None:
         """Raises InputError unless the set was made by the model of this digest."""
         if self.model_digest != digest:
@@ -146,6 +152,10 @@ def _input_of(function: Any) -> tf.TensorSpec:
 
 
 def _check_size(files: EmbeddingFiles) -> None:
+    if not files.complete:
+        raise InputError(
+            f"`index` must be a finished set. Received: {files.path}, which `embed` has not ended. Start that again first."
+        )
     if not len(files):
         raise InputError(f"`index` must hold at least one vector. Received: {files.path} without one.")
     size = len(files) * files.dim * np.dtype(files.facts["dtype"]).itemsize
@@ -155,6 +165,9 @@ def _check_size(files: EmbeddingFiles) -> None:
             f"with {len(files):,} x {files.dim} numbers of {files.facts['dtype']}, {size / 2**30:.1f} GiB. Embed with "
             "--dtype=int8, or search outside the model."
         )
+    require_memory(
+        files, np.dtype(files.facts["dtype"]).itemsize, "Embed with --dtype=int8, or search outside the model."
+    )
 
 
 def _in_rows_of(count: int, files: EmbeddingFiles) -> Iterator[np.ndarray]:

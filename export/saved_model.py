@@ -19,11 +19,12 @@ from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.checks import checked_images
 from tfcontrastive.export.digest import digest_of_files
 from tfcontrastive.export.embedding_files import EmbeddingFiles
-from tfcontrastive.export.fold import fold_batch_norm
+from tfcontrastive.export.fold import is_graph
 from tfcontrastive.export.graph import assigning_signatures
 from tfcontrastive.export.image_bytes import decode_images
 from tfcontrastive.export.model_card import meta_graph, model_card, read_card, readme
 from tfcontrastive.export.saved_index import SavedIndex, searches
+from tfcontrastive.export.served_encoder import ServedEncoder
 from tfcontrastive.export.versions import aside_in, publish
 from tfcontrastive.export.warmup import write_warmup_requests
 from tfcontrastive.pretrained.trained import ARCHITECTURE, CARD, versions_in
@@ -51,7 +52,7 @@ def save_model(
     probe: keras.layers.Layer | None = None,
     *,
     head: keras.layers.Layer | None = None,
-    optimize: bool = False,
+    optimize: bool | None = None,
     card: dict[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
     index: EmbeddingFiles | str | os.PathLike | None = None,
@@ -87,10 +88,11 @@ def save_model(
             takes any, 32 for a ResNet with the stem for small images, else 224.
         probe: a layer `[B, F]` -> `[B, classes]` for `logits_sup`. None takes `model.probe` if there is one.
         head: the projection head, `[B, F]` -> `[B, D]`. None takes `model.projection_head` if there is one.
-        optimize: `serving_default` and `image_bytes` run a copy of the encoder with batch normalisation folded into the
-            convolutions (see `fold_batch_norm`). They then keep the weights of the export even where a loaded copy is
-            fine-tuned through `__call__` or `serve_training`, which run the encoder itself, as `features` does; the
-            files hold both.
+        optimize: `serving_default` and `image_bytes` run the encoder with batch normalisation folded into the
+            convolutions (see `fold_batch_norm`), and its weights as constants. They then keep the weights of the export
+            even where a loaded copy is fine-tuned through `__call__`, which runs the encoder itself, as `features` and
+            `serve_training` do; the files hold both. None does so where there is something to fold; False for files of
+            half the size, or signatures that follow fine-tuning.
         card: more facts for `model_card.json` (recipe, data, metrics, ...), JSON values.
         preprocessing: of the encoder, kept with the model; `image_bytes` crops and resizes by it. None takes SimCLR's.
         index: a set of embeddings that this very encoder made, or its directory, to be searched in the model.
@@ -118,7 +120,8 @@ def save_model(
     rule = preprocessing or Preprocessing()
     images = tf.TensorSpec([None, height, width, channels], tf.float32, name="images")
     searched = None if index is None else SavedIndex(index)
-    servable = _Servable(encoder, head, probe, fold_batch_norm(encoder) if optimize else None, images, searched)
+    served = _served(encoder, optimize)
+    servable = _Servable(encoder, head, probe, served, images, searched)
     signatures = servable.signatures(images, size, rule)
 
     with aside_in(base, version) as aside:
@@ -129,7 +132,7 @@ def save_model(
                 "`model_or_encoder` must hold its state in Keras variables (`add_weight`), as no signature may "
                 f"change the model that it serves. Received: {assigning}."
             )
-        more = {"optimized": optimize, **(card or {})}
+        more = {"optimized": served is not None, **(card or {})}
         facts = model_card(model_or_encoder, encoder, aside, size, more, rule)
         facts["digest"] = digest_of_files(aside, facts["preprocessing"]["hash"])
         if searched is not None:
@@ -165,7 +168,6 @@ class _Parts:
     encoder: keras.Model
     head: keras.layers.Layer | None
     probe: keras.layers.Layer | None
-    folded: keras.Model | None
     salient: Callable
 
 
@@ -182,24 +184,28 @@ class _Servable(tf.Module):
         encoder: keras.Model,
         head: keras.layers.Layer | None,
         probe: keras.layers.Layer | None,
-        folded: keras.Model | None,
+        served: ServedEncoder | None,
         images: tf.TensorSpec,
         index: SavedIndex | None = None,
     ):
         super().__init__(name="encoder")
-        self._parts = _Parts(encoder, head, probe, folded, _salient_model(encoder))
+        self._parts = _Parts(encoder, head, probe, _salient_model(encoder))
 
         def inference(images):
             return self._features(images)
 
         # One trace for all that runs the encoder alone, as it stands: tracing is what an export takes its time for.
         self._inference = tf.function(_without_assignments(inference), input_signature=[images])
+        self._served = self._inference
+        if served is not None:
+            self._served = tf.function(lambda images: tf.cast(served(images), tf.float32), input_signature=[images])
         self.variables = [variable.value for variable in encoder.variables]
         self.trainable_variables = [variable.value for variable in encoder.trainable_variables]
         self.regularization_losses = [_penalty(v) for v in encoder.trainable_variables if v.regularizer is not None]
         # Only variables in a plain list are restored in a C++ session.
-        parts = [part for part in (head, probe, folded) if part is not None]
+        parts = [part for part in (head, probe) if part is not None]
         self.other_variables = [v.value for part in parts for v in part.variables]
+        self.other_variables += served.variables if served is not None else []
         self._index = index  # not `index`: a module is saved with its variables, which are in the list already
         self.other_variables += index.held if index else []
         self.resources = resources_of([encoder, *parts], known=[*self.variables, *self.other_variables])
@@ -212,11 +218,6 @@ class _Servable(tf.Module):
 
     def _features(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.cast(self._parts.encoder(images, training=training), tf.float32)
-
-    def _embed(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        folded = self._parts.folded
-        features = self._inference(images) if folded is None else folded(images, training=False)
-        return _embeddings(tf.cast(features, tf.float32))
 
     def signatures(self, images: tf.TensorSpec, size: int, rule: Preprocessing) -> dict[str, Callable]:
         """The functions to save, for images of this shape."""
@@ -231,7 +232,7 @@ class _Servable(tf.Module):
             )
 
         def serving_default(images):
-            return self._embed(checked_images(images))
+            return _embeddings(self._served(checked_images(images)))
 
         def serve_training(images):
             return _embeddings(self._features(checked_images(images), training=True))
@@ -240,7 +241,8 @@ class _Servable(tf.Module):
             return self._all_features(checked_images(images))
 
         def image_bytes(image_bytes):
-            return self._embed(decode_images(image_bytes, size=size, channels=images.shape[-1], preprocessing=rule))
+            decoded = decode_images(image_bytes, size=size, channels=images.shape[-1], preprocessing=rule)
+            return _embeddings(self._served(decoded))
 
         # An input signature, not a concrete function: else variables made under a strategy cannot be saved.
         functions = {
@@ -251,6 +253,7 @@ class _Servable(tf.Module):
             encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
             functions["image_bytes"] = tf.function(_without_assignments(image_bytes), input_signature=[encoded])
         if self._index is not None:
+            self._index.require_width(output.shape[-1])
             found = searches(self._index, functions)
             for name, function in found.items():
                 setattr(self, name, function)
@@ -268,6 +271,14 @@ class _Servable(tf.Module):
         if parts.probe is not None:
             tensors["logits_sup"] = parts.probe(embedding)
         return {name: tf.cast(tensor, tf.float32) for name, tensor in tensors.items()}
+
+
+def _served(encoder: keras.Model, optimize: bool | None) -> ServedEncoder | None:
+    """The encoder as the inference signatures run it, None for as it is."""
+    if optimize is False or (optimize is None and not is_graph(encoder)):
+        return None
+    served = ServedEncoder(encoder)
+    return served if served.folds else None
 
 
 def resources_of(parts: Sequence[keras.layers.Layer], known: Sequence[tf.Variable]) -> list[Any]:

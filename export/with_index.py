@@ -52,6 +52,7 @@ def add_index(
         raise InputError(f"`saved_model` must be written by tfcontrastive. Received: {path}.")
     held = SavedIndex(index)
     held.require_model(model_digest(path))
+    held.require_width(own["serving_default"].structured_outputs["embedding"].shape[-1])
     found = searches(held, own)
     for name, function in found.items():
         setattr(loaded, name, function)

@@ -80,7 +80,7 @@ def test_the_card_tells_how_it_was_trained(run_dir, exported):
     assert card["metrics"] == {
         name: value for name, value in json.loads((run_dir / "result.json").read_text()).items() if name != "step"
     }
-    assert not card["optimized"]
+    assert not card["optimized"]  # a ViT has nothing to fold
 
 
 def test_versions_count_up_and_optimize_is_near(run_dir, exported, tmp_path, capsys):
@@ -336,6 +336,8 @@ def test_serve_check_tells_by_its_exit_code(exported, monkeypatch, capsys, passe
             ["`split` must be given", "test", "train"],
         ),
         (["search", "--index=INDEX"], ["`IMAGE` must be given"]),
+        (["search", "--index=INDEX", "--k=11", "PHOTOS/3.png"], ["`k` must be between 1 and the 9 other vectors"]),
+        (["search", "--index=INDEX", "--k=0", "PHOTOS/3.png"], ["`k` must be between 1 and"]),
         (["search", "--index=INDEX", "nowhere.png"], ["nowhere.png", "No such file"]),
         (["search", "--index=INDEX", "PHOTOS/broken.jpg"], ["broken.jpg", "it is no image"]),
         (["search", "--index=nowhere", "--duplicates=1"], ["manifest.json", "nowhere"]),

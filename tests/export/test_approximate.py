@@ -9,7 +9,7 @@ import pytest
 from tfcontrastive import export
 from tfcontrastive.commands.main import main
 from tfcontrastive.config import InputError
-from tfcontrastive.export import ApproximateIndex, EmbeddingWriter, nearest
+from tfcontrastive.export import ApproximateIndex, EmbeddingWriter, index_memory, nearest
 
 ROWS, DIM, GROUPS = 1500, 8, 30
 
@@ -83,6 +83,12 @@ def test_that_of_another_state_of_the_set_is_not_used_and_goes(index):
     assert new.nearest(vectors[:1], k=1)[0] == [["0 é.png"]]
     assert [path for path in os.listdir(index) if "faiss" in path] == [os.path.basename(new.path)]
     assert new.path != old.path
+
+
+def test_a_set_larger_than_memory_is_told_of_before_the_work(index, monkeypatch):
+    monkeypatch.setattr(index_memory, "machine_memory", lambda: 1000)
+    with pytest.raises(InputError, match=r"`index` must fit in memory.*Leave out --approximate"):
+        ApproximateIndex(index)
 
 
 def test_a_file_that_is_not_whole_is_one_line(index):

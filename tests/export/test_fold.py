@@ -1,5 +1,7 @@
 """Batch normalisation folded into convolutions: the same numbers, only where it is sound."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders import ResNet
-from tfcontrastive.export import CppSession, fold_batch_norm, save_model
+from tfcontrastive.export import CppSession, fold_batch_norm, read_card, save_model, served_encoder
+from tfcontrastive.export.served_encoder import ServedEncoder
 
 layers = keras.layers
 
@@ -28,11 +31,13 @@ def norms(model):
 
 
 def check(model, size=16, left=0):
-    """The folded copy gives the same vectors, has `left` normalisations, and the model is as it was."""
+    """The folded copy, and what is served, give the same vectors; `left` normalisations are left; the model is as it was."""
     images = np.random.RandomState(1).rand(3, size, size, model.input_shape[-1]).astype("float32")
     expected = model(images).numpy()
     folded = fold_batch_norm(model)
     np.testing.assert_allclose(folded(images), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    served, inference = ServedEncoder(model)(images), model(images, training=False).numpy()
+    np.testing.assert_allclose(served, inference, rtol=1e-4, atol=1e-5 * np.abs(inference).max())
     np.testing.assert_array_equal(model(images), expected)
     assert len(norms(folded)) == left
     assert [tuple(tensor.shape) for tensor in folded.outputs] == [tuple(tensor.shape) for tensor in model.outputs]
@@ -67,6 +72,8 @@ def test_a_sequential_encoder_with_biases():
             layers.ReLU(),
             layers.DepthwiseConv2D(3, depth_multiplier=2),
             layers.BatchNormalization(center=False),
+            layers.SeparableConv2D(5, 3, use_bias=False),
+            layers.BatchNormalization(),
             layers.GlobalAveragePooling2D(),
         ]
     )
@@ -130,8 +137,33 @@ def test_a_subclassed_encoder_is_refused():
         fold_batch_norm(encoder)
 
 
-def test_an_optimized_export(encoder, images, tmp_path):
-    loaded = tf.saved_model.load(save_model(encoder, tmp_path, image_size=16, optimize=True))
+def test_only_what_folds_is_served_as_constants(make_encoder, images, tmp_path):
+    """Without a normalisation to fold, constants would double the file for nothing; asked for or not."""
+    inputs = keras.Input((16, 16, 3))
+    plain = keras.Model(inputs, layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(inputs)))
+    path = save_model(plain, tmp_path, image_size=16, optimize=True)
+    assert not read_card(path)["optimized"]
+    assert "constants" not in pathlib.Path(path, "README.md").read_text()
+    (kernel, _), loaded = plain.variables, tf.saved_model.load(path)
+    loaded.variables[0].assign(tf.zeros_like(kernel))
+    assert not loaded.signatures["serving_default"](images=tf.constant(images))["embedding"].numpy().any()
+
+
+def test_weights_that_no_graph_can_hold_are_variables(make_encoder, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(served_encoder, "MOST_CONSTANT_BYTES", 100)
+    encoder = make_encoder()
+    path = save_model(encoder, tmp_path, image_size=16)
+    expected, scale = encoder(images).numpy(), np.abs(encoder(images)).max()
+    loaded = tf.saved_model.load(path)
+    found = loaded.signatures["serving_default"](images=tf.constant(images))["embedding"]
+    np.testing.assert_allclose(found, expected, atol=1e-5 * scale)
+    assert len(loaded.other_variables) == 4, "kernel and bias of both convolutions, none of the normalisation"
+    with CppSession(path) as session:
+        np.testing.assert_allclose(session.run(images=images)["embedding"], expected, atol=1e-5 * scale)
+
+
+def test_an_export_is_optimized_where_nothing_else_is_asked_for(encoder, images, tmp_path):
+    loaded = tf.saved_model.load(save_model(encoder, tmp_path, image_size=16))
     expected = encoder(images).numpy()
     tolerance = 1e-4 * np.abs(expected).max()
     np.testing.assert_allclose(

@@ -1,6 +1,7 @@
 """A set of embeddings in a real PostgreSQL with pgvector, which this module starts and ends."""
 
 import contextlib
+import re
 
 import numpy as np
 import psycopg
@@ -137,6 +138,44 @@ def test_a_database_that_goes_away_keeps_what_is_committed(url, server, encoder)
     assert embed_images("model", counted, url, batch_size=4, shard_rows=4).rows == 20
     assert len(read) < ITEMS
     assert [row[0] for row in rows_of(url, "position")] == [i for i in range(ITEMS) if i % 7 != 3]
+
+
+def test_a_database_that_goes_away_while_it_is_searched(url, server):
+    write(url, np.eye(3, dtype=np.float32))
+    with contextlib.closing(PostgresSet(url)) as held:
+        server.stop()
+        try:
+            with pytest.raises(InputError, match="`index` must be a database that answers") as told:
+                held.nearest(np.eye(3), k=1)
+        finally:
+            server.start()
+    assert "\n" not in str(told.value)
+    assert len(rows_of(url)) == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"dim": 4}, "dim 3, now 4"),
+        ({"facts": {**FakeEncoder.facts, "digest": "e" * 32}}, "with model .*d{32}.*now .*e{32}"),
+    ],
+    ids=["width", "model"],
+)
+def test_embed_into_a_table_of_others_ends_with_code_2_and_leaves_it(
+    url, encoder, tmp_path, monkeypatch, capsys, changed, message
+):
+    monkeypatch.setattr(export, "latest_version", str, raising=False)
+    (tmp_path / "0.png").write_text("0")
+    given = ["embed", "--saved_model=model", f"--dataset=folder:{tmp_path}", f"--output={url}"]
+    assert main(given) == 0
+    before = rows_of(url)
+    for name, value in changed.items():
+        monkeypatch.setattr(FakeEncoder, name, value)
+    capsys.readouterr()
+    assert main(given) == 2
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tfcontrastive: ")]
+    assert re.search(f"made alike.*{message}", told), told
+    assert rows_of(url) == before != []
 
 
 def another_model(url):

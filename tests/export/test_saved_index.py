@@ -1,5 +1,6 @@
 """A set of embeddings inside the SavedModel: what it finds, where it runs, and what is refused."""
 
+import os
 import pathlib
 
 import keras
@@ -19,6 +20,7 @@ from tfcontrastive.export import (
     SavedIndex,
     ServingError,
     add_index,
+    index_memory,
     model_digest,
     model_facts,
     nearest,
@@ -192,6 +194,53 @@ def test_what_cannot_be_an_index(exported, searchable, index, tmp_path, monkeypa
     monkeypatch.setattr(saved_index, "MOST_BYTES", 100)
     with pytest.raises(InputError, match=r"`index` must be of at most .* --dtype=int8"):
         SavedIndex(index)
+    monkeypatch.undo()
+    monkeypatch.setattr(index_memory, "machine_memory", lambda: ROWS * DIM * 4 - 1)
+    assert main(["export", f"--saved_model={exported}", f"--index={index}", f"--export_dir={tmp_path / 'base'}"]) == 2
+    assert not list(tmp_path.glob("base/*"))
+    monkeypatch.setattr(index_memory, "machine_memory", lambda: ROWS * DIM * 4)
+    assert SavedIndex(index).rows == ROWS
+
+
+def of_other_preprocessing(index, exported, encoder):
+    """Vectors of the very weights, of images of another size."""
+    other = save_model(encoder, index.parent / "larger", image_size=24)
+    write(index, np.ones([3, DIM], np.float32), model=model_facts(other))
+
+
+def half_written(index, exported, encoder):
+    write(index, np.ones([9, DIM], np.float32), model=model_facts(exported))
+    os.truncate(index / "vectors-00001.npy", 100)
+
+
+def unfinished(index, exported, encoder):
+    writer = EmbeddingWriter(index, DIM, shard_rows=2, facts={"model": model_facts(exported)})
+    for row in range(5):
+        writer.add(str(row), np.ones(DIM))
+
+
+def of_another_width(index, exported, encoder):
+    write(index, np.ones([3, DIM + 1], np.float32), model=model_facts(exported))
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (of_other_preprocessing, "`index` must be a set of embeddings of this very model"),
+        (half_written, "bytes in place of"),
+        (unfinished, "`index` must be a finished set"),
+        (of_another_width, "`index` must have vectors of 6 numbers, as the model gives"),
+    ],
+)
+def test_a_set_that_cannot_be_searched_in_the_model_is_one_line(fault, message, exported, encoder, tmp_path, capsys):
+    fault(tmp_path / "vectors", exported, encoder)
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    given = [f"--saved_model={exported}", f"--index={tmp_path / 'vectors'}"]
+    assert main(["export", *given, f"--export_dir={tmp_path / 'base'}"]) == 2
+    told = capsys.readouterr().err.strip()
+    assert message in told
+    assert len(told.splitlines()) == 1
+    assert sorted(str(path) for path in tmp_path.rglob("*") if path.name != "base") == before
 
 
 def test_the_command(exported, index, tmp_path, capsys):

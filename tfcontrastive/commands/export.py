@@ -76,7 +76,11 @@ def export_flags() -> flags.FlagValues:
                       "google-research/simclr; torchvision: .pth, .safetensors; keras_hub: a preset.", values)  # fmt: skip
     flags.DEFINE_integer("version", None, "Version of the SavedModel; default: the next one.", flag_values=values)
     flags.DEFINE_boolean(
-        "optimize", False, "Fold batch normalisation into the convolutions of the serving signatures.", values
+        "optimize",
+        None,
+        "Fold batch normalisation into the convolutions of the serving signatures, which then keep these weights "
+        "whatever is fine-tuned; default: where there is any. --nooptimize for a file of half the size.",
+        values,
     )
     flags.DEFINE_enum(
         "quantize",
@@ -118,7 +122,7 @@ def check(options: dict[str, Any]) -> None:
             wanted = "--index, and without --model_dir"
             raise InputError(f"`saved_model` must be given with {wanted}. Received: {_given(options)}.")
         for name in ("optimize", "image_size", "channels"):
-            if options[name]:
+            if options[name] is not None:
                 raise InputError(f"`{name}` is for --model_dir: an export stays as it is. Received: {_given(options)}.")
     for name in ("image_size", "channels", "calibration_images"):
         if options[name] is not None and options[name] < 1:
@@ -133,7 +137,7 @@ def check(options: dict[str, Any]) -> None:
 
 def _given(options: dict[str, Any]) -> str:
     names = ("model_dir", "saved_model", "index", "optimize", "image_size", "channels")
-    return ", ".join(f"{name}={options[name]}" for name in names if options[name])
+    return ", ".join(f"{name}={options[name]}" for name in names if options[name] is not None)
 
 
 def write_for_others(options: dict[str, Any]) -> int:
@@ -175,7 +179,7 @@ def convert(loaded: Any, options: dict[str, Any]) -> None:
     path = os.path.join(options["export_dir"], f"encoder{suffix}.{kind}")
     with tempfile.TemporaryDirectory() as aside:
         saved = export.save_model(
-            loaded.model, aside, image_size=size, card=loaded.card, preprocessing=loaded.preprocessing
+            loaded.model, aside, image_size=size, optimize=False, card=loaded.card, preprocessing=loaded.preprocessing
         )
         if kind == "tflite":
             done = export.to_tflite(saved, path, image_size=size, quantize=quantize, images=images)

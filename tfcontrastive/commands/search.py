@@ -74,7 +74,9 @@ def search_flags() -> flags.FlagValues:
     flags.DEFINE_string("index", None, "Directory of the vectors, or postgresql://USER@HOST/DATABASE.", values)
     flags.DEFINE_string("table", "embeddings", "Of a database, the table.", values)
     flags.DEFINE_string("saved_model", None, "The model they are from; default: where `embed` found it.", values)
-    flags.DEFINE_integer("k", 10, "Neighbours of each image.", flag_values=values)
+    flags.DEFINE_integer(
+        "k", None, "Neighbours of each image; default: 10, or all others where there are fewer.", flag_values=values
+    )
     flags.DEFINE_enum(
         "backend", "auto", ["auto", "numpy", "faiss"], "auto takes faiss where it is installed; both are exact.", values
     )
@@ -108,7 +110,7 @@ def show_neighbours(files: Any, images: Sequence[str], options: dict[str, Any], 
     others = len(files) - any(name is not None for name in own)
     if not others:
         raise InputError(f"`index` must hold other images than IMAGE. Received: {files.path}, with that alone.")
-    k = min(options["k"], others)
+    k = min(10, others) if options["k"] is None else options["k"]
     if isinstance(files, export.PostgresSet):
         how = {"approximate": options["approximate"], "effort": options["effort"]}
         ids, similarities = files.nearest(queries, k=k, exclude=own, **how)

@@ -1,10 +1,11 @@
-"""The devices that `tfcontrastive plan` knows, in their makers' figures. No TensorFlow is needed to list them."""
+"""The devices that `tfcontrastive plan` knows, in their makers' figures, and this machine. No TensorFlow is needed."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import pathlib
+import platform
 
 from tfcontrastive.config import InputError, unknown
 
@@ -65,3 +66,19 @@ def machine_memory() -> int | None:
         limit = path.read_text().strip() if path.is_file() else "max"
         found += [int(limit)] if limit.isdecimal() else []
     return min(found)
+
+
+_CLASSES = {
+    "amx_bf16": "AMX",
+    "avx512_bf16": "AVX-512 with bfloat16",
+    "avx512_vnni": "AVX-512 without bfloat16",
+    "avx2": "AVX2",
+}
+
+
+def cpu_class() -> str:
+    """What the vector units of this machine's CPU are, such as "AVX2"; its architecture where that is not told."""
+    told = pathlib.Path("/proc/cpuinfo")
+    text = told.read_text(encoding="ascii", errors="replace") if told.exists() else ""
+    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
+    return next((name for flag, name in _CLASSES.items() if flag in flags), platform.machine())
