@@ -39,6 +39,7 @@ GAIN, RANK_FLOOR = 0.03, 4.0
 
 
 _untrained: dict = {}  # kNN of untrained networks, by what they are
+LENGTHS = ("--freeze_prototypes_steps", "--clustering_steps", "--instance_steps", "--teacher_temperature_steps")
 RECIPE_STEPS = round(EPOCHS * 10_000 / 128)
 
 
@@ -61,12 +62,7 @@ def of_length(words: list[str], steps: int) -> list[str]:
         key, _, value = word.partition("=")
         if key == "--warmup_epochs":
             word = f"{key}={float(value) * share:g}"
-        elif key in (
-            "--freeze_prototypes_steps",
-            "--clustering_steps",
-            "--instance_steps",
-            "--teacher_temperature_steps",
-        ):
+        elif key in LENGTHS and int(value):  # 0 is none
             word = f"{key}={max(1, round(int(value) * share))}"
         if key != "--train_epochs":
             scaled.append(word)
@@ -183,7 +179,7 @@ def read(output: pathlib.Path, more: tuple[str, ...], cpu_seconds: float | None)
     return {
         (one["method"], one["seed"]): one
         for one in records
-        if one["recipe"] == now.get(one["method"]) and one.get("asked_cpu_seconds") == cpu_seconds
+        if one["recipe"] == now.get(one["method"]) and one.get("asked_cpu_seconds", "older") == cpu_seconds
     }
 
 

@@ -12,7 +12,7 @@ from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
 from tfcontrastive.system.tables import show_table
 
-TITLE = """tfcontrastive serve-check BASE: loads an export, an encoder or two towers, in every way at hand and compares the vectors.
+TITLE = """tfcontrastive serve-check BASE: loads an export, encoder or towers, in every way at hand and compares the vectors.
 
 Exit code 2 if a check fails. Checks whose package is not installed are not run, and said to be so.
 Example: tfcontrastive serve-check exported --server=localhost:8500"""
