@@ -12,7 +12,6 @@ import tensorflow as tf
 import tfcontrastive
 from tests.methods.cases import tiny_encoder
 from tfcontrastive.config import DataConfig, EncoderConfig, InputError, TrainConfig
-from tfcontrastive.flags import expand
 from tfcontrastive.methods import Jigsaw, JigsawConfig
 from tfcontrastive.methods.permutations import distant_permutations
 from tfcontrastive.runs.builders import encoder_and_size
@@ -103,13 +102,3 @@ def test_each_step_lays_its_own_orders():
         found.append(float(model.views_loss(view, training=True).loss))
         model.optimizer.iterations.assign_add(1)
     assert found[0] != found[1]
-
-
-def test_the_embedded_recipes_tiles_train_every_weight_of_the_last_kernels():
-    """A map of one pixel reaches the middle of a 3 x 3 kernel alone, and whole images would reach what never learned."""
-    flags = dict(word.removeprefix("--").split("=") for word in expand(["--recipe=embedded_jigsaw"]))
-    options = {"width_multiplier": 0.125, "stem": "small", "input_shape": (None, None, 1)}
-    encoder = tfcontrastive.ResNet(int(flags["resnet_depth"]), **options)
-    last = keras.Model(encoder.inputs, encoder.get_layer("block_group4").output)
-    side = int(flags["tile_size"])
-    assert last.compute_output_shape((1, side, side, 1))[1:3] == (2, 2)
