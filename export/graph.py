@@ -64,11 +64,11 @@ def assigning_signatures(meta: meta_graph_pb2.MetaGraphDef) -> dict[str, str]:
 
 
 def precision(meta: meta_graph_pb2.MetaGraphDef) -> str:
-    """The least precise of float32, float16 and bfloat16 that `serving_default` or `features` computes in."""
+    """The least precise of float32, float16 and bfloat16 that embeddings are computed in, of an encoder or two towers."""
     nodes = [
         node
         for name, nodes in signature_nodes(meta).items()
-        if name in ("serving_default", "features")
+        if name in ("serving_default", "features", "query", "key")
         for node in nodes
         if node.op != "Cast"
     ]

@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from tfcontrastive.export.client import EmbeddingClient
 from tfcontrastive.export.cpp_session import CppSession
 from tfcontrastive.export.graph import assigning_signatures, precision
+from tfcontrastive.export.grpc_transport import GrpcTransport
 from tfcontrastive.export.model_card import meta_graph, read_card
-from tfcontrastive.export.warmup import WARMUP
+from tfcontrastive.export.warmup import WARMUP, made_input
 from tfcontrastive.pretrained.trained import MAX_VERSION, latest_version
 
 PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"}
@@ -43,8 +45,10 @@ def check_export(
 
     No check changes the export; one that fails does not stop the others.
 
+    Two towers are asked for embeddings of made inputs, as nothing is known of what they take but its shape.
+
     Args:
-        saved_model: what `save_model` wrote, or the base of its versions (the highest is checked).
+        saved_model: what `save_model` or `save_towers` wrote, or the base of its versions (the highest is checked).
         server: `host:port` of the gRPC interface of a TensorFlow Serving that has this version of the export.
         server_model: its name there.
 
@@ -58,9 +62,11 @@ def check_export(
         >>> for check in check_export("exported"):
         ...     print(check.name, check.passed, check.detail)
     """
-    export = _Export(latest_version(saved_model), server, server_model)
+    path = latest_version(saved_model)
+    towers = _are_towers(path)
+    export = (_Towers if towers else _Export)(path, server, server_model)
     try:
-        return [_run(name, check, export) for name, check in _CHECKS.items()]
+        return [_run(name, check, export) for name, check in (_TOWER_CHECKS if towers else _CHECKS).items()]
     finally:
         export.close()
 
@@ -75,6 +81,8 @@ class _NotRun(Exception):
 
 class _Export:
     """The export, loaded once, with an input for each signature and what TensorFlow's own loader makes of it."""
+
+    needed = frozenset({"serving_default", "features", "serve_training"})
 
     def __init__(self, path: str, server: str | None, server_model: str):
         self.path, self.server, self.server_model = path, server, server_model
@@ -152,6 +160,36 @@ class _Export:
             self.session.close()
 
 
+class _Towers(_Export):
+    """Two towers."""
+
+    needed = frozenset({"query", "key", "similarity"})
+    unstable = ""  # there is no training mode
+
+    @cached_property
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: {key: made_input(spec, 2) for key, spec in signature.structured_input_signature[1].items()}
+            for name, signature in self.loaded.signatures.items()
+        }
+
+    def of_side(self, side: str) -> Any:
+        """The inputs of a side as its tower takes them: a tensor, a list or a dictionary."""
+        named = self.inputs[side]
+        if side in named:
+            return named[side]
+        short = {name.removeprefix(f"{side}_"): value for name, value in named.items()}
+        places = [str(place) for place in range(len(short))]
+        return [short[place] for place in places] if set(short) == set(places) else short
+
+
+def _are_towers(path: str) -> bool:
+    try:
+        return _Towers.needed <= set(meta_graph(path).signature_def)
+    except (DecodeError, tf.errors.OpError):  # the checks will say so
+        return False
+
+
 def _run(name: str, check: Callable[[_Export], str], export: _Export) -> Check:
     try:
         return Check(name, True, check(export))
@@ -165,7 +203,7 @@ def _run(name: str, check: Callable[[_Export], str], export: _Export) -> Check:
 
 
 def _signatures(export: _Export) -> str:
-    missing = {"serving_default", "features", "serve_training"} - set(export.loaded.signatures)
+    missing = export.needed - set(export.loaded.signatures)
     if missing:
         raise _Failed(f"missing: {', '.join(sorted(missing))}")
     for name, outputs in export.expected.items():
@@ -245,6 +283,15 @@ def _keras_layer(export: _Export) -> str:
     return f"serving_default and serve_training within {export.tolerance:g}{export.unstable}"
 
 
+def _tower_layers(export: _Towers) -> str:
+    import keras
+
+    for side in ("query", "key"):
+        layer = keras.layers.TFSMLayer(export.path, call_endpoint=side)
+        export.compare(layer(tf.nest.map_structure(tf.constant, export.of_side(side))), export.expected[side])
+    return f"query and key within {export.tolerance:g}"
+
+
 def _cpp_session(export: _Export) -> str:
     for name, inputs in export.inputs.items():
         outputs = export.session.run(name, **inputs)
@@ -283,6 +330,20 @@ def _server(export: _Export) -> str:
     return f"version {version} at {export.server} within {export.tolerance:g}"
 
 
+def _tower_server(export: _Towers) -> str:
+    if export.server is None:
+        raise _NotRun("no server was named")
+    version = int(os.path.basename(os.path.abspath(export.path)))
+    transport = GrpcTransport(export.server, export.server_model, version, tls=None, options={})
+    try:
+        for name, inputs in export.inputs.items():
+            sent = {key: list(value) for key, value in inputs.items()}
+            export.compare(transport.predict(name, sent, list(export.expected[name]), 60), export.expected[name])
+    finally:
+        transport.close()
+    return f"version {version} at {export.server} within {export.tolerance:g}"
+
+
 _CHECKS: dict[str, Callable[[_Export], str]] = {
     "signatures": _signatures,
     "no Python in the graph": _no_python_op,
@@ -295,6 +356,17 @@ _CHECKS: dict[str, Callable[[_Export], str]] = {
     "version directory": _version_directory,
     "warm-up requests": _warmup,
     "EmbeddingClient": _server,
+}
+
+_TOWER_CHECKS: dict[str, Callable[[Any], str]] = {
+    "signatures": _signatures,
+    "no Python in the graph": _no_python_op,
+    "no side effects": _no_side_effect,
+    "keras.layers.TFSMLayer": _tower_layers,
+    "C++ session": _cpp_session,
+    "version directory": _version_directory,
+    "warm-up requests": _warmup,
+    "gRPC": _tower_server,
 }
 
 

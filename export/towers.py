@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 import tfcontrastive
 from tfcontrastive import storage
@@ -19,6 +20,7 @@ from tfcontrastive.export.graph import assigning_signatures
 from tfcontrastive.export.model_card import described_signatures, meta_graph
 from tfcontrastive.export.saved_model import resources_of
 from tfcontrastive.export.versions import aside_in, publish
+from tfcontrastive.export.warmup import made_input, write_requests
 from tfcontrastive.pretrained.trained import CARD
 from tfcontrastive.towers import TwoTower
 
@@ -60,7 +62,8 @@ def save_towers(
     """
     if not isinstance(model, TwoTower):
         raise InputError(f"`model` must be a TwoTower. Received: {type(model).__name__}.")
-    servable = _Servable(model)
+    specs = {"query": _inputs("query", model.query_encoder), "key": _inputs("key", model.key_encoder)}
+    servable = _Servable(model, specs)
     with aside_in(base, version) as aside:
         tf.saved_model.save(servable, aside, signatures=servable.functions())
         meta = meta_graph(aside)
@@ -82,6 +85,9 @@ def save_towers(
             "versions": {package.__name__: package.__version__ for package in (tfcontrastive, tf, keras)},
             **(card or {}),
         }
+        requests = _requests(servable.functions(), specs)
+        if requests:
+            write_requests(aside, requests)
         storage.write(os.path.join(aside, CARD), json.dumps(facts, indent=2, default=str) + "\n")
         return publish(aside, base, version)
 
@@ -89,9 +95,9 @@ def save_towers(
 class _Servable(tf.Module):
     """What is saved: functions, and the variables of both towers in one plain list, as a C++ session restores them."""
 
-    def __init__(self, model: TwoTower):
+    def __init__(self, model: TwoTower, specs: Mapping[str, Any]):
         super().__init__(name="towers")
-        self._run = _functions(model)
+        self._run = _functions(model, specs)
         parts = [model.query_encoder, model.key_encoder, model.query_head, model.key_head]
         layers = list({id(part): part for part in parts if part is not None}.values())
         held = [variable for layer in layers for variable in layer.variables]
@@ -105,9 +111,8 @@ class _Servable(tf.Module):
         return dict(self._run)
 
 
-def _functions(model: TwoTower) -> dict[str, Callable]:
+def _functions(model: TwoTower, specs: Mapping[str, Any]) -> dict[str, Callable]:
     """The three functions. A closure holds the model: in a module, TensorFlow would save its variables twice."""
-    specs = {"query": _inputs("query", model.query_encoder), "key": _inputs("key", model.key_encoder)}
 
     def embeddings(embed, side, inputs):
         checked = tf.nest.map_structure(lambda tensor, spec: checked_batch(tensor, spec.name), inputs, specs[side])
@@ -129,6 +134,26 @@ def _functions(model: TwoTower) -> dict[str, Callable]:
         "key": tf.function(key, input_signature=[specs["key"]]),
         "similarity": tf.function(similarity, input_signature=[specs["query"], specs["key"]]),
     }
+
+
+def _requests(functions: Mapping[str, Callable], specs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Made inputs of each signature, for warm-up; none where the towers refuse them: such a request can fail a load."""
+    made = tf.nest.map_structure(made_input, dict(specs))
+    try:
+        functions["similarity"](*(tf.nest.map_structure(tf.constant, made[side]) for side in ("query", "key")))
+    except (tf.errors.OpError, ValueError) as error:
+        logging.warning(
+            "The export has no warm-up requests: the towers do not take made inputs (%s).", type(error).__name__
+        )
+        return {}
+    query, key = (
+        {
+            spec.name: value
+            for spec, value in zip(tf.nest.flatten(specs[side]), tf.nest.flatten(made[side]), strict=True)
+        }
+        for side in ("query", "key")
+    )
+    return {"query": query, "key": key, "similarity": {**query, **key}}
 
 
 def _inputs(side: str, encoder: keras.Model) -> Any:

@@ -93,6 +93,28 @@ def test_every_public_class_and_function_has_its_place_in_the_api_pages(room):
             assert re.search(rf"^::: tfcontrastive\.[\w.]+\.{name}$", page, re.M), f"{room}.{name}"
 
 
+def rows_of(page: str, first_column: str) -> list[list[str]]:
+    """The cells of a page's table whose first column is headed so."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    table = text[text.index(f"| {first_column} |") :].partition("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in (table[0], *table[2:])]
+
+
+def test_the_table_of_methods_has_every_one_whole():
+    head, *rows = rows_of("methods.md", "`--method=` | paper")
+    assert {re.match(r"`(\w+)`", row[0])[1] for row in rows} == set(tfcontrastive.METHODS)
+    incomplete = [row[0] for row in rows if len(row) != len(head) or not all(row)]
+    assert incomplete == []
+    recipes = {path.stem for path in (ROOT / "flags" / "recipes").glob("*.flags")}
+    named = {name for row in rows for name in re.findall(r"`([a-z]\w+)`", row[head.index("published recipes")])}
+    assert named - recipes == set()
+
+
+def test_every_method_is_some_ones_choice():
+    chosen = {name for row in rows_of("choosing.md", "your case") for name in re.findall(r"\w+", row[1])}
+    assert set(tfcontrastive.METHODS) - chosen == set()
+
+
 def test_every_page_is_in_the_navigation():
     listed = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     for page in PAGES[1:]:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.export.serving_stub import ServingStub
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders import TextEncoder
-from tfcontrastive.export import CppError, CppSession, read_card, save_towers
+from tfcontrastive.export import CppError, CppSession, check_export, read_card, save_towers, serve_check
 from tfcontrastive.export.graph import signature_nodes
 from tfcontrastive.export.model_card import meta_graph
 from tfcontrastive.towers import TwoTower, TwoTowerConfig
@@ -42,6 +43,14 @@ def expected(model):
         "key": {"embedding": np.asarray(keys)},
         "similarity": {"similarity": similarity, "logits": similarity / np.float32(model.temperature) - 10},
     }
+
+
+class Refusing(keras.layers.Layer):
+    """What takes no numbers that differ in no column."""
+
+    def call(self, x):
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_any(x[:, :1] != x[:, 1:]), ["all alike"])]):
+            return tf.identity(x)
 
 
 def close(found, expected):
@@ -104,6 +113,43 @@ def test_a_dictionary_of_inputs_has_a_name_each(tmp_path):
     np.testing.assert_allclose(loaded.key(inputs)["embedding"], found, rtol=1e-6)
     with pytest.raises(InputError, match="`version` must be new"):
         save_towers(model, tmp_path, version=7)
+
+
+def test_serve_check_asks_every_consumer(path):
+    with CppSession(path) as session:
+        stub = ServingStub(path, session)
+        try:
+            checks = {check.name: check for check in check_export(path, server=stub.grpc_address)}
+        finally:
+            stub.close()
+    assert [check for check in checks.values() if not check.passed] == []
+    assert stub.batches == [2, 2, 2]
+    assert checks["warm-up requests"].detail == "3 requests replayed in the C++ session"
+    assert checks["C++ session"].detail.startswith("key, query, similarity within 1e-05")
+
+
+def test_serve_check_asks_towers_of_dictionaries_and_finds_other_weights(tmp_path, monkeypatch):
+    ids, mask = keras.Input((None,), dtype="int32", name="ids"), keras.Input((None,), name="mask")
+    both = keras.ops.sum(keras.ops.cast(ids, "float32") * mask, axis=1, keepdims=True)
+    tower = keras.Model({"ids": ids, "mask": mask}, keras.layers.Dense(2)(both))
+    path = save_towers(TwoTower(tower, config=TwoTowerConfig("dpr")), tmp_path)
+    names = ("signatures", "keras.layers.TFSMLayer")
+    monkeypatch.setattr(serve_check, "_TOWER_CHECKS", {name: serve_check._TOWER_CHECKS[name] for name in names})
+    assert all(check.passed for check in check_export(path))
+    layer = keras.layers.TFSMLayer.call
+    monkeypatch.setattr(
+        keras.layers.TFSMLayer, "call", lambda *args: {name: 1.1 * x for name, x in layer(*args).items()}
+    )
+    (check,) = (check for check in check_export(path) if not check.passed)
+    assert "embedding differs by" in check.detail
+
+
+def test_towers_that_refuse_made_inputs_have_no_warm_up(tmp_path, caplog):
+    numbers = keras.Input((2,))
+    both = keras.Model(numbers, keras.layers.Dense(2)(Refusing()(numbers)))
+    path = save_towers(TwoTower(both, config=TwoTowerConfig("dpr")), tmp_path)
+    assert "no warm-up requests: the towers do not take made inputs (InvalidArgumentError)" in caplog.text
+    assert not pathlib.Path(path, "assets.extra").exists()
 
 
 def test_another_model_is_refused(tmp_path):

@@ -13,6 +13,7 @@ from tfcontrastive import distribute
 from tfcontrastive.config import InputError
 from tfcontrastive.models.checkpoint import checkpoint_of, not_finite, restore, sums_of
 from tfcontrastive.models.checkpoint_files import at_step, newest, way_back
+from tfcontrastive.models.replicated_model import ReplicatedModel
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -20,7 +21,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     Data position and augmentation seeds need no saving: both are functions of the run's seed and the step. A checkpoint is
     written aside and named in the `checkpoint` file last, so a kill at any moment leaves the one before. That of an epoch's
-    last step is written when the epoch ends, after what earlier callbacks write then: what it is past is on disk.
+    last step is written when the epoch ends, after what earlier callbacks write then: what it is past is on disk. Beside the
+    first one goes what the model needs beside variables: of a `TwoTower` its layers and vocabularies.
 
     Args:
         directory: where checkpoints go (only the chief's stay; other workers' go to a temporary one).
@@ -31,7 +33,8 @@ class Checkpoints(keras.callbacks.Callback):
             steps. 0: of the steps since.
 
     Raises:
-        InputError: a variable that is to be saved is not finite; that checkpoint is not written.
+        InputError: a variable that is to be saved is not finite; that checkpoint is not written. Or the directory is of
+            two towers with other vocabularies.
     """
 
     def __init__(self, directory: str, *, every_steps: int, last_step: int, keep: int = 5, epoch_steps: int = 0):
@@ -58,6 +61,8 @@ class Checkpoints(keras.callbacks.Callback):
         self.set_model(model)
         if path is None:
             return 0
+        if isinstance(model, ReplicatedModel):
+            model.check_beside(self.directory)
         self._sums = restore(path, model)
         self._step = self._saved = distribute.step_of(model)
         return self._step
@@ -104,6 +109,8 @@ class Checkpoints(keras.callbacks.Callback):
             if not distribute.is_chief():  # every worker takes part in a save
                 self._aside = tempfile.TemporaryDirectory(prefix="tfcontrastive-worker-", ignore_cleanup_errors=True)
                 directory, keep = self._aside.name, 1
+            elif isinstance(self.model, ReplicatedModel):
+                self.model.write_beside(directory)
             self._manager = tf.train.CheckpointManager(
                 checkpoint_of(self.model), directory, max_to_keep=keep, checkpoint_name="step"
             )

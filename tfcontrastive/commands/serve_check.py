@@ -12,7 +12,7 @@ from tfcontrastive.commands.logs import show_own_messages
 from tfcontrastive.config import InputError
 from tfcontrastive.system.tables import show_table
 
-TITLE = """tfcontrastive serve-check BASE: loads an export in every way that is at hand and compares the vectors.
+TITLE = """tfcontrastive serve-check BASE: loads an export, encoder or towers, in every way at hand and compares the vectors.
 
 Exit code 2 if a check fails. Checks whose package is not installed are not run, and said to be so.
 With --benchmark: times the export instead, with each setting that matters, and the ONNX and LiteRT files beside it.

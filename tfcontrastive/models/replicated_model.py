@@ -74,6 +74,12 @@ class ReplicatedModel(keras.Model):
             self.check_batches(x, batch_size)
         return super().evaluate(x, y, batch_size, *args, **kwargs)
 
+    def write_beside(self, directory: str) -> None:
+        """Writes what else the checkpoints of a directory need to be read by themselves; here nothing."""
+
+    def check_beside(self, directory: str) -> None:
+        """Raises InputError where a directory's checkpoints are of a model whose variables mean something else."""
+
     def check_batches(self, x: Any, batch_size: int | None, part: float = 0.0) -> None:
         """Raises InputError where several replicas would not share the batches of the data evenly.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import numbers
+import os
 from typing import Any
 
 import keras
@@ -17,7 +18,10 @@ from tfcontrastive.data import checks
 from tfcontrastive.encoders import MLP
 from tfcontrastive.losses.common import l2_normalize
 from tfcontrastive.methods.micro_batch import encode_in_micro_batches
+from tfcontrastive.models.checkpoint import restore_weights
+from tfcontrastive.models.checkpoint_files import at_step, newest
 from tfcontrastive.models.replicated_model import ReplicatedModel, batch_sizes
+from tfcontrastive.towers import beside
 from tfcontrastive.towers.batches import KEY, QUERY, Pairs, alone, in_tensors, stacked, unpack
 from tfcontrastive.towers.config import WITH_HARD_NEGATIVES, TwoTowerConfig
 from tfcontrastive.towers.seeded_call import random_states, seeded_call
@@ -328,6 +332,51 @@ class TwoTower(ReplicatedModel):
             return self.predict(inputs.map(lambda *x: {name: x[0] if len(x) == 1 else x}), verbose=0)[name]
         return self.predict({name: in_tensors(inputs)}, batch_size=batch_size, verbose=0)[name]
 
+    def write_beside(self, directory: str) -> None:
+        beside.write(self, directory)
+
+    def check_beside(self, directory: str) -> None:
+        beside.check(self, directory)
+
+    @classmethod
+    def from_checkpoints(
+        cls, directory: str | os.PathLike, *, step: int | None = None, custom_objects: dict[str, Any] | None = None
+    ) -> TwoTower:
+        """The towers of a directory that `callbacks.Checkpoints` wrote, with their vocabularies and without the texts.
+
+        To go on with the training, compile it as before and give the callback to `fit`, as `restore` of it tells.
+
+        Args:
+            directory: of the checkpoints.
+            step: of one of them; None takes the newest.
+            custom_objects: {name: class} of layers of your own that are not registered with Keras.
+
+        Returns:
+            A model that is not compiled.
+
+        Raises:
+            InputError: there is no checkpoint, or it was written without the layers.
+
+        Examples:
+            >>> tower = tfcontrastive.encoders.TextEncoder(["red", "shoe"], width=8, depth=1)
+            >>> model = tfcontrastive.TwoTower(tower, config=tfcontrastive.TwoTowerConfig("sim_cse"))
+            >>> model.compile(tfcontrastive.optimizers.build("adamw", 0.01))
+            >>> saved = tfcontrastive.callbacks.Checkpoints("towers_run", every_steps=1, last_step=1)
+            >>> history = model.fit({"query": ["a red shoe", "shoe"]}, verbose=0, callbacks=[saved])
+            >>> tfcontrastive.TwoTower.from_checkpoints("towers_run").query(tf.constant(["red shoes"])).shape
+            TensorShape([1, 8])
+        """
+        directory = os.fspath(directory)
+        path = newest(directory) if step is None else at_step(directory, step)
+        if path is None:
+            raise InputError(f"`directory` must hold a checkpoint. Received: {directory!r}.")
+        config, words = beside.rebuilt_config(directory)
+        with keras.saving.custom_object_scope(custom_objects or {}):
+            model = cls.from_config(config)
+        beside.give_words(model, words)
+        restore_weights(path, model)
+        return model
+
     def get_config(self) -> dict[str, Any]:
         key = None if self.shared else keras.saving.serialize_keras_object(self.key_encoder)
         return {
@@ -364,7 +413,7 @@ def _features(name: str, encoder: Any) -> tuple[int, str]:
         shape = (encoder.get_build_config() or {}).get("input_shape")
         if shape is None:
             raise _refused(name, f"{encoder.name}, whose inputs are not known", "Call it once on a batch.")
-        output = encoder.compute_output_spec(tf.nest.map_structure(keras.KerasTensor, shape))
+        output = encoder.compute_output_spec(keras.tree.map_shape_structure(keras.KerasTensor, shape))
     shape = getattr(output, "shape", None)
     if shape is None or len(shape) != 2 or shape[-1] is None:
         raise _refused(name, f"{encoder.name} with output {output}", "Give it one output, pooled.")
