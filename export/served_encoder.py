@@ -28,7 +28,7 @@ class ServedEncoder:
         >>> encoder = tfcontrastive.ResNet(18, 0.125, input_shape=(32, 32, 3))
         >>> served = ServedEncoder(encoder)
         >>> served.folds, served(tf.zeros([2, 32, 32, 3])).shape
-        (20, TensorShape([2, 64]))
+        (21, TensorShape([2, 64]))
     """
 
     def __init__(self, encoder: keras.Model):
