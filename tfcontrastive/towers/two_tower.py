@@ -24,6 +24,7 @@ from tfcontrastive.models.replicated_model import ReplicatedModel, batch_sizes
 from tfcontrastive.towers import beside
 from tfcontrastive.towers.batches import KEY, QUERY, Pairs, alone, in_tensors, stacked, unpack
 from tfcontrastive.towers.config import WITH_HARD_NEGATIVES, TwoTowerConfig
+from tfcontrastive.towers.features import features_of
 from tfcontrastive.towers.seeded_call import random_states, seeded_call
 
 
@@ -100,7 +101,7 @@ class TwoTower(ReplicatedModel):
         self.shared = key_encoder is None or key_encoder is query_encoder
         self.query_encoder = query_encoder
         self.key_encoder = query_encoder if key_encoder is None else key_encoder
-        found = _features("query_encoder", query_encoder), _features("key_encoder", self.key_encoder)
+        found = features_of("query_encoder", query_encoder), features_of("key_encoder", self.key_encoder)
         self.head_dtype = "float64" if any(dtype == "float64" for _, dtype in found) else "float32"
         self.query_head = self._make_head(found[0][0], found[0][0], "query_head")
         self.key_head = self.query_head if self.shared else self._make_head(found[1][0], found[0][0], "key_head")
@@ -399,29 +400,3 @@ def _pairs_alone(x: Any, y: Any) -> Any:
     if y is not None:
         raise InputError(f'`y` must be None: `x` holds both sides, as "{QUERY}" and "{KEY}". Received: y.')
     return in_tensors(x)
-
-
-def _features(name: str, encoder: Any) -> tuple[int, str]:
-    """The width of an encoder's features, and their dtype."""
-    if not isinstance(encoder, keras.Model):
-        raise _refused(name, type(encoder).__name__)
-    if not encoder.built:
-        raise _refused(name, f"{encoder.name}, which has no weights yet", "Call it once on a batch.")
-    if getattr(encoder, "inputs", None):
-        output = encoder.outputs[0] if len(encoder.outputs) == 1 else encoder.outputs
-    else:  # a subclass: of what it was built with
-        shape = (encoder.get_build_config() or {}).get("input_shape")
-        if shape is None:
-            raise _refused(name, f"{encoder.name}, whose inputs are not known", "Call it once on a batch.")
-        output = encoder.compute_output_spec(keras.tree.map_shape_structure(keras.KerasTensor, shape))
-    shape = getattr(output, "shape", None)
-    if shape is None or len(shape) != 2 or shape[-1] is None:
-        raise _refused(name, f"{encoder.name} with output {output}", "Give it one output, pooled.")
-    return shape[-1], keras.backend.standardize_dtype(output.dtype)
-
-
-def _refused(name: str, received: str, advice: str = "") -> InputError:
-    return InputError(
-        f"`{name}` must be a built keras.Model that maps one side of pairs to features [B, F]. "
-        f"Received: {received}.{advice and ' '}{advice}"
-    )
