@@ -178,3 +178,9 @@ def test_weights_of_dclw_are_refused_without_dcl():
     ):
         METHODS["simclr"].Config(decoupled_sigma=0.5)
     assert METHODS["simclr"].Config(decoupled=True, decoupled_sigma=0.5).decoupled_sigma == 0.5
+
+
+def test_the_size_of_tiles_is_refused_without_tiles():
+    with pytest.raises(InputError, match=r"`tile_size` must be left out without `jigsaw_weight`.*tile_size=64"):
+        METHODS["moco"].Config(tile_size=64)
+    assert METHODS["moco"].Config(tile_size=64, jigsaw_weight=0.5).tile_size == 64

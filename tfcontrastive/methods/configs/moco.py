@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfcontrastive.config import BaseConfig, setting
+from tfcontrastive.config import BaseConfig, InputError, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,3 +28,11 @@ class MoCoConfig(BaseConfig):
     tile_size: int | None = setting(
         None, "Height and width of a tile in pixels; default: a quarter of the cut view's, 64 of 255.", at_least=1
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.tile_size is not None and not self.jigsaw_weight:
+            raise InputError(
+                "`tile_size` must be left out without `jigsaw_weight`, which alone has tiles. "
+                f"Received: tile_size={self.tile_size}."
+            )
