@@ -38,6 +38,7 @@ NOT_RUN = {
     "tfcontrastive.export.beam.ReadImages": "Apache Beam; tests/beam runs it in an environment of its own",
     "tfcontrastive.export.beam.EmbedImages": "Apache Beam; tests/beam runs it in an environment of its own",
     "tfcontrastive.export.beam.EmbeddingHandler": "Apache Beam; tests/beam runs it in an environment of its own",
+    "tfcontrastive.export.benchmark.benchmark_export": "four processes; tests/export/test_benchmark.py starts one",
     "tfcontrastive.export.client.EmbeddingClient": "a server; tests/export/test_client_answers.py has a stub of one",
     "tfcontrastive.export.postgres_writer.PostgresWriter": "a database; tests/export/test_postgres.py starts one",
     "tfcontrastive.export.postgres_set.PostgresSet": "a database; tests/export/test_postgres.py starts one",

@@ -73,9 +73,11 @@ class ModelDir:
     @property
     def chosen(self) -> str | None:
         """Which encoder `fit` from trained weights, or `adapt`, left, as its metrics.json says; None of other runs."""
-        path = os.path.join(self.path, "metrics.json")
+        name = "metrics.json"
+        if name not in storage.names_in(self.path):  # in memory a file `metrics.jsonl` makes this one seem to exist
+            return None
         try:
-            told = json.loads(storage.read_text(path)) if storage.exists(path) else {}
+            told = json.loads(storage.read_text(os.path.join(self.path, name)))
         except ValueError:
             return None
         return told.get("chosen") if isinstance(told, dict) else None
