@@ -183,7 +183,8 @@ def curves(directory: ModelDir, level: Mapping[str, float]) -> report.Curves:
         known = [line for line in lines if line is not None]
         if known:
             made.append(report.Chart(title, known, **how))
-    return report.Curves("Curves", made)
+    # One point is no curve, where there is another chart.
+    return report.Curves("Curves", [chart for chart in made if any(len(one.x) > 1 for one in chart.lines)] or made)
 
 
 def embedding_map(story: Story) -> report.EmbeddingMap:
