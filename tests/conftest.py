@@ -1,15 +1,17 @@
 """Two logical CPU devices for the whole test run, so that replicas are tested everywhere and never skipped."""
 
 import gc
+import importlib.metadata
 import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Compiling takes longer than what is compiled: without optimization, without splitting, and without emitters that take most
-# of it.
+# of it, where there are some: TensorFlow 2.22 does not know them, and ends a process that names a flag it does not know.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false",
+    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    + (" --xla_cpu_use_fusion_emitters=false" if importlib.metadata.version("tensorflow") < "2.22" else ""),
 )
 
 import tfcontrastive  # noqa: F401, I001  (first, as it turns oneDNN on before TensorFlow is imported)
