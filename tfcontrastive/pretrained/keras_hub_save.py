@@ -160,17 +160,24 @@ def _resnet(network: ResNet) -> dict[str, Any]:
     }
 
 
-def _vit(told: dict[str, Any], size: int) -> dict[str, Any]:
-    pool = "token" if told["class_token"] else "mean"
-    _needs(
-        told, "a ViT", pre_norm=False, qkv_bias="all", activation="gelu", pool=pool, projection=None, registers=0
-    )  # fmt: skip
+def _sizes(told: dict[str, Any], size: int) -> dict[str, Any]:
+    """What all of keras_hub's transformers have under the same names."""
     return {
         "image_shape": (size, size, 3),
         "patch_size": told["patch_size"],
         "num_layers": told["depth"],
         "num_heads": told["num_heads"],
         "hidden_dim": told["width"],
+    }
+
+
+def _vit(told: dict[str, Any], size: int) -> dict[str, Any]:
+    pool = "token" if told["class_token"] else "mean"
+    _needs(
+        told, "a ViT", pre_norm=False, qkv_bias="all", activation="gelu", pool=pool, projection=None, registers=0
+    )  # fmt: skip
+    return {
+        **_sizes(told, size),
         "mlp_dim": told["mlp_width"] or 4 * told["width"],
         "layer_norm_epsilon": told["epsilon"],
         "use_class_token": told["class_token"],
@@ -181,11 +188,7 @@ def _vit(told: dict[str, Any], size: int) -> dict[str, Any]:
 def _common(told: dict[str, Any], size: int) -> dict[str, Any]:
     """What DINOv2's and DINOv3's classes have under the same names."""
     return {
-        "image_shape": (size, size, 3),
-        "patch_size": told["patch_size"],
-        "num_layers": told["depth"],
-        "num_heads": told["num_heads"],
-        "hidden_dim": told["width"],
+        **_sizes(told, size),
         "num_register_tokens": told["registers"],
     }
 
