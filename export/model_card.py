@@ -35,7 +35,7 @@ fastest for your batches, and with `--write` configures TensorFlow Serving so. W
 """
 
 _REASON = {
-    True: "with batch normalisation folded it was the faster one on CPUs with AVX2 and with AVX-512",
+    True: "with batch normalisation folded it was the faster one on a CPU with AVX-512, and with oneDNN held to AVX2 there",
     False: "`=0` where a fused batch normalisation is in it and a CPU without AVX-512 is asked for single images",
 }
 
