@@ -4,12 +4,15 @@
     python benchmarks/distill.py --teacher=runs/a --dataset=embedded --losses=similarity,regression
     python benchmarks/distill.py --table                          # only print what was measured so far
 
+    python benchmarks/distill.py --teacher=FILE --teacher_size=64 --dataset=shapes --stem=strided --size=32 --ssl --serve
+
 A teacher is the directory of a run, an export, or published weights. `embedded:3` are the embedded images with their
-gray in three channels, `npz:FILE` any others; both have a test split, which is reported on. A row is one student: kNN
-of teacher and student, what is kept, the operations of both, images a second of both (batches of 32, one after the
-other), the cosine of its int8 file to it on 128 training images, and kNN of the same network after SimCLR alone, with
-the settings of `tfcontrastive fit`, for as many seconds as the teacher's features and the student's training took
-together. A line of JSON is appended to --output for each student.
+gray in three channels, `npz:FILE` any others, with a test split, which is reported on; of `digits`, `surfaces` and
+`shapes` (benchmarks/adapt_sets.py, three channels) it is the fifth that `tfcontrastive fit --seed` holds out. A row
+is one student: kNN of teacher and student, what is kept, the operations of both, images a second of both (batches of
+32, one after the other), the cosine of its int8 file to it on 128 training images, and kNN of the same network after
+SimCLR alone, with the settings of `tfcontrastive fit`, for as many seconds as the teacher's features and the
+student's training took together. A line of JSON is appended to --output for each student.
 """
 
 import argparse
@@ -21,11 +24,32 @@ import time
 import numpy as np
 from machine import machine
 
+MADE = ("digits", "surfaces", "shapes")
 
-def source_of(name: str, folder: str):
+
+def made_source(name: str, folder: str, seed: int):
+    """A set of benchmarks/adapt_sets.py, a fifth of each class apart."""
+    import adapt_sets
+
+    from tfcontrastive import data
+    from tfcontrastive.fitting.holdout import hold_out
+
+    images, labels = getattr(adapt_sets, name)()
+    images = images.repeat(3, axis=-1)
+    apart = np.isin(np.arange(len(labels)), hold_out(labels, np.arange(len(labels)), seed=seed))
+    path, arrays = f"{folder}/{name}_{seed}.npz", {}
+    for split, rows in (("train", ~apart), ("test", apart)):
+        arrays |= {f"x_{split}": images[rows], f"y_{split}": labels[rows]}
+    np.savez(path, **arrays)
+    return data.load(f"npz:{path}")
+
+
+def source_of(name: str, folder: str, seed: int):
     """The images, as a source."""
     from tfcontrastive import data
 
+    if name in MADE:
+        return made_source(name, folder, seed)
     if name != "embedded:3":
         return data.load(name)
     whole, path = data.load("embedded"), f"{folder}/embedded_3.npz"
@@ -44,7 +68,7 @@ def student_of(options: argparse.Namespace):
     if options.student == "vit":
         heads = {"vit_depth": options.depth, "width_multiplier": options.width, "patch_size": options.patch}
         return EncoderConfig(encoder="vit_small", stop_grad_conv1=False, **heads)
-    return EncoderConfig(resnet_depth=18, width_multiplier=options.width)
+    return EncoderConfig(resnet_depth=18, width_multiplier=options.width, stem=options.stem)
 
 
 def distilled(options: argparse.Namespace, source, loss: str, folder: str):
@@ -164,18 +188,20 @@ def measured(options: argparse.Namespace, output: pathlib.Path) -> list[dict]:
     rows = []
     if options.ssl_seconds:  # of a student that was measured before
         with tempfile.TemporaryDirectory() as folder:
-            found, seconds, steps = by_ssl(options, source_of(options.dataset, folder), options.ssl_seconds, folder)
+            source = source_of(options.dataset, folder, options.seed)
+            found, seconds, steps = by_ssl(options, source, options.ssl_seconds, folder)
         print(f"SSL alone: {options.dataset}, {steps} steps in {seconds:.0f} s: {found}")
         return rows
     for loss in options.losses.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            source = source_of(options.dataset, folder)
+            source = source_of(options.dataset, folder, options.seed)
             done, features, training = distilled(options, source, loss, folder)
             made, metrics = done.prepared, done.metrics
             student, teacher = made.model.encoder, made.teacher
             row = {
                 "teacher": options.name or options.teacher, "set": options.dataset, "loss": loss,
-                "student": f"{options.student} {options.width:g}", "epochs": options.epochs, "seed": options.seed,
+                "student": f"{options.student} {options.width:g}" + (options.stem != "auto") * f", {options.stem} stem",
+                "epochs": options.epochs, "seed": options.seed,
                 "settings": vars(options), "metrics": metrics, "features_seconds": features, "seconds": training,
             }  # fmt: skip
             shape = (made.teacher_size, made.teacher_size, source.channels)
@@ -228,6 +254,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=28, help="of the student's images")
     parser.add_argument("--student", default="resnet", choices=("resnet", "vit"))
     parser.add_argument("--width", type=float, default=0.125)
+    parser.add_argument("--stem", default="auto", help="of a ResNet")
     parser.add_argument("--depth", type=int, default=4, help="of a ViT")
     parser.add_argument("--patch", type=int, default=4, help="of a ViT")
     parser.add_argument("--losses", default="regression")

@@ -43,6 +43,14 @@ def test_a_length_needs_no_minutes(asked):
     assert asked("embedded")[0].minutes == 20
 
 
+def test_the_length_of_a_recipe_yields_to_the_minutes(asked):
+    request = asked("embedded", "--recipe=embedded_moco_v2", "--minutes=5")[0]
+    assert (request.minutes, request.asked & {"train_epochs", "train_steps"}) == (5, set())
+    assert asked("embedded", "--recipe=embedded_moco_v2")[0].minutes is None
+    request = asked("embedded", "--recipe=record_5min")[0]  # its minutes are of the training alone
+    assert (request.minutes, request.config.loop.train_minutes) == (20, 0)
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

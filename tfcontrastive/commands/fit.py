@@ -49,6 +49,10 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(
             f"`WHAT` must be one folder or data set: tfcontrastive fit photos. Received: {len(what)} of them."
         )
+    # A recipe's length yields to --minutes; its own minutes are those of the training alone.
+    yielding = {"train_minutes"} | ({"train_steps", "train_epochs"} if "minutes" in given else set())
+    for length in yielding - given:
+        settings.pop(length, None)
     asked_length = {"train_steps", "train_epochs"} & settings.keys()
     minutes = None if asked_length and not values["minutes"].present else values["minutes"].value
     request = make_request(what[0], minutes=minutes, output_dir=values["output_dir"].value, **settings)

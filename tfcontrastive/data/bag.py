@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfcontrastive.augment import Geometry, random_view_geometry, row_seeds
 from tfcontrastive.data.images import decode_crops
-from tfcontrastive.data.pipeline import PARALLEL, as_tensors, as_written, pipeline_options
+from tfcontrastive.data.pipeline import PARALLEL, PARALLEL_EXAMPLES, as_tensors, as_written, pipeline_options
 from tfcontrastive.data.source import Source
 
 
@@ -87,6 +87,8 @@ class Bag:
                 )
                 return {"image": tf.stack(crops), "label": label}
 
-            batches = source.references(split).take(count).enumerate().map(example, **PARALLEL).batch(batch_size)
+            batches = (
+                source.references(split).take(count).enumerate().map(example, **PARALLEL_EXAMPLES).batch(batch_size)
+            )
             batches = batches.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
         return batches.prefetch(tf.data.AUTOTUNE).with_options(pipeline_options())

@@ -15,6 +15,7 @@ from tfcontrastive.config import InputError
 from tfcontrastive.data.images import decode_crops
 from tfcontrastive.data.pipeline import (
     PARALLEL,
+    PARALLEL_EXAMPLES,
     as_tensors,
     as_written,
     epochs,
@@ -91,7 +92,7 @@ class FixedViews:
                 }
 
             some = source.references(self.split).skip(first).take(count)
-            batches = some.map(example, **PARALLEL).batch(batch_size).map(flat)
+            batches = some.map(example, **PARALLEL_EXAMPLES).batch(batch_size).map(flat)
             batches = batches.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
         return batches.prefetch(tf.data.AUTOTUNE).with_options(pipeline_options())
 
@@ -161,7 +162,7 @@ class FixedViews:
             items = tf.data.Dataset.zip(
                 tf.data.Dataset.counter(start), epochs(source.references, split, total, start, seed)
             )
-            batches = items.map(example, **PARALLEL).batch(batch_size, drop_remainder=True)
+            batches = items.map(example, **PARALLEL_EXAMPLES).batch(batch_size, drop_remainder=True)
         return batches.prefetch(tf.data.AUTOTUNE).with_options(pipeline_options())
 
     def _seeds(self, numbers: tf.Tensor) -> tf.Tensor:

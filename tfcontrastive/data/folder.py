@@ -19,6 +19,7 @@ from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import members, parse_split
 from tfcontrastive.data.tree import Tree, read_tree
+from tfcontrastive.data.untuned import untuned
 
 
 class FolderSource(EncodedSource):
@@ -125,7 +126,7 @@ class FolderSource(EncodedSource):
                 index = tf.random.experimental.index_shuffle(index, seeds, tf.constant(count - 1, tf.int64))
             return tf.gather(files, index), tf.gather(labels, index), index
 
-        return tf.data.Dataset.range(count).map(example)
+        return untuned(tf.data.Dataset.range(count)).map(example)
 
     def content(self, reference: tf.Tensor) -> tf.Tensor:
         return tf.io.read_file(reference)

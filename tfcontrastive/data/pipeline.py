@@ -18,6 +18,7 @@ instead would change which images share a batch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -30,6 +31,10 @@ from tfcontrastive.data.source import Source
 
 as_written = tf.autograph.experimental.do_not_convert  # nothing below needs AutoGraph, which takes seconds
 PARALLEL = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+"""For batches."""
+
+PARALLEL_EXAMPLES = {"num_parallel_calls": os.cpu_count() or 1, "deterministic": True}
+"""For examples, which are decoded on every core; AUTOTUNE would stop at 16 of them."""
 
 
 def train_batches(
@@ -120,7 +125,7 @@ def train_batches(
         in_order = source.references if source.numbered(split) is None else source.numbered
         seeds = tf.data.Dataset.counter(start_step).map(seeds_of).unbatch()
         examples = tf.data.Dataset.zip(epochs(in_order, split, count, start_step * batch_size, seed), seeds)
-        batches = examples.map(example, **PARALLEL).batch(batch_size, drop_remainder=True)
+        batches = examples.map(example, **PARALLEL_EXAMPLES).batch(batch_size, drop_remainder=True)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(pipeline_options())
 
 
@@ -179,7 +184,7 @@ def eval_batches(
             image = decode(source.read(reference), source.channels, source.rendering)
             return {"image": crop_and_resize(image, image_size), "label": label}
 
-        batches = source.references(split).take(count).map(example, **PARALLEL).batch(batch_size)
+        batches = source.references(split).take(count).map(example, **PARALLEL_EXAMPLES).batch(batch_size)
         batches = batches.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
     return batches.prefetch(tf.data.AUTOTUNE).with_options(pipeline_options())
 
@@ -242,8 +247,10 @@ def as_tensors(images, labels) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def pipeline_options() -> tf.data.Options:
+    """Batches in order, each worker's part cut out of whole ones, and no autotuner, see `untuned`."""
     options = tf.data.Options()
     options.deterministic = True
+    options.autotune.enabled = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return options
 

@@ -20,6 +20,7 @@ from tfcontrastive.data.opening import SOURCES, Opening, register_source
 from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.tfds_numbers import numbers_by_id
+from tfcontrastive.data.untuned import untuned
 
 EMBEDDED = pathlib.Path(__file__).parent / "embedded" / "fashion_mnist_subset" / "1.0.0"
 _SHUFFLE_RECORDS = 2**14  # where the size of a record is not known
@@ -194,12 +195,13 @@ class TfdsSource(EncodedSource):
             add_tfds_id=with_id,
         )
         try:
-            return self._builder.as_dataset(
+            examples = self._builder.as_dataset(
                 split=split,
                 shuffle_files=shuffle_seed is not None,
                 read_config=config,
                 decoders={self._image_key: tfds.decode.SkipDecoding()},
             )
+            return untuned(examples)
         except (ValueError, AssertionError) as error:
             if split.split("[")[0] in self.splits:
                 raise InputError(f"The split {split!r} cannot be read: {_first_line(error)}") from error

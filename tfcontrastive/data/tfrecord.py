@@ -20,6 +20,7 @@ from tfcontrastive.data.paths import local_path
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.slices import in_slice, members, parse_split
 from tfcontrastive.data.source import MOST_CLASSES
+from tfcontrastive.data.untuned import untuned
 
 _IMAGE_KEYS = ("image/encoded", "image")
 _LABEL_KEYS = ("image/class/label", "label")
@@ -73,7 +74,7 @@ class TfRecordSource(EncodedSource):
             raise InputError(f"`tfrecord:` must match at least one file. Received: {pattern!r}.")
         self.files = tuple(self._paths)
         try:
-            first = next(tf.data.TFRecordDataset(self._paths).as_numpy_iterator())
+            first = next(untuned(tf.data.TFRecordDataset(self._paths)).as_numpy_iterator())
             example = tf.train.Example.FromString(first)
         except StopIteration:
             raise InputError(f"`tfrecord:` must match files with records. Received: {pattern!r}.") from None
@@ -113,7 +114,7 @@ class TfRecordSource(EncodedSource):
             indices = tf.data.Dataset.range(end - tf.gather(self._content.counts, file), end)
             return tf.data.Dataset.zip(indices, tf.data.TFRecordDataset(tf.gather(self._paths, file)))
 
-        examples = tf.data.Dataset.range(len(self._paths)).interleave(
+        examples = untuned(tf.data.Dataset.range(len(self._paths))).interleave(
             records,
             cycle_length=1 if seeds is None else _FILES_AT_ONCE,
             block_length=_FILES_AT_ONCE,
@@ -143,9 +144,9 @@ class TfRecordSource(EncodedSource):
             return labels.map(lambda label: (file, tf.size(label), tf.reduce_min(label), tf.reduce_max(label)))
 
         counts, lowest, highest = np.zeros(len(self._paths), np.int64), 0, -1
-        files = tf.data.Dataset.range(len(self._paths))
+        files = untuned(tf.data.Dataset.range(len(self._paths)))
         try:
-            for file, count, low, high in files.interleave(summary, num_parallel_calls=2).as_numpy_iterator():
+            for file, count, low, high in files.interleave(summary, cycle_length=2, num_parallel_calls=2).as_numpy_iterator():
                 counts[file] += count
                 lowest, highest = min(lowest, low), max(highest, high)
         except tf.errors.OpError as error:

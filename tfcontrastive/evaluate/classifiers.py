@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfcontrastive import data
 from tfcontrastive.config import InputError
+from tfcontrastive.data.untuned import untuned
 from tfcontrastive.evaluate.features import extract_features
 from tfcontrastive.evaluate.knn import fair_k, knn_scores
 from tfcontrastive.evaluate.linear_lbfgs import fit_linear
@@ -58,7 +59,7 @@ def _head_scores(head, num_classes: int) -> Callable[[np.ndarray], np.ndarray]:
         raise InputError("`classifier` head needs an encoder that came with a classifier. Received: one without.")
 
     def scores(features):
-        rows = tf.data.Dataset.from_tensor_slices(features).batch(4096)
+        rows = untuned(tf.data.Dataset.from_tensor_slices(features).batch(4096))
         logits = np.concatenate([np.asarray(tf.cast(head(some), tf.float32)) for some in rows])
         if logits.shape[1] != num_classes:
             raise InputError(

@@ -13,6 +13,7 @@ from absl import logging
 from tfcontrastive import augment, data, distribute
 from tfcontrastive.config import InputError
 from tfcontrastive.data.pipeline import shuffled_indices
+from tfcontrastive.data.untuned import untuned
 from tfcontrastive.evaluate.checks import check_classes, checked_features, checked_labels, checked_splits
 from tfcontrastive.evaluate.evaluator import default_image_size, held_out_split
 from tfcontrastive.evaluate.features import FeatureExtractor
@@ -124,7 +125,7 @@ def linear_sgd(
         index = shuffled_indices(step * batch_size, batch_size, len(train_features), seed)
         return tf.gather(rows, index), tf.gather(row_labels, index)
 
-    batches = tf.data.Dataset.counter().map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    batches = untuned(tf.data.Dataset.counter()).map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
     logits = _train(
         lambda inputs: inputs, batches, train_features.shape[1], num_classes, recipe, batch_size, steps, seed
     )
