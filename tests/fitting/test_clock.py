@@ -59,6 +59,17 @@ def test_steps_fill_the_minutes_and_leave_room_for_the_rest():
     assert Budget(720, 1_000, None).steps(pace, 128) > 2 * alone
 
 
+def test_a_slow_machine_has_more_time_for_the_rest_and_few_images_need_little_of_it():
+    def rest(compiling, images, comparison=None):
+        """Seconds that are not the steps'."""
+        return 360 - 1.1 * 0.2 * Budget(360, images, comparison).steps(Pace(compiling, 0.2), 128)
+
+    assert rest(3, 200) < rest(3, 12_000) < rest(9, 12_000)
+    assert rest(9, 200) - rest(3, 200) == pytest.approx(6 * (1 + 8 + 5 * 200 / 12_000), abs=0.5)
+    # 60 epochs of 200 images are 28 steps of pre-training long, and a network more is compiled
+    assert rest(3, 200, "fine_tuned") - rest(3, 200) == pytest.approx(3 + 60 * 200 / 256 * 0.6 * 0.2, abs=0.5)
+
+
 def test_too_few_minutes_are_refused():
     with pytest.raises(InputError, match="`minutes` must leave time"):
         Budget(60, 1_000, None).steps(Pace(10.0, 0.2), 128)

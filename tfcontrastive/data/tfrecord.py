@@ -145,8 +145,9 @@ class TfRecordSource(EncodedSource):
 
         counts, lowest, highest = np.zeros(len(self._paths), np.int64), 0, -1
         files = untuned(tf.data.Dataset.range(len(self._paths)))
+        rows = files.interleave(summary, cycle_length=2, num_parallel_calls=2)
         try:
-            for file, count, low, high in files.interleave(summary, cycle_length=2, num_parallel_calls=2).as_numpy_iterator():
+            for file, count, low, high in rows.as_numpy_iterator():
                 counts[file] += count
                 lowest, highest = min(lowest, low), max(highest, high)
         except tf.errors.OpError as error:

@@ -17,8 +17,11 @@ from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.runs.model_dir import ModelDir
 from tfcontrastive.runs.pretrain import TrainResult
 
-_FEWEST_STEPS, _EPOCHS = 30, 60
-_TUNING_STEP = 0.6
+_FEWEST_STEPS = 30
+TUNING_EPOCHS = 60
+"""Of fine-tuning, at most."""
+
+TUNING_STEP = 0.6
 """What a step of fine-tuning costs, of as many views as one of pre-training: its views are crops alone."""
 
 
@@ -63,8 +66,8 @@ def fine_tuned(result: TrainResult, seconds: float, *, kept: keras.Model | None 
         steps = stored["loop"]["train_steps"]
     else:
         pace = result.seconds / max(result.plan.steps, 1) * batch / (views * config.loop.train_batch_size)
-        most = max(_FEWEST_STEPS, round(_EPOCHS * labelled / batch))
-        steps = int(np.clip(seconds / max(_TUNING_STEP * pace, 1e-6), _FEWEST_STEPS, most))
+        most = max(_FEWEST_STEPS, round(TUNING_EPOCHS * labelled / batch))
+        steps = int(np.clip(seconds / max(TUNING_STEP * pace, 1e-6), _FEWEST_STEPS, most))
     optimizer = OptimizerConfig(
         optimizer="momentum", learning_rate=0.03 * 256 / batch, warmup_epochs=0.0, weight_decay=1e-4
     )

@@ -6,9 +6,10 @@ import dataclasses
 from typing import Any
 
 from tfcontrastive.config import TrainConfig
+from tfcontrastive.fitting.comparison import TUNING_EPOCHS, TUNING_STEP
 from tfcontrastive.runs.pace import Pace
 
-MARGIN = 0.95
+MARGIN = 0.97
 KNN_STEP = 0.1
 """What the kNN while training costs, in steps of pre-training for each such step."""
 
@@ -16,12 +17,13 @@ SUPERVISED_STEP = 0.45
 """What supervised training costs, in steps of pre-training for each such step: half as many, of as many views."""
 
 FINE_TUNED_SHARE = 0.2
-"""Of the time of pre-training, for fine-tuning."""
+"""Of the time of pre-training, for fine-tuning, which ends after some epochs at the latest."""
 
-_BASE_SECONDS, _MEASURING_SECONDS, _MEASURED = 50.0, 45.0, 12_000
-"""Seconds of everything else: of any set, and more for each so many images, whose probes take longer."""
+_NETWORKS, _PROBES, _MEASURED = 8.0, 5.0, 12_000
+"""Time of everything else, in times that a first step takes to compile, so that a slow machine gets more: networks that
+measure, tune and are exported, with the pages; and the probes of each so many images."""
 
-_MEASURED_VIEWS = 1.25
+_MEASURED_VIEWS = 3.0
 """Views of training whose time an image takes in all measurements."""
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -52,16 +54,20 @@ class Budget:
             InputError: the minutes leave time for fewer than 50.
         """
         view_seconds = pace.step_seconds / (2 * batch)
-        seconds = MARGIN * self.left - self.other_seconds - _MEASURED_VIEWS * self.num_images * view_seconds
+        seconds = MARGIN * self.left - self.other_seconds(pace, view_seconds)
         if self.comparison is not None:  # a second network to compile
             seconds -= pace.compile_seconds
         second = {None: 0.0, "fine_tuned": FINE_TUNED_SHARE, "supervised": SUPERVISED_STEP}[self.comparison]
-        return pace.steps_in(seconds, step_cost=1 + KNN_STEP + second)
+        steps = pace.steps_in(seconds, step_cost=1 + KNN_STEP + second)
+        if self.comparison == "fine_tuned":  # what its last epoch leaves is for pre-training
+            most = TUNING_EPOCHS * self.num_images * TUNING_STEP * view_seconds
+            steps += int(max(0.0, second * steps * pace.step_seconds - most) / (pace.step_seconds * (1 + KNN_STEP)))
+        return steps
 
-    @property
-    def other_seconds(self) -> float:
-        """Of what does not depend on the rate of training."""
-        return _BASE_SECONDS + _MEASURING_SECONDS * min(self.num_images / _MEASURED, 2.0)
+    def other_seconds(self, pace: Pace, view_seconds: float) -> float:
+        """Of all that does not grow with the steps."""
+        networks = _NETWORKS + _PROBES * min(self.num_images / _MEASURED, 2.0)
+        return networks * pace.compile_seconds + _MEASURED_VIEWS * self.num_images * view_seconds
 
 
 def with_length(config: TrainConfig, steps: int, pace: Pace, num_images: int, *, asked: frozenset[str]) -> TrainConfig:
