@@ -299,11 +299,11 @@ def measured(options: argparse.Namespace, rows: list[dict], output: pathlib.Path
 
 def _trained() -> str:
     """An encoder that has learned from the embedded images: SimCLR, four epochs; kept in ./adapt_encoder."""
-    from methods import config_of
+    from methods import config_of, recipe_words
 
     from tfcontrastive.runs.pretrain import train
 
-    train(config_of("simclr", 0, "adapt_encoder"), title="an encoder of the embedded images")
+    train(config_of(recipe_words("simclr"), 0, "adapt_encoder"), title="an encoder of the embedded images")
     return "adapt_encoder"
 
 

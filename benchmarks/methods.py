@@ -7,7 +7,8 @@
     taskset -c 0 python benchmarks/methods.py --cpu_seconds=25    # the same processor time for every method
 
 Trains the recipe `embedded_NAME` of each method for four epochs and measures the encoder of the final one on the 2,000
-test images, beside the same network untrained (with the data's batch-norm statistics). A line of JSON is appended to
+test images (settings are chosen with --flags="--train_split=train[:80%] --eval_split=train[80%:]"), beside the same network
+untrained (with the data's batch-norm statistics). A line of JSON is appended to
 --output after each run, and what stands there is not run again; a recipe that has changed since is.
 
 With --cpu_seconds=N the number of steps is what fits into N seconds of the processor, at the rate of some steps of a
@@ -132,6 +133,7 @@ def run(name: str, seed: int, more: tuple[str, ...], cpu_seconds: float | None, 
     from tfcontrastive.evaluate import settle_statistics
     from tfcontrastive.fitting.measure import Measure
     from tfcontrastive.fitting.stages import fresh_encoder
+    from tfcontrastive.runs.inputs import eval_split
     from tfcontrastive.runs.pretrain import batches, train
 
     keras.backend.clear_session()
@@ -144,7 +146,7 @@ def run(name: str, seed: int, more: tuple[str, ...], cpu_seconds: float | None, 
         timed, whole = clock(), time.process_time()
         result = train(config, title=f"{name} seed {seed}", callbacks=[timed])
         whole = time.process_time() - whole
-        measure = Measure(result.config, result.source, "test")
+        measure = Measure(result.config, result.source, eval_split(result.config, result.source))
         trained = measure("trained", result.model.encoder, result.seconds)
         same = (seed, repr(result.config.encoder), repr(result.model.policy.geometries), type(result.model).network_of)
         if same not in _untrained:  # most methods start from the same network
