@@ -19,12 +19,11 @@ from tfcontrastive.data import Preprocessing
 from tfcontrastive.export.checks import checked_images
 from tfcontrastive.export.digest import digest_of_files
 from tfcontrastive.export.embedding_files import EmbeddingFiles
-from tfcontrastive.export.fold import is_graph
 from tfcontrastive.export.graph import assigning_signatures
 from tfcontrastive.export.image_bytes import decode_images
 from tfcontrastive.export.model_card import meta_graph, model_card, read_card, readme
 from tfcontrastive.export.saved_index import SavedIndex, searches
-from tfcontrastive.export.served_encoder import ServedEncoder
+from tfcontrastive.export.served_encoder import ServedEncoder, served_encoder
 from tfcontrastive.export.versions import aside_in, publish
 from tfcontrastive.export.warmup import write_warmup_requests
 from tfcontrastive.pretrained.trained import ARCHITECTURE, CARD, versions_in
@@ -120,7 +119,7 @@ def save_model(
     rule = preprocessing or Preprocessing()
     images = tf.TensorSpec([None, height, width, channels], tf.float32, name="images")
     searched = None if index is None else SavedIndex(index)
-    served = _served(encoder, optimize)
+    served = served_encoder(encoder, optimize)
     servable = _Servable(encoder, head, probe, served, images, searched)
     signatures = servable.signatures(images, size, rule)
 
@@ -271,14 +270,6 @@ class _Servable(tf.Module):
         if parts.probe is not None:
             tensors["logits_sup"] = parts.probe(embedding)
         return {name: tf.cast(tensor, tf.float32) for name, tensor in tensors.items()}
-
-
-def _served(encoder: keras.Model, optimize: bool | None) -> ServedEncoder | None:
-    """The encoder as the inference signatures run it, None for as it is."""
-    if optimize is False or (optimize is None and not is_graph(encoder)):
-        return None
-    served = ServedEncoder(encoder)
-    return served if served.folds else None
 
 
 def resources_of(parts: Sequence[keras.layers.Layer], known: Sequence[tf.Variable]) -> list[Any]:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcontrastive.export.fold import folded_weights, graph_of, kernels_of, pairs_of
+from tfcontrastive.export.fold import folded_weights, graph_of, is_graph, kernels_of, pairs_of
 
 MOST_CONSTANT_BYTES = 2**30
 """Of weights that are constants of the graph, whose file holds 2 GiB at most; above it they are variables."""
@@ -82,6 +82,14 @@ class ServedEncoder:
             return operation(*args, **kwargs)
 
         return call
+
+
+def served_encoder(encoder: keras.Model, optimize: bool | None) -> ServedEncoder | None:
+    """The encoder as the inference signatures run it, None for as it is."""
+    if optimize is False or (optimize is None and not is_graph(encoder)):
+        return None
+    served = ServedEncoder(encoder)
+    return served if served.folds else None
 
 
 def _with_bias(outputs: tf.Tensor, bias: np.ndarray) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from tfcontrastive.export.checks import checked_batch
 from tfcontrastive.export.graph import assigning_signatures
 from tfcontrastive.export.model_card import described_signatures, meta_graph
 from tfcontrastive.export.saved_model import resources_of
+from tfcontrastive.export.served_encoder import ServedEncoder, served_encoder
 from tfcontrastive.export.versions import aside_in, publish
 from tfcontrastive.export.warmup import made_input, write_requests
 from tfcontrastive.pretrained.trained import CARD
@@ -26,7 +28,12 @@ from tfcontrastive.towers import TwoTower
 
 
 def save_towers(
-    model: TwoTower, base: str | os.PathLike, version: int | None = None, *, card: dict[str, Any] | None = None
+    model: TwoTower,
+    base: str | os.PathLike,
+    version: int | None = None,
+    *,
+    card: dict[str, Any] | None = None,
+    optimize: bool | None = None,
 ) -> str:
     """Writes two towers as one SavedModel to `base/<version>/`, whole or not at all.
 
@@ -38,13 +45,15 @@ def save_towers(
       directions are compared), and `logits` `[M, N]`, these over the temperature, plus siglip's bias.
 
     An input is called as its side, `query` or `key`; of a tower that takes a dictionary, `query_NAME`. A tower of texts
-    takes strings `[B]`: its vocabulary is part of the model. All outputs are float32, and no signature changes a variable.
+    takes strings `[B]`: its vocabulary is part of the model. All outputs are float32, and no signature changes a variable. A
+    tower with batch normalisation behind convolutions has it folded into them, as `save_model` does.
 
     Args:
         model: the towers; each a graph of layers, functional or `keras.Sequential`.
         base: the directory that holds the versions.
         version: a whole number from 0 to 2^63 - 1; None takes the number after the highest in `base`, from 1.
         card: more facts for `model_card.json` (data, metrics, ...), JSON values.
+        optimize: fold batch normalisation; default: wherever a tower has some to fold.
 
     Returns:
         The path `base/<version>`.
@@ -63,7 +72,7 @@ def save_towers(
     if not isinstance(model, TwoTower):
         raise InputError(f"`model` must be a TwoTower. Received: {type(model).__name__}.")
     specs = {"query": _inputs("query", model.query_encoder), "key": _inputs("key", model.key_encoder)}
-    servable = _Servable(model, specs)
+    servable = _Servable(model, specs, optimize)
     with aside_in(base, version) as aside:
         tf.saved_model.save(servable, aside, signatures=servable.functions())
         meta = meta_graph(aside)
@@ -95,14 +104,16 @@ def save_towers(
 class _Servable(tf.Module):
     """What is saved: functions, and the variables of both towers in one plain list, as a C++ session restores them."""
 
-    def __init__(self, model: TwoTower, specs: Mapping[str, Any]):
+    def __init__(self, model: TwoTower, specs: Mapping[str, Any], optimize: bool | None):
         super().__init__(name="towers")
-        self._run = _functions(model, specs)
+        served = {side: _served(tower, optimize) for side, tower in _towers(model).items()}
+        self._run = _functions(model, specs, served)
         parts = [model.query_encoder, model.key_encoder, model.query_head, model.key_head]
         layers = list({id(part): part for part in parts if part is not None}.values())
         held = [variable for layer in layers for variable in layer.variables]
         held += [variable for variable in (model.log_scale, model.logit_bias) if variable is not None]
         self.held = list({id(variable): variable.value for variable in held}.values())
+        self.held += [variable for one in served.values() if one is not None for variable in one.variables]
         self.resources = resources_of(layers, known=self.held)
         for name, function in self._run.items():
             setattr(self, name, function)
@@ -111,22 +122,35 @@ class _Servable(tf.Module):
         return dict(self._run)
 
 
-def _functions(model: TwoTower, specs: Mapping[str, Any]) -> dict[str, Callable]:
-    """The three functions. A closure holds the model: in a module, TensorFlow would save its variables twice."""
+def _towers(model: TwoTower) -> dict[str, keras.Model]:
+    return {"query": model.query_encoder, "key": model.key_encoder}
 
-    def embeddings(embed, side, inputs):
+
+def _served(tower: keras.Model, optimize: bool | None) -> ServedEncoder | None:
+    """A tower as the signatures run it, None for as it is, as all are that take more than one tensor."""
+    return served_encoder(tower, optimize) if isinstance(_given(tower), keras.KerasTensor) else None
+
+
+def _functions(
+    model: TwoTower, specs: Mapping[str, Any], served: Mapping[str, ServedEncoder | None]
+) -> dict[str, Callable]:
+    """The three functions. A closure holds the model: in a module, TensorFlow would save its variables twice."""
+    heads = {"query": model.query_head, "key": model.key_head}
+
+    def embeddings(side, inputs):
         checked = tf.nest.map_structure(lambda tensor, spec: checked_batch(tensor, spec.name), inputs, specs[side])
+        run = served[side] or functools.partial(_towers(model)[side], training=False)
         with keras.StatelessScope(initialize_variables=False):  # what layers would assign is dropped
-            return tf.cast(embed(checked), tf.float32)
+            return tf.cast(model.embedding(run(checked), heads[side]), tf.float32)
 
     def query(query):
-        return {"embedding": embeddings(model.query, "query", query)}
+        return {"embedding": embeddings("query", query)}
 
     def key(key):
-        return {"embedding": embeddings(model.key, "key", key)}
+        return {"embedding": embeddings("key", key)}
 
     def similarity(query, key):
-        queries, keys = embeddings(model.query, "query", query), embeddings(model.key, "key", key)
+        queries, keys = embeddings("query", query), embeddings("key", key)
         return {"similarity": tf.matmul(queries, keys, transpose_b=True), "logits": model.logits(queries, keys)}
 
     return {
@@ -163,7 +187,7 @@ def _inputs(side: str, encoder: keras.Model) -> Any:
             f"`model` must have towers that are graphs of layers, functional or keras.Sequential, to be exported. "
             f"Received: {type(encoder).__name__} as the {side}'s."
         )
-    given = encoder.inputs[0] if isinstance(encoder, keras.Sequential) else encoder.input
+    given = _given(encoder)
 
     def spec(tensor, name):
         return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name)
@@ -173,3 +197,8 @@ def _inputs(side: str, encoder: keras.Model) -> Any:
     if isinstance(given, (list, tuple)):
         return [spec(tensor, f"{side}_{place}") for place, tensor in enumerate(given)]
     return spec(given, side)
+
+
+def _given(encoder: keras.Model) -> Any:
+    """What a graph of layers takes."""
+    return encoder.inputs[0] if isinstance(encoder, keras.Sequential) else encoder.input

@@ -71,6 +71,28 @@ def test_a_loaded_one_gives_the_models_embeddings(path, expected):
     assert (read_card(path)["embedding_dim"], read_card(path)["data"]) == (5, "made")
 
 
+def test_batch_norm_is_folded_where_there_is_some_and_the_embeddings_stay(tmp_path):
+    keras.utils.set_random_seed(0)
+    images = keras.Input((6, 6, 1))
+    x = keras.layers.Conv2D(4, 3, use_bias=False)(images)
+    norm = keras.layers.BatchNormalization()
+    tower = keras.Model(images, keras.layers.GlobalAveragePooling2D()(keras.ops.relu(norm(x))))
+    norm.set_weights([np.linspace(0.5, 2, 4) + shift for shift in (0, -1, 0.3, 0)])
+    texts = TextEncoder.of_texts(TEXTS, width=8, depth=1, num_heads=2, sequence_length=6)
+    model = TwoTower(tower, texts, TwoTowerConfig("clip", proj_out_dim=5))
+    folded, plain = (save_towers(model, tmp_path / str(how), optimize=how) for how in (None, False))
+
+    def normalisations(path):
+        return [node.op for node in signature_nodes(meta_graph(path))["query"]].count("Rsqrt")
+
+    assert (normalisations(plain), normalisations(folded)) == (2, 1)  # the embedding's length is one
+    for path in (folded, plain):
+        loaded = tf.saved_model.load(path)
+        close(loaded.query(tf.constant(IMAGES)), {"embedding": np.asarray(model.query(IMAGES))})
+    with CppSession(folded) as session:
+        close(session.run("query", query=IMAGES), {"embedding": np.asarray(model.query(IMAGES))})
+
+
 def test_a_keras_layer_gives_them(path, expected):
     close(keras.layers.TFSMLayer(path, call_endpoint="key")(tf.constant(TEXTS)), expected["key"])
     both = keras.layers.TFSMLayer(path, call_endpoint="similarity")

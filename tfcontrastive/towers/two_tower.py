@@ -166,11 +166,11 @@ class TwoTower(ReplicatedModel):
 
     def query(self, inputs: Any) -> tf.Tensor:
         """Embeddings `[B, D]` of queries, of unit length where directions are compared."""
-        return self._embedding(self.query_encoder(inputs, training=False), self.query_head)
+        return self.embedding(self.query_encoder(inputs, training=False), self.query_head)
 
     def key(self, inputs: Any) -> tf.Tensor:
         """Embeddings `[B, D]` of keys, of unit length where directions are compared."""
-        return self._embedding(self.key_encoder(inputs, training=False), self.key_head)
+        return self.embedding(self.key_encoder(inputs, training=False), self.key_head)
 
     def logits(self, queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """The logits `[M, K]` of embeddings `[M, D]` and `[K, D]`: products over the temperature, plus siglip's bias."""
@@ -288,7 +288,8 @@ class TwoTower(ReplicatedModel):
     def _head(self, features: tf.Tensor, head: keras.layers.Layer | None) -> tf.Tensor:
         return tf.cast(features, self.head_dtype) if head is None else head(tf.cast(features, self.head_dtype))
 
-    def _embedding(self, features: tf.Tensor, head: keras.layers.Layer | None) -> tf.Tensor:
+    def embedding(self, features: tf.Tensor, head: keras.layers.Layer | None) -> tf.Tensor:
+        """The embeddings of a tower's features, through its head where that is embedded."""
         compared = self._head(features, head if self.settings.embed_head else None)
         return l2_normalize(compared) if self.settings.normalize else compared
 
