@@ -55,6 +55,18 @@ def test_without_labels_it_is_the_view_that_is_found():
     assert verdict([measured("random"), measured("trained")], {}) == ["There were too few images to measure anything."]
 
 
+def test_why_there_is_no_accuracy_is_said_as_it_is():
+    every = [measured(name, retrieval=0.4) for name in ("raw_pixels", "random", "trained")]
+    assert verdict(every, {})[0].endswith(" There are no labels to measure with.")
+    assert verdict(every, {}, unmeasured="Nothing is held out.")[0].endswith("0% by raw pixels. Nothing is held out.")
+
+
+def test_of_identical_images_nothing_is_advised():
+    every = [measured("random", retrieval=0.5), measured("trained", rank=1.0, retrieval=0.4)]
+    (line,) = verdict(every, {}, alike=True)
+    assert line.startswith("All images are identical")
+
+
 def test_chance_is_the_most_frequent_class_and_a_draw():
     features = Features(np.ones([4, 2]), np.array([0, 0, 1, -1]), np.ones([3, 2]), np.array([0, 1, 1]), 3)
     found = chance(features)

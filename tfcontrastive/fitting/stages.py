@@ -251,14 +251,7 @@ class Fitting(StagedCommand):
         """Fine-tuning, of the encoder that is left, or the supervised comparison; adds it to what was measured."""
         labelled = measured[-1].features.labelled()
         if labelled is None:
-            why = (
-                "The labels are of one class, or of classes that are all on one side: there is no accuracy to measure."
-            )
-            if result.source.num_classes is None:
-                why = "There are no labels to measure with."
-            elif measure.split is None:
-                why = "Nothing is held out."
-            self.say(why)
+            self.say(why_no_accuracy(result, measure))
             return
         how: dict[str, Any] = {"callbacks": [self.clock.callback()], "say": self.say}
         name = self.request.comparison
@@ -300,7 +293,8 @@ class Fitting(StagedCommand):
         doubted = self.leave_vectors(own, seen, ids, splits, group)
         problems = self.problems(saved)
         level = chance(own.features)
-        said = verdict(measured, level)
+        alike = len(np.unique(seen.parts["train"].group)) == 1
+        said = verdict(measured, level, unmeasured=why_no_accuracy(result, measure), alike=alike)
         if judgement is not None:
             said.insert(0, f"{judgement.reason[:1].upper()}{judgement.reason[1:]}.")
         said += [f"The SavedModel fails a check: {problem}." for problem in problems]
@@ -343,6 +337,15 @@ class Fitting(StagedCommand):
             class_names=result.source.class_names,
             images=held[0][:count],
         )
+
+
+def why_no_accuracy(result: TrainResult, measure: Measure) -> str:
+    """Where none was measured."""
+    if result.source.num_classes is None:
+        return "There are no labels to measure with."
+    if measure.split is None:
+        return "Nothing is held out, so there is no accuracy."
+    return "The labels are of one class, or of classes that are all on one side: there is no accuracy to measure."
 
 
 def fresh_encoder(config: TrainConfig, source: data.Source) -> keras.Model:

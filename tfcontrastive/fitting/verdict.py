@@ -13,15 +13,25 @@ _LONGER = (
 )
 
 
-def verdict(measured: Sequence[Measured], chance: Mapping[str, float]) -> list[str]:
+def verdict(
+    measured: Sequence[Measured],
+    chance: Mapping[str, float],
+    *,
+    unmeasured: str = "There are no labels to measure with.",
+    alike: bool = False,
+) -> list[str]:
     """Sentences about what the training was worth, the most important first.
 
     Args:
         measured: every encoder, by name; `trained` among them.
         chance: of `measure.chance`.
+        unmeasured: why there is no accuracy, where there is none.
+        alike: all images are identical.
     """
     by_name = {one.name: one for one in measured}
     trained, random = by_name["trained"], by_name["random"]
+    if alike:
+        return ["All images are identical: there is nothing that an encoder could tell apart."]
     said = []
     if trained.metrics["effective_rank"] < COLLAPSED_RANK:
         said.append(
@@ -31,7 +41,7 @@ def verdict(measured: Sequence[Measured], chance: Mapping[str, float]) -> list[s
         )
     measured_by = [probe for probe in _PROBES if probe in trained.metrics]
     if not measured_by:
-        return said + _without_labels(trained, random, by_name.get("raw_pixels"), by_name.get("given"))
+        return said + _without_labels(trained, random, by_name.get("raw_pixels"), by_name.get("given"), unmeasured)
     said.append(_against(measured_by, trained, random, by_name.get("raw_pixels"), chance))
     behind = [_PROBES[probe] for probe in measured_by if trained.metrics[probe] <= random.metrics[probe]]
     if behind:
@@ -86,7 +96,9 @@ def _since_the_start(probes: Sequence[str], trained: Measured, given: Measured) 
     return said
 
 
-def _without_labels(trained: Measured, random: Measured, pixels: Measured | None, given: Measured | None) -> list[str]:
+def _without_labels(
+    trained: Measured, random: Measured, pixels: Measured | None, given: Measured | None, unmeasured: str
+) -> list[str]:
     own, before = (one.metrics.get("retrieval_top1") for one in (trained, random))
     if own is None:
         return ["There were too few images to measure anything."]
@@ -95,7 +107,7 @@ def _without_labels(trained: Measured, random: Measured, pixels: Measured | None
         parts.append(f"{pixels.metrics['retrieval_top1']:.1%} by raw pixels")
     if given is not None:
         parts.append(f"{given.metrics['retrieval_top1']:.1%} by the starting weights")
-    said = [f"{own:.1%} of the images are found by their own augmented view, {', '.join(parts)}; there are no labels."]
+    said = [f"{own:.1%} of the images are found by their own augmented view, {', '.join(parts)}. {unmeasured}"]
     if own <= before:
         said.append(f"Training did not beat the untrained network at that. {_LONGER}")
     return said
