@@ -2,17 +2,16 @@
 
     python benchmarks/distill.py --teacher=FILE --dataset=embedded:3 --width=0.125 --epochs=20
     python benchmarks/distill.py --teacher=runs/a --dataset=embedded --losses=similarity,regression
+    python benchmarks/distill.py --teacher=FILE --teacher_size=96 --dataset=shapes --stem=strided --size=32 --ssl --serve
     python benchmarks/distill.py --table                          # only print what was measured so far
-
-    python benchmarks/distill.py --teacher=FILE --teacher_size=64 --dataset=shapes --stem=strided --size=32 --ssl --serve
 
 A teacher is the directory of a run, an export, or published weights. `embedded:3` are the embedded images with their
 gray in three channels, `npz:FILE` any others, with a test split, which is reported on; of `digits`, `surfaces` and
-`shapes` (benchmarks/adapt_sets.py, three channels) it is the fifth that `tfcontrastive fit --seed` holds out. A row
-is one student: kNN of teacher and student, what is kept, the operations of both, images a second of both (batches of
-32, one after the other), the cosine of its int8 file to it on 128 training images, and kNN of the same network after
-SimCLR alone, with the settings of `tfcontrastive fit`, for as many seconds as the teacher's features and the
-student's training took together. A line of JSON is appended to --output for each student.
+`shapes` (benchmarks/adapt_sets.py, three channels) it is a fifth of each class, drawn by --seed. A row is one
+student: kNN of teacher and student, what is kept, the operations of both, images a second of both (batches of 32, one
+after the other), the cosine of its int8 file to it on 128 training images, and kNN of the same network after SimCLR
+alone, with the settings of `tfcontrastive fit`, for as many seconds as the teacher's features and the student's
+training took together. A line of JSON is appended to --output for each student.
 """
 
 import argparse
@@ -28,20 +27,17 @@ MADE = ("digits", "surfaces", "shapes")
 
 
 def made_source(name: str, folder: str, seed: int):
-    """A set of benchmarks/adapt_sets.py, a fifth of each class apart."""
-    import adapt_sets
+    """A set of benchmarks/adapt_sets.py in three channels, a fifth of each class apart."""
+    from adapt import images_of
 
     from tfcontrastive import data
     from tfcontrastive.fitting.holdout import hold_out
 
-    images, labels = getattr(adapt_sets, name)()
-    images = images.repeat(3, axis=-1)
-    apart = np.isin(np.arange(len(labels)), hold_out(labels, np.arange(len(labels)), seed=seed))
-    path, arrays = f"{folder}/{name}_{seed}.npz", {}
-    for split, rows in (("train", ~apart), ("test", apart)):
-        arrays |= {f"x_{split}": images[rows], f"y_{split}": labels[rows]}
-    np.savez(path, **arrays)
-    return data.load(f"npz:{path}")
+    whole = images_of(name, 3, folder)
+    labels = data.labels_of(whole, "train")
+    apart = hold_out(labels, np.arange(len(labels)), seed=seed)
+    rest = np.setdiff1d(np.arange(len(labels)), apart)
+    return data.Subset(whole, {"train": ("train", rest), "test": ("train", apart)})
 
 
 def source_of(name: str, folder: str, seed: int):
@@ -198,9 +194,10 @@ def measured(options: argparse.Namespace, output: pathlib.Path) -> list[dict]:
             done, features, training = distilled(options, source, loss, folder)
             made, metrics = done.prepared, done.metrics
             student, teacher = made.model.encoder, made.teacher
+            stem = "" if options.stem == "auto" else f", {options.stem} stem"
             row = {
                 "teacher": options.name or options.teacher, "set": options.dataset, "loss": loss,
-                "student": f"{options.student} {options.width:g}" + (options.stem != "auto") * f", {options.stem} stem",
+                "student": f"{options.student} {options.width:g}{stem}",
                 "epochs": options.epochs, "seed": options.seed,
                 "settings": vars(options), "metrics": metrics, "features_seconds": features, "seconds": training,
             }  # fmt: skip

@@ -6,10 +6,10 @@
     python benchmarks/methods.py --methods=simclr --flags=--zero_init_residual=true    # the recipe, with other flags
     taskset -c 0 python benchmarks/methods.py --cpu_seconds=25    # the same processor time for every method
 
-Trains the recipe `embedded_NAME` of each method for four epochs and measures the encoder of the final one on the 2,000
-test images (settings are chosen with --flags="--train_split=train[:80%] --eval_split=train[80%:]"), beside the same network
-untrained (with the data's batch-norm statistics). A line of JSON is appended to
---output after each run, and what stands there is not run again; a recipe that has changed since is.
+Trains the recipe `embedded_NAME` of each method for four epochs and measures the encoder of the final one on the
+2,000 test images (settings are chosen with --flags="--train_split=train[:80%] --eval_split=train[80%:]"), beside the
+same network untrained (with the data's batch-norm statistics). A line of JSON is appended to --output after each run,
+and what stands there is not run again; a recipe that has changed since is.
 
 With --cpu_seconds=N the number of steps is what fits into N seconds of the processor, at the rate of some steps of a
 throwaway model; tracing and compiling are not counted, and all seeds of a method take the steps of its first one. All that

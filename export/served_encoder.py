@@ -85,7 +85,15 @@ class ServedEncoder:
 
 
 def served_encoder(encoder: keras.Model, optimize: bool | None) -> ServedEncoder | None:
-    """The encoder as the inference signatures run it, None for as it is."""
+    """The encoder as the inference signatures run it, None for as it is.
+
+    Args:
+        encoder: built.
+        optimize: fold; None: where its layers form a graph that can be seen. Where nothing folds it stays as it is.
+
+    Raises:
+        InputError: to be folded, and no graph.
+    """
     if optimize is False or (optimize is None and not is_graph(encoder)):
         return None
     served = ServedEncoder(encoder)

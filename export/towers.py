@@ -106,7 +106,7 @@ class _Servable(tf.Module):
 
     def __init__(self, model: TwoTower, specs: Mapping[str, Any], optimize: bool | None):
         super().__init__(name="towers")
-        served = {side: _served(tower, optimize) for side, tower in _towers(model).items()}
+        served = {id(tower): _served(tower, optimize) for tower in (model.query_encoder, model.key_encoder)}
         self._run = _functions(model, specs, served)
         parts = [model.query_encoder, model.key_encoder, model.query_head, model.key_head]
         layers = list({id(part): part for part in parts if part is not None}.values())
@@ -122,26 +122,33 @@ class _Servable(tf.Module):
         return dict(self._run)
 
 
-def _towers(model: TwoTower) -> dict[str, keras.Model]:
-    return {"query": model.query_encoder, "key": model.key_encoder}
-
-
 def _served(tower: keras.Model, optimize: bool | None) -> ServedEncoder | None:
     """A tower as the signatures run it, None for as it is, as all are that take more than one tensor."""
     return served_encoder(tower, optimize) if isinstance(_given(tower), keras.KerasTensor) else None
 
 
 def _functions(
-    model: TwoTower, specs: Mapping[str, Any], served: Mapping[str, ServedEncoder | None]
+    model: TwoTower, specs: Mapping[str, Any], served: Mapping[int, ServedEncoder | None]
 ) -> dict[str, Callable]:
     """The three functions. A closure holds the model: in a module, TensorFlow would save its variables twice."""
-    heads = {"query": model.query_head, "key": model.key_head}
+    sides = {"query": (model.query_encoder, model.query_head), "key": (model.key_encoder, model.key_head)}
+    made: dict[tuple[int, int], Callable] = {}
+
+    def tower_of(side):
+        """A tower with its head: one function for all signatures, as the weights that are its constants are large."""
+        encoder, head = sides[side]
+        run = served[id(encoder)] or functools.partial(encoder, training=False)
+
+        def embed(inputs):
+            with keras.StatelessScope(initialize_variables=False):  # what layers would assign is dropped
+                return tf.cast(model.embedding(run(inputs), head), tf.float32)
+
+        return made.setdefault((id(encoder), id(head)), tf.function(embed, input_signature=[specs[side]]))
+
+    towers = {side: tower_of(side) for side in sides}
 
     def embeddings(side, inputs):
-        checked = tf.nest.map_structure(lambda tensor, spec: checked_batch(tensor, spec.name), inputs, specs[side])
-        run = served[side] or functools.partial(_towers(model)[side], training=False)
-        with keras.StatelessScope(initialize_variables=False):  # what layers would assign is dropped
-            return tf.cast(model.embedding(run(checked), heads[side]), tf.float32)
+        return towers[side](tf.nest.map_structure(lambda x, spec: checked_batch(x, spec.name), inputs, specs[side]))
 
     def query(query):
         return {"embedding": embeddings("query", query)}

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import tensorflow as tf
 
@@ -65,3 +68,14 @@ def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(InputError, match="cannot be read"):
         data.load(f"tfrecord:{tmp_path / 'x'}").num_examples("train")
+
+
+def test_records_are_read_on_one_core(tmp_path):
+    write_records(tmp_path / "a.tfrecord", range(3))
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from tfcontrastive import data\n"
+        f"print(data.load('tfrecord:{tmp_path}/a.tfrecord').num_examples('train'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["3"]), done.stderr

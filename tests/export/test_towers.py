@@ -53,6 +53,11 @@ class Refusing(keras.layers.Layer):
             return tf.identity(x)
 
 
+def kernel_of(node):
+    """The shape of a constant, None of what is none."""
+    return [side.size for side in node.attr["value"].tensor.tensor_shape.dim] if node.op == "Const" else None
+
+
 def close(found, expected):
     assert set(found) == set(expected)
     for name, value in expected.items():
@@ -86,6 +91,9 @@ def test_batch_norm_is_folded_where_there_is_some_and_the_embeddings_stay(tmp_pa
         return [node.op for node in signature_nodes(meta_graph(path))["query"]].count("Rsqrt")
 
     assert (normalisations(plain), normalisations(folded)) == (2, 1)  # the embedding's length is one
+    functions = meta_graph(folded).graph_def.library.function
+    kernels = [node for one in functions for node in one.node_def if kernel_of(node) == [3, 3, 1, 4]]
+    assert len(kernels) == 1  # three signatures share it
     for path in (folded, plain):
         loaded = tf.saved_model.load(path)
         close(loaded.query(tf.constant(IMAGES)), {"embedding": np.asarray(model.query(IMAGES))})

@@ -12,6 +12,7 @@ from absl import logging
 
 from tfcontrastive import storage
 from tfcontrastive.data.images import decode_with_facts, reason
+from tfcontrastive.data.pipeline import PARALLEL_EXAMPLES
 from tfcontrastive.data.transcode import native
 from tfcontrastive.data.untuned import untuned
 from tfcontrastive.system.names import escaped
@@ -116,7 +117,7 @@ def _look(paths: list[str], channels: int) -> dict[str, tuple]:
     if not paths:
         return {}
     files = untuned(tf.data.Dataset.from_tensor_slices((tf.range(len(paths)), as_tensor(paths))))
-    files = files.map(facts, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    files = files.map(facts, **PARALLEL_EXAMPLES).ignore_errors()
     good = {
         paths[index]: (None, bool(transparent), int(low), int(high))
         for index, _, transparent, low, high in files.as_numpy_iterator()

@@ -13,6 +13,7 @@ from absl import logging
 from tfcontrastive.config import InputError
 from tfcontrastive.data.depth import facts_of, refuse_dark
 from tfcontrastive.data.images import decode, reason
+from tfcontrastive.data.pipeline import PARALLEL_EXAMPLES
 from tfcontrastive.data.rendering import Rendering
 from tfcontrastive.data.source import Source
 from tfcontrastive.data.transcode import native
@@ -146,8 +147,7 @@ class EncodedSource(Source):
             fits = tf.reduce_all(tf.shape(image) == shape)
             return tf.cond(fits, lambda: tf.ensure_shape(image, shape), lambda: tf.zeros(shape, tf.uint8)), label, fits
 
-        parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-        return self.references(split).map(decoded, **parallel).batch(256)
+        return self.references(split).map(decoded, **PARALLEL_EXAMPLES).batch(256)
 
     def _not_held(self) -> None:
         if self._cache:

@@ -10,6 +10,8 @@ from tfcontrastive.fitting.comparison import TUNING_EPOCHS, TUNING_STEP
 from tfcontrastive.runs.pace import Pace
 
 MARGIN = 0.97
+"""Of the time that is left, which is planned with."""
+
 KNN_STEP = 0.1
 """What the kNN while training costs, in steps of pre-training for each such step."""
 
@@ -20,8 +22,8 @@ FINE_TUNED_SHARE = 0.2
 """Of the time of pre-training, for fine-tuning, which ends after some epochs at the latest."""
 
 _NETWORKS, _PROBES, _MEASURED = 8.0, 5.0, 12_000
-"""Time of everything else, in times that a first step takes to compile, so that a slow machine gets more: networks that
-measure, tune and are exported, with the pages; and the probes of each so many images."""
+"""Time of everything else, as a multiple of what a first step takes to compile, so that a slow machine has more of it: to
+measure and export networks and write pages; and for the probes of each `_MEASURED` images."""
 
 _MEASURED_VIEWS = 3.0
 """Views of training whose time an image takes in all measurements."""

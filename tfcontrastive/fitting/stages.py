@@ -293,7 +293,7 @@ class Fitting(StagedCommand):
         doubted = self.leave_vectors(own, seen, ids, splits, group)
         problems = self.problems(saved)
         level = chance(own.features)
-        alike = len(np.unique(seen.parts["train"].group)) == 1
+        alike = len(np.unique(np.concatenate([part.group for part in seen.parts.values()]))) == 1
         said = verdict(measured, level, unmeasured=why_no_accuracy(result, measure), alike=alike)
         if judgement is not None:
             said.insert(0, f"{judgement.reason[:1].upper()}{judgement.reason[1:]}.")
