@@ -5,7 +5,7 @@ import argparse
 import torch
 from torch import nn
 from torch.nn import functional
-from train_step import IMAGE_SIZE, serve
+from train_step import serve
 
 
 def conv_norm(inputs, outputs, size, stride=1):
@@ -36,14 +36,15 @@ class Residual(nn.Module):
 
 
 class Network(nn.Module):
-    """Small-image ResNet and the two-layer projection head."""
+    """ResNet, with the stem of small images or of large ones, and the two-layer projection head."""
 
-    def __init__(self, depth, width):
+    def __init__(self, depth, width, large):
         super().__init__()
         bottleneck = depth >= 50
         counts = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}[depth]
         channels = int(64 * width)
-        layers = [conv_norm(3, channels, 3), nn.ReLU(inplace=True)]
+        layers = [conv_norm(3, channels, 7, 2) if large else conv_norm(3, channels, 3), nn.ReLU(inplace=True)]
+        layers += [nn.MaxPool2d(3, 2, 1)] if large else []
         for group, count in enumerate(counts):
             for block in range(count):
                 stride = 2 if group and not block else 1
@@ -64,19 +65,26 @@ class Network(nn.Module):
 
 def bare_step(options):
     torch.manual_seed(0)
-    network = Network(options.depth, options.width).to(memory_format=torch.channels_last)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = True  # as TensorFlow has it, and as PyTorch has its convolutions
+    torch.backends.cudnn.benchmark = True
+    network = Network(options.depth, options.width, options.image_size > 64)
+    network = network.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-    shape = (options.batch, 3, IMAGE_SIZE, IMAGE_SIZE)
-    views = [torch.rand(shape).to(memory_format=torch.channels_last) for _ in range(2)]
-    rows = torch.arange(options.batch)
+    if options.serve == "torch-compiled":
+        network = torch.compile(network)
+    shape = (options.batch, 3, options.image_size, options.image_size)
+    views = [torch.rand(shape, device=device).to(memory_format=torch.channels_last) for _ in range(2)]
+    rows = torch.arange(options.batch, device=device)
+    dtype = None if options.precision == "float32" else getattr(torch, options.precision)
     positives = torch.cat([rows + options.batch, rows])
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.precision == "bfloat16"):
+        with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
             z = network(torch.cat(views))
         z = functional.normalize(z.float(), dim=1)
-        logits = z @ z.t() / 0.1 - 1e9 * torch.eye(2 * options.batch)
+        logits = z @ z.t() / 0.1 - 1e9 * torch.eye(2 * options.batch, device=device)
         loss = functional.cross_entropy(logits, positives)
         loss.backward()
         optimizer.step()
@@ -91,5 +99,6 @@ if __name__ == "__main__":
     parser.add_argument("--depth", type=int)
     parser.add_argument("--width", type=float)
     parser.add_argument("--precision")
+    parser.add_argument("--image_size", type=int)
     parser.add_argument("--batch", type=int)
     serve(bare_step(parser.parse_args()))

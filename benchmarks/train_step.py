@@ -1,16 +1,18 @@
 """Views per second of a SimCLR training step, measured in interleaved rounds on this machine.
 
     python benchmarks/train_step.py --torch_python=/path/to/python
+    python benchmarks/train_step.py --depth=50 --width=1 --image_size=224 --rows bare bare-xla loop xla    # of a GPU
 
-Rows: `bare` is forward, NT-Xent, backward and update on fixed tensors; `loop` is training as `tfcontrastive train`
-does it, data, augmentation, probe and metrics included; `xla` is that loop with `--jit_compile=on`; `per-image` is it
-with views made image by image;
-`torch` is the same network, batch, precision and optimizer in PyTorch (CPU, channels_last, autocast), run by the
-Python given, which needs only torch. Each row has a process of its own, and rounds go from row to row, so that
-whatever else the machine does falls on all of them. Printed are the medians of the rounds, the median over rounds of
-each row's ratio to the bare step, and the extremes.
+Rows: `bare` is forward, NT-Xent, backward and update on fixed tensors, `bare-xla` the same compiled by XLA; `loop` is
+training as `tfcontrastive train` does it, data, augmentation, probe and metrics included; `xla` is that loop with
+`--jit_compile=on`; `per-image` is it with views made image by image;
+`torch` is the same network, batch, precision and optimizer in PyTorch (on the GPU where there is one, channels_last,
+autocast), run by the Python given, which needs only torch; `torch-compiled` is its network through `torch.compile`. Each
+row has a process of its own, and rounds go from row to row, so that whatever else the machine does falls on all of
+them. Printed are the medians of the rounds, the median over rounds of each row's ratio to the first, and the extremes.
 
-Run it on an idle machine: a PyTorch step suffers more than ours from threads that others keep busy.
+Run it on an idle machine: a PyTorch step suffers more than ours from threads that others keep busy. On a GPU all rows
+share its memory.
 """
 
 import argparse
@@ -24,7 +26,6 @@ import time
 
 from machine import machine
 
-IMAGE_SIZE = 32
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -33,11 +34,11 @@ def network(options):
 
     from tfcontrastive.encoders import ResNet
 
-    keras.config.set_dtype_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
-    return ResNet(options.depth, options.width, input_shape=(IMAGE_SIZE, IMAGE_SIZE, 3))
+    keras.config.set_dtype_policy("float32" if options.precision == "float32" else f"mixed_{options.precision}")
+    return ResNet(options.depth, options.width, input_shape=(options.image_size, options.image_size, 3))
 
 
-def bare_step(options):
+def bare_step(options, jit_compile=False):
     """The step of our network on fixed tensors: returns a function that runs one and waits for it."""
     import keras
     import tensorflow as tf
@@ -50,7 +51,8 @@ def bare_step(options):
     weights = encoder.trainable_variables + head.trainable_variables
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
     optimizer.build(weights)
-    views = [tf.random.stateless_uniform([options.batch, IMAGE_SIZE, IMAGE_SIZE, 3], [0, view]) for view in range(2)]
+    shape = [options.batch, options.image_size, options.image_size, 3]
+    views = [tf.random.stateless_uniform(shape, [0, view]) for view in range(2)]
     positives = tf.concat([tf.range(options.batch) + options.batch, tf.range(options.batch)], 0)
 
     def nt_xent(z):
@@ -58,7 +60,7 @@ def bare_step(options):
         logits = tf.matmul(z, z, transpose_b=True) / 0.1 - 1e9 * tf.eye(2 * options.batch)
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(positives, logits))
 
-    @tf.function
+    @tf.function(jit_compile=jit_compile)
     def step(views):
         with tf.GradientTape() as tape:
             loss = nt_xent(head(encoder(tf.concat(views, 0), training=True), training=True))
@@ -68,12 +70,18 @@ def bare_step(options):
     return lambda: float(step(views))
 
 
-def images():
-    """Training images as CIFAR-10's: uint8, 32x32, RGB, with labels."""
+def bare_xla_step(options):
+    """The same, compiled by XLA."""
+    return bare_step(options, jit_compile=True)
+
+
+def images(options):
+    """Training images as CIFAR-10's, of any size: uint8, RGB, with labels."""
     import numpy as np
 
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (5000, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8), rng.integers(0, 10, 5000)
+    rng, count = np.random.default_rng(0), 5000 if options.image_size <= 64 else 2 * options.batch
+    pixels = rng.integers(0, 256, (count, options.image_size, options.image_size, 3), dtype=np.uint8)
+    return pixels, rng.integers(0, 10, count)
 
 
 def fitted(options, batches, jit_compile=False):
@@ -88,19 +96,19 @@ def fitted(options, batches, jit_compile=False):
     return lambda: float(model.train_function(iterator)["loss"])
 
 
-def whole_loop(options, jit_compile=False):
-    """Data in memory, crops, colors and blur, and the step."""
+def crops(options, model):
+    """Batches of crops of images in memory, as the input pipeline makes them."""
     from tfcontrastive import data
 
-    pixels, labels = images()
-    source = data.ArraySource({"train": (pixels, labels)})
-    return fitted(
-        options,
-        lambda model: data.train_batches(
-            source, "train", batch_size=options.batch, image_size=IMAGE_SIZE, geometry=model.policy.geometry, seed=0
-        ),
-        jit_compile,
-    )
+    source = data.ArraySource({"train": images(options)})
+    geometry = model.policy.geometry
+    size = options.image_size
+    return data.train_batches(source, "train", batch_size=options.batch, image_size=size, geometry=geometry, seed=0)
+
+
+def whole_loop(options, jit_compile=False):
+    """Data in memory, crops, colors and blur, and the step."""
+    return fitted(options, lambda model: crops(options, model), jit_compile)
 
 
 def xla_loop(options):
@@ -108,18 +116,27 @@ def xla_loop(options):
     return whole_loop(options, jit_compile=True)
 
 
+def fed_loop(options):
+    """The loop compiled by XLA on one batch of crops again and again: what is left without the input pipeline."""
+    return fitted(options, lambda model: crops(options, model).take(1).cache().repeat(), jit_compile=True)
+
+
 def per_image_loop(options):
     """The same step fed by views that TensorFlow's single-image ops make, as google-research/simclr makes them."""
     import augmentation
     import tensorflow as tf
 
-    pixels = tf.data.Dataset.from_tensor_slices(images()[0]).repeat()
-    views = augmentation.per_image_views(pixels, IMAGE_SIZE, 1.0, options.batch)
+    pixels = tf.data.Dataset.from_tensor_slices(images(options)[0]).repeat()
+    views = augmentation.per_image_views(pixels, options.image_size, 1.0, options.batch)
     return fitted(options, lambda model: views.map(lambda one, two: {"views": (one, two)}).prefetch(2))
 
 
 # A row is a function of the options that returns one step as a function.
-ROWS = {"bare": bare_step, "loop": whole_loop, "per-image": per_image_loop, "xla": xla_loop}
+ROWS = {
+    "bare": bare_step, "bare-xla": bare_xla_step, "loop": whole_loop, "xla": xla_loop, "xla-fed": fed_loop,
+    "per-image": per_image_loop,
+}  # fmt: skip
+TORCH_ROWS = ("torch", "torch-compiled")
 
 
 def serve(step):
@@ -138,14 +155,14 @@ class Row:
     """One row of the table, running in its own process."""
 
     def __init__(self, name, width, precision, args):
-        script = "torch_step.py" if name == "torch" else "train_step.py"
-        python = args.torch_python if name == "torch" else sys.executable
+        script = "torch_step.py" if name in TORCH_ROWS else "train_step.py"
+        python = args.torch_python if name in TORCH_ROWS else sys.executable
         command = [python, HERE / script, f"--serve={name}", f"--depth={args.depth}", f"--batch={args.batch}"]
-        command += [f"--width={width}", f"--precision={precision}"]
+        command += [f"--width={width}", f"--precision={precision}", f"--image_size={args.image_size}"]
         self.name = name
         self.views = 2 * args.batch
         self.rates = []
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -182,7 +199,8 @@ def measure(names, width, precision, args):
             row.run(steps)
     for row in rows:
         row.close()
-    print(f"\nResNet-{args.depth} x{width:g}, {precision}, {IMAGE_SIZE}x{IMAGE_SIZE}, batch {args.batch} (two views)")
+    side = args.image_size
+    print(f"\nResNet-{args.depth} x{width:g}, {precision}, {side}x{side}, batch {args.batch} (two views)")
     for row in rows:
         ratio = statistics.median(mine / bare for mine, bare in zip(row.rates, rows[0].rates, strict=True))
         low, high = min(row.rates), max(row.rates)
@@ -203,12 +221,13 @@ def precisions():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="a Python with torch; without it there is no row `torch`")
-    parser.add_argument("--rows", nargs="+", choices=[*ROWS, "torch"], help="the rows to run; all but xla by default")
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS, *TORCH_ROWS], help="default: those of a CPU")
     parser.add_argument("--depth", type=int, default=18)
     parser.add_argument("--width", type=float, nargs="+", default=[1.0, 0.25])
     parser.add_argument(
-        "--precision", nargs="+", choices=["float32", "bfloat16"], help="float32, and bfloat16 if native"
+        "--precision", nargs="+", choices=["float32", "bfloat16", "float16"], help="float32, and bfloat16 if native"
     )
+    parser.add_argument("--image_size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=128, help="images per step; each gives two views")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3.0, help="of a row in a round, about")

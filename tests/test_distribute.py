@@ -55,3 +55,18 @@ def test_every_setting_of_the_devices_counts(monkeypatch):
     settings = {"num_virtual_replicas": 2, "cluster_timeout": 7.0, **places}
     assert distribute.strategy_of(DeviceConfig(strategy="mirrored", **settings)) == ("mirrored", settings)
     assert distribute.strategy_of(DeviceConfig(use_tpu=True))[0] == "tpu"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_several_gpus_are_mirrored_and_one_trains_without_a_strategy(count, monkeypatch):
+    """With one replica a `MirroredStrategy` would only keep Keras from compiling the step."""
+    physical = tf.config.list_physical_devices
+
+    def with_gpus(kind=None):
+        return [f"GPU:{index}" for index in range(count)] if kind == "GPU" else physical(kind)
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", with_gpus)
+    monkeypatch.setattr(distribute, "_mirrored_strategy", lambda devices: ("mirrored", devices))
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    alone = tf.distribute.get_strategy()
+    assert distribute.make_strategy("auto") == (alone if count < 2 else ("mirrored", None))

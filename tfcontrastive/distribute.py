@@ -135,7 +135,7 @@ def apply_if(condition: tf.Tensor, update: Callable[[list[tf.Tensor]], Any], ten
         call()
         return tf.constant(True)
 
-    if replica_count() == 1:
+    if not tf.distribute.has_strategy():  # a strategy of one replica enters a cross-replica context too
         tf.cond(condition, lambda: branch(lambda: update(list(tensors))), lambda: tf.constant(False))
         return
 
@@ -316,7 +316,7 @@ def make_strategy(
     """The strategy a name stands for. Call it before anything else uses TensorFlow's devices.
 
     Args:
-        name: auto (GPUs -> mirrored, TF_CONFIG -> multi_worker, else none), none, mirrored, multi_worker or tpu.
+        name: auto (several GPUs -> mirrored, TF_CONFIG -> multi_worker, else none), none, mirrored, multi_worker or tpu.
         num_virtual_replicas: splits the CPU into this many logical devices, to try replicas on one machine.
         tpu_name, tpu_zone, gcp_project: the Cloud TPU of `tpu`.
         cluster_timeout: seconds in which all workers of `multi_worker` must come.
@@ -332,7 +332,7 @@ def make_strategy(
         name = "mirrored" if name == "auto" else name
     gpus = tf.config.list_physical_devices("GPU")
     if name == "auto":
-        name = "multi_worker" if os.environ.get("TF_CONFIG") else "mirrored" if gpus else "none"
+        name = "multi_worker" if os.environ.get("TF_CONFIG") else "mirrored" if len(gpus) > 1 else "none"
     if name == "none":
         return tf.distribute.get_strategy()
     if name == "mirrored":

@@ -59,6 +59,23 @@ def test_float32_where_there_is_no_bfloat16_convolution(ratios):
     assert measured().name == "float32"
 
 
+@pytest.mark.parametrize(("capability", "name"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32")])
+def test_a_gpu_says_what_it_multiplies(capability, name, ratios, monkeypatch):
+    """Measured on an H200, both came out, as others were at work on it or not."""
+    ratios()  # nothing is measured
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU:0"])
+    details = {"compute_capability": capability, "device_name": "a GPU"}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: details)
+    assert measured().name == name
+
+
+def test_a_gpu_whose_maker_tells_nothing_is_measured(ratios, monkeypatch):
+    ratios(0.8, 0.6)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU:0"])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: {})
+    assert measured().name == "bfloat16"
+
+
 def test_it_is_measured_once_in_a_process(ratios):
     ratios(0.8, 0.6)
     assert measured() is measured()

@@ -218,7 +218,7 @@ class DeviceConfig(BaseConfig):
 
     strategy: str = setting(
         "auto",
-        "auto: GPUs -> mirrored, TF_CONFIG -> multi_worker, else none.",
+        "auto: several GPUs -> mirrored, TF_CONFIG -> multi_worker, else none.",
         choices=("auto", "none", "mirrored", "multi_worker", "tpu"),
         may_change=True,
     )
@@ -280,7 +280,10 @@ class RunConfig(DeviceConfig):
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     jit_compile: str = setting(
-        "auto", "XLA: auto is off on the CPU, where its convolutions are slower.", choices=("auto", "on", "off")
+        "auto",
+        "XLA: auto is on for TPUs and for one GPU, and off on the CPU, where its convolutions are slower, and for several "
+        "GPUs, whose common step Keras cannot compile.",
+        choices=("auto", "on", "off"),
     )
     steps_per_execution: int = setting(
         1,

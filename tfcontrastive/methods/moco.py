@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive import augment, distribute, losses
+from tfcontrastive.augment.random import row_seeds, uniform
 from tfcontrastive.augment.tiles import tile_side
 from tfcontrastive.config import AugmentConfig, InputError
 from tfcontrastive.encoders import MLP
@@ -110,11 +111,8 @@ class MoCo(ContrastiveModel):
             return self.target_head(self.encode(self.target_encoder, images, training), training=training)
         batch = tf.shape(images)[0]
         rows = distribute.replica_id() * batch
-        step = tf.cast(self.optimizer.iterations, tf.int64)
-        everyone = tf.range(batch * distribute.replica_count())
-        order = tf.random.experimental.stateless_shuffle(
-            everyone, seed=tf.stack([tf.constant(self.seed, tf.int64), step])
-        )
+        step = tf.convert_to_tensor(self.optimizer.iterations)
+        order = permutation(batch * distribute.replica_count(), self.seed, step)
         own = tf.gather(distribute.all_gather(images), order[rows : rows + batch])
         keys = self.target_head(self._in_groups(self.target_encoder, own, training), training=training)
         back = tf.argsort(order)[rows : rows + batch]
@@ -140,3 +138,9 @@ class MoCo(ContrastiveModel):
 
     def logits_shape(self, images: int, replicas: int) -> tuple[int, int]:
         return images, self.config.queue_size
+
+
+def permutation(count: tf.Tensor | int, seed: int, step: tf.Tensor) -> tf.Tensor:
+    """The numbers below `count` in an order of the step's own; TensorFlow's shuffle has no kernel that XLA could use."""
+    rows = row_seeds(seed, step, tf.range(count), 1)[:, 0]
+    return tf.argsort(uniform(rows, "shuffle", 1)[:, 0], stable=True)

@@ -12,6 +12,8 @@ import tensorflow as tf
 from tfcontrastive import distribute
 from tfcontrastive.config import InputError
 
+_MIRRORED = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
+
 
 class ReplicatedModel(keras.Model):
     """A `keras.Model` with a `train_step` of its own: a subclass builds every part in `__init__` and sets `trackers`.
@@ -27,10 +29,14 @@ class ReplicatedModel(keras.Model):
     trackers: dict[str, keras.metrics.Mean]
 
     def compile(self, optimizer: Any = "rmsprop", *, jit_compile: Any = "auto", **kwargs: Any) -> None:
-        """As `keras.Model.compile`, with XLA off on the CPU unless asked for: its convolutions are slower there.
+        """As `keras.Model.compile`; "auto" is XLA on TPUs and on a GPU without a strategy, and none elsewhere.
+
+        On the CPU its convolutions are slower. Under `MirroredStrategy` and `MultiWorkerMirroredStrategy` Keras would
+        compile the step of all replicas into one program of one device, which can neither reach the variables of the
+        others nor enter a cross-replica context.
 
         Raises:
-            InputError: losses or metrics, which the model has of its own.
+            InputError: losses or metrics, which the model has of its own; XLA under one of these strategies.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name):
@@ -38,8 +44,16 @@ class ReplicatedModel(keras.Model):
                     f"`{name}` must be None: {type(self).__name__} has a loss and metrics of its own. "
                     f"Received: {name}={kwargs[name]!r}."
                 )
+        mirrored = isinstance(self.distribute_strategy, _MIRRORED)
         if jit_compile == "auto":
-            jit_compile = bool(tf.config.list_logical_devices("TPU") or tf.config.list_logical_devices("GPU"))
+            on_tpu, on_gpu = (bool(tf.config.list_logical_devices(kind)) for kind in ("TPU", "GPU"))
+            jit_compile = (on_tpu or on_gpu) and not mirrored
+        elif jit_compile and mirrored:
+            raise InputError(
+                "`jit_compile` must be False or 'auto' under MirroredStrategy and MultiWorkerMirroredStrategy, whose steps "
+                f"Keras cannot compile. Received: jit_compile={jit_compile!r} on "
+                f"{self.distribute_strategy.num_replicas_in_sync} replicas."
+            )
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         distribute.takes_sums(self.optimizer)
         if self.optimizer is not None and not self.optimizer.built:

@@ -13,6 +13,8 @@ from absl import logging
 from tfcontrastive import distribute
 
 _SMALL, _LARGE = (8, 8, 32), (8, 16, 64)  # images, height and width, channels
+_FOR_GPU = (256, 32, 128)
+_AMPERE = (8, 0)  # the compute capability from which on NVIDIA's GPUs multiply bfloat16
 _WORTH = 0.85  # of float32's time: what bfloat16 must at least save, being less exact
 
 
@@ -66,7 +68,16 @@ def with_precision(config: Any, name: str) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def fastest() -> Precision:
-    """bfloat16 or float32, by a measurement of convolutions and their gradients that takes a fraction of a second."""
+    """bfloat16 or float32: an NVIDIA GPU says what it has; else by a measurement of convolutions of a fraction of a second.
+
+    Convolutions of that length would measure how fast a GPU starts its kernels.
+    """
+    capability = _compute_capability()
+    if capability is not None:
+        if capability >= _AMPERE:
+            return Precision("bfloat16", "which this GPU multiplies natively")
+        told = ".".join(map(str, capability))
+        return Precision("float32", f"since a GPU of compute capability {told} has no units for bfloat16")
     for shape in (_SMALL, _LARGE):  # where bfloat16 is emulated, the large one alone would take seconds
         try:
             ratio = _time_ratio(shape)
@@ -81,11 +92,17 @@ def fastest() -> Precision:
     return Precision("bfloat16", f"in which a convolution takes {ratio:.2f} of float32's time here")
 
 
+def _compute_capability() -> tuple[int, int] | None:
+    """Of this machine's first GPU, where it has one and its maker tells."""
+    gpus = tf.config.list_physical_devices("GPU")
+    return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability") if gpus else None
+
+
 @functools.lru_cache
 def training_flops(name: str) -> float:
     """Operations a second of convolutions and their gradients in a precision, about, by a measurement of a moment."""
-    images, size, channels = _LARGE
-    step = _step(tf.float32 if name == "float32" else tf.as_dtype(name), *_LARGE)
+    shape = images, size, channels = _FOR_GPU if tf.config.list_physical_devices("GPU") else _LARGE
+    step = _step(tf.float32 if name == "float32" else tf.as_dtype(name), *shape)
     step().numpy()  # compiles
     seconds = []
     for _ in range(5):
