@@ -4,12 +4,13 @@
     python benchmarks/train_step.py --depth=50 --width=1 --image_size=224 --rows bare bare-xla loop xla    # of a GPU
 
 Rows: `bare` is forward, NT-Xent, backward and update on fixed tensors, `bare-xla` the same compiled by XLA; `loop` is
-training as `tfcontrastive train` does it, data, augmentation, probe and metrics included; `xla` is that loop with
-`--jit_compile=on`; `per-image` is it with views made image by image;
-`torch` is the same network, batch, precision and optimizer in PyTorch (on the GPU where there is one, channels_last,
-autocast), run by the Python given, which needs only torch; `torch-compiled` is its network through `torch.compile`. Each
-row has a process of its own, and rounds go from row to row, so that whatever else the machine does falls on all of
-them. Printed are the medians of the rounds, the median over rounds of each row's ratio to the first, and the extremes.
+training as `tfcontrastive train` does it, data, augmentation, probe and metrics included, `xla` that loop with
+`--jit_compile=on`, `xla-fed` the latter without the input pipeline, and `per-image` the loop with views made image by
+image; `torch` is the same network, batch, precision and optimizer in PyTorch (on the GPU where there is one,
+channels_last, autocast), run by the Python given, which needs only torch, and `torch-compiled` its network through
+`torch.compile`. Each row has a process of its own, and rounds go from row to row, so that whatever else the machine
+does falls on all of them. Printed are the medians of the rounds, the median over rounds of each row's ratio to the
+first, and the extremes.
 
 Run it on an idle machine: a PyTorch step suffers more than ours from threads that others keep busy. On a GPU all rows
 share its memory.

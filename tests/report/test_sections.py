@@ -17,6 +17,7 @@ from tfcontrastive.report import (
     ConfusionMatrix,
     EmbeddingMap,
     Gallery,
+    Headline,
     Neighbours,
     PerClass,
     Picture,
@@ -33,6 +34,12 @@ def decoded(uri):
     head, body = uri.split(",")
     assert head in ("data:image/png;base64", "data:image/jpeg;base64")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(body))))
+
+
+def test_a_flag_in_a_sentence_is_one_word_and_nothing_else_is_markup():
+    shown = str(Headline([], verdict="a -- b <c>: --use_blur=false; or --checkpoint.").html())
+    assert 'a -- b &lt;c&gt;: <span class="flag">--use_blur=false</span>; or' in shown
+    assert '<span class="flag">--checkpoint</span>.' in shown
 
 
 def test_the_best_of_each_column_is_marked(tmp_path):

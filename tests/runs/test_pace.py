@@ -18,6 +18,7 @@ def test_too_little_time_is_refused_with_what_is_needed():
         Pace(10.0, 2.0).steps_in(30.0)
 
 
+@pytest.mark.filterwarnings("error:Your input ran out of data")
 def test_the_pace_is_that_of_steps_after_the_first_and_nothing_is_written(tmp_path):
     config = TrainConfig(
         method_config=SimCLRConfig(proj_out_dim=8),

@@ -25,7 +25,7 @@ _NETWORKS, _PROBES, _MEASURED = 8.0, 5.0, 12_000
 """Time of everything else, as a multiple of what a first step takes to compile, so that a slow machine has more of it: to
 measure and export networks and write pages; and for the probes of each `_MEASURED` images."""
 
-_MEASURED_VIEWS = 3.0
+_MEASURED_VIEWS = 2.0
 """Views of training whose time an image takes in all measurements."""
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0

@@ -10,12 +10,13 @@ import re
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tfcontrastive.system.names import escaped
 
 HOME = pathlib.Path(__file__).parent
 _SEPARATORS = re.compile(r"(?<=[/_])(?=[^/_\s])")
+_FLAG = re.compile(r"(?<!\S)(--[a-z_]+(?:=[\w.]+)?)")
 
 
 def printable(value: Any) -> Any:
@@ -30,6 +31,11 @@ def breakable(value: Any) -> Markup:
     return Markup("<wbr>").join(_SEPARATORS.split(str(printable(str(value)))))
 
 
+def sentence(value: Any) -> Markup:
+    """A sentence whose flags stay in one piece: a browser may break a line after two hyphens."""
+    return Markup(_FLAG.sub(r'<span class="flag">\1</span>', str(escape(printable(value)))))
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
@@ -40,7 +46,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["breakable"] = breakable
+    made.filters |= {"breakable": breakable, "sentence": sentence}
     return made
 
 

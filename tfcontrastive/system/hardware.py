@@ -15,7 +15,7 @@ class Hardware:
     """One replica's device, in its maker's figures.
 
     Args:
-        float32, half: peak FLOP/s of products of float32 tensors (TPUs round them to bfloat16, A100 and H100 to TF32,
+        float32, half: peak FLOP/s of products of float32 tensors (TPUs round them to bfloat16, A100 and later to TF32,
             as TensorFlow sets them) and of bfloat16 or float16 ones.
         memory: bytes.
         bandwidth: bytes/s of that memory.
@@ -38,6 +38,7 @@ HARDWARE = {
     "v100": Hardware(15.7e12, 125e12, 32e9, 900e9, 150e9, auto_precision="float32"),
     "a100": Hardware(156e12, 312e12, 80e9, 2039e9, 300e9),
     "h100": Hardware(494e12, 989e12, 80e9, 3350e9, 450e9),
+    "h200": Hardware(494e12, 989e12, 141e9, 4800e9, 450e9),
     "cpu": Hardware(0.46e12, 0.76e12, 16e9, 20e9, 1.25e9),  # two cores, measured; 10 Gbit/s between machines
 }
 
