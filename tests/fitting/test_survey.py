@@ -1,6 +1,8 @@
 """What is said of the images before anything is trained."""
 
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -89,3 +91,15 @@ def test_gigapixel_images_are_refused_before_they_are_decoded(tmp_path, monkeypa
     monkeypatch.setattr(source, "check", lambda *_: pytest.fail("decoded"))
     with pytest.raises(InputError, match=r"megapixels\. Received: .*\.png"):
         survey(source)
+
+
+def test_how_large_a_refused_image_is_is_told_though_pillow_does_not_open_it(tmp_path):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    write(tmp_path, 2)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 33_000, 33_000, 8, 0, 0, 0, 0))
+    path = next(tmp_path.rglob("*.png")).with_name("large.png")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    with pytest.raises(InputError, match=r"at most 100 megapixels\. Received: .*large\.png', of 1,089\."):
+        survey(data.load(f"folder:{tmp_path}"))

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -117,28 +118,29 @@ def digests(source: Source) -> dict[str, list[str]]:
     return found
 
 
-def too_large(source: Source) -> tuple[str, int, int] | None:
-    """The first image file of more than `MOST_PIXELS`, with its width and height, by the files' headers alone."""
+def too_large(source: Source) -> tuple[str, int] | None:
+    """The first image file of more than `MOST_PIXELS`, with the number that it has, by the files' headers alone."""
     if not isinstance(source, FolderSource):
         return None
     paths = [path for split in source.splits for path in source.paths(split)]
     with ThreadPoolExecutor() as pool:
-        for path, (width, height) in zip(paths, pool.map(_header, paths), strict=True):
-            if width * height > MOST_PIXELS:
-                return path, width, height
+        for path, pixels in zip(paths, pool.map(_pixels, paths), strict=True):
+            if pixels > MOST_PIXELS:
+                return path, pixels
     return None
 
 
-def _header(path: str) -> tuple[int, int]:
+def _pixels(path: str) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with open(path, "rb") as file, Image.open(file) as image:
-                return image.size
-    except Image.DecompressionBombError:
-        return MOST_PIXELS, 2
+                return image.width * image.height
+    except Image.DecompressionBombError as error:  # "Image size (1089000000 pixels) exceeds ...": it opens no such file
+        told = re.search(r"\d+", str(error))
+        return int(told[0]) if told else 2 * MOST_PIXELS
     except (OSError, ValueError, SyntaxError):  # damaged, or of a kind that Pillow does not read
-        return 0, 0
+        return 0
 
 
 def _content(path: str) -> bytes:

@@ -153,10 +153,10 @@ def survey(source: Source, bad_files: str | None = None) -> Survey:
     require_images(source)
     huge = too_large(source)
     if huge:
-        path, width, height = huge
+        path, pixels = huge
         raise InputError(
-            f"`dataset` must have images of at most {MOST_PIXELS // 10**6} megapixels. Received: {path!r}, of {width:,} x "
-            f"{height:,} pixels. Cut them into tiles, or make smaller copies."
+            f"`dataset` must have images of at most {MOST_PIXELS // 10**6} megapixels. Received: {path!r}, of "
+            f"{pixels / 1e6:,.0f}. Cut them into tiles, or make smaller copies."
         )
     source.check(bad_files)
     found = digests(source)
