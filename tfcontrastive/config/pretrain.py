@@ -276,7 +276,7 @@ class RunConfig(DeviceConfig):
     mixed_precision: str = setting(
         "auto",
         "Precision of activations; weights stay float32. auto: bfloat16 where this device multiplies it natively, which is "
-        "measured when the run begins, else float32.",
+        "measured when the run begins (a GPU tells), else float32.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     jit_compile: str = setting(
