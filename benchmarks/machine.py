@@ -1,4 +1,4 @@
-"""The class of CPU that a figure was taken on: what its vector units are, and how they were used."""
+"""The class of CPU that a figure was taken on: what its vector units are, and how they were used; and its GPUs."""
 
 import os
 import pathlib
@@ -10,6 +10,13 @@ _CLASSES = (
     ("avx512_vnni", "AVX-512 without bfloat16"),
     ("avx2", "AVX2"),
 )
+
+
+def gpus(driver: pathlib.Path = pathlib.Path("/proc/driver/nvidia/gpus")) -> list[str]:
+    """The names of this machine's NVIDIA GPUs, as their driver tells them."""
+    told = [path.read_text(encoding="ascii", errors="replace") for path in sorted(driver.glob("*/information"))]
+    lines = [line.split(":", 1) for text in told for line in text.splitlines() if ":" in line]
+    return [value.strip() for key, value in lines if key.strip() == "Model"]
 
 
 def machine() -> str:
@@ -27,7 +34,8 @@ def machine() -> str:
     found = next((name for flag, name in _CLASSES if flag in flags), platform.machine())
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
     onednn = {"0": "off", "1": "on"}.get(os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""), "as TensorFlow has it")
-    return f"{os.cpu_count()} cores, {found}, oneDNN {onednn}" + (f", limited to {limit}" if limit else "")
+    cards = "".join(f", {name}" for name in gpus())
+    return f"{os.cpu_count()} cores, {found}, oneDNN {onednn}" + (f", limited to {limit}" if limit else "") + cards
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive import augment, distribute, losses
-from tfcontrastive.augment.random import row_seeds, uniform
 from tfcontrastive.augment.tiles import tile_side
 from tfcontrastive.config import AugmentConfig, InputError
 from tfcontrastive.encoders import MLP
@@ -142,5 +141,5 @@ class MoCo(ContrastiveModel):
 
 def permutation(count: tf.Tensor | int, seed: int, step: tf.Tensor) -> tf.Tensor:
     """The numbers below `count` in an order of the step's own; TensorFlow's shuffle has no kernel that XLA could use."""
-    rows = row_seeds(seed, step, tf.range(count), 1)[:, 0]
-    return tf.argsort(uniform(rows, "shuffle", 1)[:, 0], stable=True)
+    rows = augment.row_seeds(seed, step, tf.range(count), 1)[:, 0]
+    return tf.argsort(augment.uniform(rows, "shuffle", 1)[:, 0], stable=True)
