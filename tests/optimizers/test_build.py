@@ -49,7 +49,7 @@ def test_decoupled_decay_is_that_of_keras(name, keras_name):
         ("conv", "kernel", ()),
         ("batch_norm", "gamma", optimizers.NAMES),
         ("batch_norm", "beta", optimizers.NAMES),
-        ("dense", "bias", ("lars", "adamw", "lamb")),
+        ("dense", "bias", ("lars", "adamw", "lamb", "muon")),
         ("probe", "kernel", ()),
     ],
 )
@@ -163,7 +163,7 @@ def test_lars_does_not_adapt_a_class_token(make):
     )
 
 
-@pytest.mark.parametrize("name", ["adamw", "lamb"])
+@pytest.mark.parametrize("name", ["adamw", "lamb", "muon"])
 def test_decoupled_decay_follows_its_cosine(name):
     """Of a gradient of 0, decay alone moves a weight: by lr * wd(step) of itself."""
     options = {"weight_decay": 0.04, "weight_decay_end": 0.4, "weight_decay_steps": 4}
@@ -180,7 +180,7 @@ def test_decoupled_decay_follows_its_cosine(name):
 
 
 def test_a_decay_that_moves_is_refused_where_it_is_coupled():
-    with pytest.raises(InputError, match="`weight_decay_end` must be left out with lars; adamw and lamb take it"):
+    with pytest.raises(InputError, match="`weight_decay_end` must be left out with lars; adamw, lamb and muon take it"):
         optimizers.build("lars", 0.1, weight_decay=0.1, weight_decay_end=0.2, weight_decay_steps=3)
     with pytest.raises(InputError, match=r"`weight_decay_end` must be >= 0, with `weight_decay_steps` of 1 or more"):
         optimizers.build("adamw", 0.1, weight_decay_end=0.2)

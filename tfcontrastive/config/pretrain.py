@@ -56,7 +56,7 @@ POLICY_NAMES = (
     "infomin", "crop", "none", "multicrop_2x224_6x96", "dino_2x224_8x96", "embedded_2x28_4x14",
 )  # fmt: skip
 VIEW_SETTINGS = ("num_views", "small_views", "small_view_size", "small_view_area")
-OPTIMIZERS = ("lars", "momentum", "adam", "adamw", "lamb")
+OPTIMIZERS = ("lars", "momentum", "adam", "adamw", "lamb", "muon")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +189,7 @@ class OptimizerConfig(BaseConfig):
     )
     weight_decay: float = setting(1e-6, "Weight decay.", at_least=0)
     weight_decay_end: float | None = setting(
-        None, "Weight decay at the end of the run, reached along a cosine (adamw, lamb); default: the same.", at_least=0
+        None, "Weight decay at the end of the run, reached along a cosine (adamw, lamb, muon); default: the same.", at_least=0
     )
     clip_norm: float = setting(
         0.0, "Largest norm of the whole gradient, over all weights and replicas; 0: not clipped.", at_least=0

@@ -10,6 +10,7 @@ import keras
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.optimizers.exclusions import BIAS, NORM, SUPERVISED_HEAD, TOKEN
 from tfcontrastive.optimizers.lars import LARS
+from tfcontrastive.optimizers.muon import Muon
 from tfcontrastive.optimizers.weight_decay import Adam, AdamW, Lamb, Momentum
 
 # Class, its fixed options, and what weight decay skips. SimCLR's LARS neither decays nor adapts its supervised head,
@@ -20,9 +21,10 @@ _OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "adam": (Adam, {}, (NORM, TOKEN)),
     "adamw": (AdamW, {}, (NORM, BIAS, TOKEN)),
     "lamb": (Lamb, {}, (NORM, BIAS, TOKEN)),
+    "muon": (Muon, {}, (NORM, BIAS, TOKEN)),
 }
 NAMES = tuple(_OPTIMIZERS)
-DECOUPLED = ("adamw", "lamb")
+DECOUPLED = ("adamw", "lamb", "muon")
 
 
 def build(
@@ -43,6 +45,7 @@ def build(
     | adam | Adam | coupled, as an L2 penalty; not on normalisation parameters |
     | adamw | AdamW | decoupled; not on normalisation parameters and biases |
     | lamb | LAMB | decoupled; not on normalisation parameters and biases |
+    | muon | `Muon` | decoupled; not on normalisation parameters and biases |
 
     None of them decays a transformer's class token and position embeddings, nor does LARS adapt them.
 
@@ -56,8 +59,8 @@ def build(
         momentum: of lars and momentum; the others take none and ignore it.
         exclude_from_weight_decay: regular expressions, searched in each `variable.path`, instead of the ones above;
             `()` decays every weight, as MoCo does.
-        **kwargs: passed on, such as `global_clipnorm`, or `nesterov=False`; with adamw and lamb `weight_decay_end`, where
-            the decay goes along a cosine of `weight_decay_steps`.
+        **kwargs: passed on, such as `global_clipnorm`, or `nesterov=False`; with adamw, lamb and muon `weight_decay_end`,
+            where the decay goes along a cosine of `weight_decay_steps`.
 
     Raises:
         InputError: for an unknown name or values out of range.
@@ -71,7 +74,10 @@ def build(
     if not weight_decay >= 0:
         raise InputError(f"`weight_decay` must be >= 0. Received: weight_decay={weight_decay!r}.")
     if kwargs.get("weight_decay_end") is not None and name not in DECOUPLED:
-        raise InputError(f"`weight_decay_end` must be left out with {name}; {' and '.join(DECOUPLED)} take it.")
+        *others, last = DECOUPLED
+        raise InputError(
+            f"`weight_decay_end` must be left out with {name}; {', '.join(others)} and {last} take it."
+        )
     optimizer, options, undecayed = _OPTIMIZERS[name]
     options = {"exclude_from_weight_decay": undecayed, **options, **kwargs}
     if exclude_from_weight_decay is not None:

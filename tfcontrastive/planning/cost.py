@@ -32,7 +32,7 @@ FLOAT = 4
 
 
 # Copies of each weight that an optimizer keeps.
-SLOTS = {"lars": 1, "momentum": 1, "adam": 2, "adamw": 2, "lamb": 2}
+SLOTS = {"lars": 1, "momentum": 1, "adam": 2, "adamw": 2, "lamb": 2, "muon": 2}
 assert set(SLOTS) == set(optimizers.NAMES)
 
 
