@@ -3,8 +3,8 @@
     python benchmarks/only_avx2.py copy                  # needs objdump and a C compiler
     LD_PRELOAD=copy/cpuid.so PYTHONPATH=copy ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/export.py --batch 1 32 ...
 
-Copies the installed package; in the copy each `cpuid` instruction is a breakpoint, which cpuid.so answers as the CPU does, but
-for the bits of everything after AVX2 and FMA. The kernels are the package's own.
+Copies the installed package; in the copy each `cpuid` instruction is a breakpoint, which cpuid.so answers as the CPU does,
+but for the bits of everything after AVX2 and FMA. The kernels are the package's own.
 """
 
 import argparse
@@ -28,7 +28,10 @@ static void answer(int signal, siginfo_t *info, void *context) {
     c &= ~(1u << 1 | 1u << 6 | 1u << 8 | 1u << 11 | 1u << 12 | 1u << 14); /* VBMI, VBMI2, GFNI, VNNI, BITALG, VPOPCNTDQ */
     d &= ~(1u << 2 | 1u << 3 | 1u << 8 | 1u << 22 | 1u << 23 | 1u << 24 | 1u << 25); /* ..., AMX, AVX512-FP16 */
   }
-  if (leaf == 7 && part == 1) a &= ~(1u << 4 | 1u << 5 | 1u << 21 | 1u << 23), d &= ~(1u << 4 | 1u << 5 | 1u << 10 | 1u << 19);
+  if (leaf == 7 && part == 1) {
+    a &= ~(1u << 4 | 1u << 5 | 1u << 21 | 1u << 23); /* AVX-VNNI, AVX512-BF16, AMX-FP16, AVX-IFMA */
+    d &= ~(1u << 4 | 1u << 5 | 1u << 10 | 1u << 19); /* AVX-VNNI-INT8, AVX-NE-CONVERT, AVX-VNNI-INT16, AVX10 */
+  }
   held[REG_RAX] = a, held[REG_RBX] = b, held[REG_RCX] = c, held[REG_RDX] = d;
 }
 
@@ -43,7 +46,10 @@ CPUID, BREAKPOINT = b"\x0f\xa2", b"\xcc\x90"
 def limit(library: pathlib.Path) -> int:
     """Makes every cpuid instruction a breakpoint, in place; how many there were."""
     told = subprocess.run(["objdump", "-d", str(library)], capture_output=True, text=True, check=True).stdout
-    content, places = bytearray(library.read_bytes()), re.findall(r"^ *([0-9a-f]+):\t0f a2 +\tcpuid", told, re.MULTILINE)
+    content, places = (
+        bytearray(library.read_bytes()),
+        re.findall(r"^ *([0-9a-f]+):\t0f a2 +\tcpuid", told, re.MULTILINE),
+    )
     sections = subprocess.run(["objdump", "-h", str(library)], capture_output=True, text=True, check=True).stdout
     _, address, _, offset = next(line.split()[2:6] for line in sections.splitlines() if " .text " in line)
     for place in places:

@@ -189,7 +189,7 @@ class OptimizerConfig(BaseConfig):
     )
     weight_decay: float = setting(1e-6, "Weight decay.", at_least=0)
     weight_decay_end: float | None = setting(
-        None, "Weight decay at the end of the run, reached along a cosine (adamw, lamb, muon); default: the same.", at_least=0
+        None, "Weight decay at the end of the run, along a cosine (adamw, lamb, muon); default: the same.", at_least=0
     )
     clip_norm: float = setting(
         0.0, "Largest norm of the whole gradient, over all weights and replicas; 0: not clipped.", at_least=0

@@ -75,9 +75,7 @@ def build(
         raise InputError(f"`weight_decay` must be >= 0. Received: weight_decay={weight_decay!r}.")
     if kwargs.get("weight_decay_end") is not None and name not in DECOUPLED:
         *others, last = DECOUPLED
-        raise InputError(
-            f"`weight_decay_end` must be left out with {name}; {', '.join(others)} and {last} take it."
-        )
+        raise InputError(f"`weight_decay_end` must be left out with {name}; {', '.join(others)} and {last} take it.")
     optimizer, options, undecayed = _OPTIMIZERS[name]
     options = {"exclude_from_weight_decay": undecayed, **options, **kwargs}
     if exclude_from_weight_decay is not None:

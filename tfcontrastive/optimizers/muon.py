@@ -59,8 +59,8 @@ def orthogonalized(matrix: tf.Tensor, *, steps: int = 5) -> tf.Tensor:
 class Muon(AdamW):
     r"""Muon for the kernels of dense and convolution layers, `AdamW` for the other weights, at one learning rate.
 
-    $$ m \leftarrow \mu m + (1 - \mu) g, \quad
-       w \leftarrow w - \gamma \left(0.2 \sqrt{\max(M, N)} \; \mathrm{orthogonalized}(\mu m + (1 - \mu) g) + \lambda w\right) $$
+    $$ m \leftarrow \mu m + (1 - \mu) g, \quad u = \mathrm{orthogonalized}(\mu m + (1 - \mu) g), \quad
+       w \leftarrow w - \gamma \left(0.2 \sqrt{\max(M, N)} \; u + \lambda w\right) $$
 
     The kernel of a convolution is the matrix `[height * width * channels in, channels out]`. An update has the root mean
     square of AdamW's, so that rates and decay carry over. Class tokens, positions, embeddings and the supervised head or
