@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfcontrastive import optimizers
 from tfcontrastive.config import InputError
-from tfcontrastive.optimizers.muon import NEWTON_SCHULZ
+from tfcontrastive.optimizers.muon import NEWTON_SCHULZ, orthogonalizing_flops
 
 STEPS = 4
 
@@ -112,3 +112,14 @@ def test_a_kernel_on_two_replicas_is_that_of_one(two_replicas):
 def test_a_momentum_out_of_range_is_refused():
     with pytest.raises(InputError, match=r"`momentum` must be in \[0, 1\)"):
         optimizers.Muon(0.1, momentum=1.0)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 64, 128), (128, 576)])
+def test_operations_are_those_that_tensorflow_counts(shape):
+    kernel = keras.layers.Layer(name="conv").add_weight(name="kernel", shape=shape)
+    bias = keras.layers.Layer(name="conv").add_weight(name="bias", shape=shape[-1:])
+    matrix = tf.TensorSpec([int(np.prod(shape[:-1])), shape[-1]])
+    graph = tf.function(optimizers.orthogonalized).get_concrete_function(matrix).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder(tf.compat.v1.profiler.ProfileOptionBuilder.float_operation())
+    counted = tf.compat.v1.profiler.profile(graph, options=options.with_empty_output().build()).total_float_ops
+    assert orthogonalizing_flops([kernel, bias]) == pytest.approx(counted, rel=0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -110,6 +111,13 @@ class Muon(AdamW):
 
     def get_config(self):
         return {**super().get_config(), "momentum": self.momentum}
+
+
+def orthogonalizing_flops(variables: Iterable[Any], *, steps: int = 5) -> float:
+    """Floating-point operations of `orthogonalized` for the kernels among variables, in one step of `Muon`."""
+    shapes = [(math.prod(kernel.shape[:-1]), kernel.shape[-1]) for kernel in variables if _is_kernel(kernel)]
+    products = steps + (steps - 1) + 2 * (steps - 1)  # of the short side's square matrices
+    return sum(4 * min(shape) ** 2 * max(shape) + 2 * products * min(shape) ** 3 for shape in shapes)
 
 
 def _is_kernel(variable) -> bool:

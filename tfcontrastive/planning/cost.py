@@ -25,6 +25,7 @@ from keras.src.backend.common import global_state
 from tfcontrastive import methods, optimizers
 from tfcontrastive.config import InputError, RunSettings, TrainConfig
 from tfcontrastive.losses import row_softmax
+from tfcontrastive.optimizers.muon import orthogonalizing_flops
 from tfcontrastive.system.hardware import Hardware, machine_memory
 from tfcontrastive.system.precision import resolve
 
@@ -127,7 +128,7 @@ def estimate(model: methods.ContrastiveModel, config: TrainConfig, replicas: int
             "embeddings": 0 if alone else gathered,
             "gradients": 0 if alone else 2 * FLOAT * trainable * (replicas - 1) / replicas,
         },
-        flops=flops + 6 * logits * embedding,
+        flops=flops + 6 * logits * embedding + _optimizer_flops(config, model.trainable_variables),
         traffic=2 * width * outputs + 6 * FLOAT * trainable,
     )
 
@@ -158,9 +159,15 @@ def estimate_classifier(model: Trainable, config: RunSettings, replicas: int) ->
             "activations": width * images * (kept + 2 * largest),
         },
         received={"gradients": 0 if replicas == 1 else 2 * FLOAT * learned * (replicas - 1) / replicas},
-        flops=sum(layer.flops for layer in layers) * images * (1 if model.frozen else 3),
+        flops=sum(layer.flops for layer in layers) * images * (1 if model.frozen else 3)
+        + _optimizer_flops(config, model.learned()),
         traffic=6 * width * images * sum(layer.size for layer in layers) + 6 * FLOAT * learned,
     )
+
+
+def _optimizer_flops(config: TrainConfig | RunSettings, variables: Sequence[keras.Variable]) -> float:
+    """Of an optimizer that does more than a few operations a weight."""
+    return orthogonalizing_flops(variables) if config.optimizer.optimizer == "muon" else 0.0
 
 
 class Trainable(Protocol):
