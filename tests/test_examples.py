@@ -11,6 +11,7 @@ import keras
 import matplotlib
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfcontrastive as tfc
 from tests.commands.runs import ONE_BLOCK
@@ -139,6 +140,25 @@ def test_the_new_method_is_vicreg(script, capsys):
     covariance = np.cov(z.T)
     c = sum(covariance[i, j] ** 2 for i in range(3) for j in range(3) if i != j) / 3
     np.testing.assert_allclose(module.variance_and_covariance(z), [v, c], rtol=1e-5)
+
+
+def test_a_second_task_is_added_to_simclrs_loss(script, capsys):
+    module = script("second_task")
+    module.main(["--steps=1", "--limit=300"])
+    assert re.findall(r"kNN top-1: [\d.]+% with a turn_weight of (\d)", capsys.readouterr().out) == ["0", "1"]
+    images = np.random.default_rng(0).random((8, 14, 14, 1), np.float32)
+    for all_turns in (False, True):
+        turned, quarters = module.turns(tf.constant(images), all_turns)
+        sources = np.tile(np.arange(8), 4) if all_turns else np.arange(8)
+        for image, source, quarter in zip(turned, sources, quarters, strict=True):
+            np.testing.assert_array_equal(image, np.rot90(images[source], quarter))
+    views = [tf.constant(images)] * 3
+    model = module.TurnedSimCLR(one_block(14), module.TurnedSimCLRConfig(turn_weight=0.7))
+    plain = module.methods.SimCLR.views_loss(model, views[:2], False).loss
+    turned, quarters = module.turns(views[2], False)
+    logits = model.turn_head(model.encoder(turned, training=False), training=False)
+    second = np.mean(keras.losses.sparse_categorical_crossentropy(quarters, logits, from_logits=True))
+    np.testing.assert_allclose(model.views_loss(views, False).loss, plain + 0.7 * second, rtol=1e-5)
 
 
 def test_three_ways_of_serving_agree(script, tmp_path, capsys):
