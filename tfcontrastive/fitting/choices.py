@@ -67,10 +67,11 @@ _PER_PIXEL = {
 """Multiplications for each pixel of an image, forward, at full width, by depth and stem."""
 
 OF_RUNS = {
-    "optimizer": ("adamw", "needs no tuned rate in short runs"),
+    "optimizer": ("muon", f"learned more than AdamW in the same time, at its rates: {RECORD}"),
     "learning_rate": (0.004, "as in the recipe embedded_simclr"),
     "weight_decay": (1e-4, "as there"),
 }
+OF_STARTED = {"optimizer": ("adamw", "muon was not tried on weights that have learned already")}
 OF_STRIDED = {"learning_rate": (0.008, "as in the recipe record_5min")}
 OF_SIMCLR = {"temperature": (0.2, "as there"), "num_proj_layers": (2, "as there")}
 
@@ -120,7 +121,7 @@ def decide(
     choose("train_batch_size", batch, reason)
     own = OF_SIMCLR if config.method == "simclr" else {}
     strided = OF_STRIDED if any(one.name == "stem" for one in choices) else {}
-    for name, (value, reason) in {**OF_RUNS, **own, **strided}.items():
+    for name, (value, reason) in {**OF_RUNS, **(OF_STARTED if started else {}), **own, **strided}.items():
         choose(name, value, reason)
     choices += [one for one in augmentation(survey, size) if one.name not in asked]
     return replace_flat(config, {one.name: one.value for one in choices}), choices
