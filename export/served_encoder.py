@@ -8,11 +8,15 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.models import functional
 
 from tfcontrastive.export.fold import folded_weights, graph_of, is_graph, kernels_of, pairs_of
 
 MOST_CONSTANT_BYTES = 2**30
 """Of weights that are constants of the graph, whose file holds 2 GiB at most; above it they are variables."""
+
+OVERRIDES = hasattr(functional, "operation_fn")
+"""Whether a model called with `training=False` overrides a layer's own `training=True`: until Keras 3.16."""
 
 
 class ServedEncoder:
@@ -78,7 +82,7 @@ class ServedEncoder:
             # As a functional model hands on `training=False` to its layers; Keras has had two names for who takes it.
             known = getattr(operation, "_call_context_args", ())
             if "training" in known or getattr(operation, "_call_has_training_arg", False):
-                kwargs["training"] = False
+                kwargs["training"] = False if OVERRIDES else kwargs.get("training", False)
             return operation(*args, **kwargs)
 
         return call

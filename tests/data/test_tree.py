@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -155,6 +155,13 @@ def test_images_are_never_trained_on_and_held_out(tmp_path):
         load(tmp_path)
 
 
+def test_a_link_in_a_split_to_the_whole_folder_brings_nothing_in(tmp_path):
+    plant(tmp_path, "loose.png", "train/cat/a.png", "train/dog/b.png")
+    (tmp_path / "train" / "dog" / "all").symlink_to(tmp_path)
+    source = load(tmp_path)
+    assert (sizes(source), source.left_out) == ({"train": 2}, {"beside the splits": 1})
+
+
 def test_a_tilde_and_brackets_in_paths(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     plant(tmp_path, "x[10:5]/cat[1]/a.png", "x[10:5]/dog/b.png")
@@ -172,6 +179,7 @@ CONTENTS = st.sampled_from([PNG, b"text", encode(Image.new("RGB", (4, 4)), "WEBP
 
 
 @settings(max_examples=40, deadline=None)
+@example(files={("", "a.png"): PNG, ("train", "a.png"): PNG}, links=[("train", "")])
 @given(files=st.dictionaries(st.tuples(BRANCHES, NAMES), CONTENTS, min_size=1, max_size=12),
        links=st.lists(st.tuples(BRANCHES, BRANCHES), max_size=2))  # fmt: skip
 def test_every_image_is_in_one_split_or_counted(files, links):

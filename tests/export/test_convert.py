@@ -73,6 +73,9 @@ def scaled(encoder, factor):
     return keras.Model(encoder.inputs, encoder.outputs[0] * factor)
 
 
+ZEROS_REFUSED = tf.__version__ >= "2.22"  # its converter fails at a network of zeros
+
+
 def converted_or_refused(*arguments, **options):
     """The report of `to_tflite`, or what it refuses with."""
     try:
@@ -88,8 +91,9 @@ def test_vectors_near_zero_convert_or_leave_no_file(encoder, images, tmp_path, q
     (tmp_path / "files").mkdir()
     done = converted_or_refused(path, tmp_path / "files" / "x", image_size=16, quantize=quantize, images=images)
     if isinstance(done, str):
-        assert quantize == "int8"
-        assert re.fullmatch(r".*Received: .*Take quantize=dynamic.*", done), "one line, with advice"
+        assert quantize == "int8" or (factor == 0.0 and ZEROS_REFUSED)
+        advice = "Take quantize=dynamic" if quantize == "int8" else ""
+        assert re.fullmatch(rf".*Received: .*{advice}.*", done), "one line, with advice"
         assert os.listdir(tmp_path / "files") == []
     else:
         assert done.cosine_similarity > 0.98

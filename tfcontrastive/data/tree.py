@@ -129,13 +129,17 @@ def read_tree(path: str) -> Tree:
     return Tree(roots, images, class_names, labelled, left_out)
 
 
-def list_images(root: str) -> Listing:
+def list_images(root: str, *, within: str | None = None) -> Listing:
     """All image files below a folder; kinds are told by the content. Links are followed, but not back up.
 
     Names that start with a dot or with `__MACOSX` are passed over.
+
+    Args:
+        root: the folder.
+        within: the folder that holds it, where links to that lead back up too.
     """
     found = Listing()
-    _walk(root, "", (), found)
+    _walk(root, "", () if within is None else (_identity(within),), found)
     found.images.sort()
     return found
 
@@ -169,14 +173,21 @@ def top(file: str) -> str | None:
     return file.split(os.sep, 1)[0] if os.sep in file else None
 
 
-def _walk(directory: str, relative: str, above: tuple[tuple[int, int], ...], found: Listing) -> None:
+def _identity(directory: str) -> tuple[int, int]:
     try:
         status = os.stat(directory)
+    except OSError as error:
+        refuse(error)
+    return status.st_dev, status.st_ino
+
+
+def _walk(directory: str, relative: str, above: tuple[tuple[int, int], ...], found: Listing) -> None:
+    identity = _identity(directory)
+    try:
         with os.scandir(directory) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError as error:
         refuse(error)
-    identity = status.st_dev, status.st_ino
     if identity in above:  # a link that leads back
         return
     found.folders.setdefault(identity, []).append(relative)
@@ -222,7 +233,7 @@ def _splits(path: str) -> tuple[dict[str, str], dict[str, Listing], collections.
     named = [name for name in folders if name.lower() in SPLIT_NAMES]
     if not named:
         return {"train": path}, {"train": list_images(path)}, collections.Counter()
-    content = {name: list_images(os.path.join(path, name)) for name in folders}
+    content = {name: list_images(os.path.join(path, name), within=path) for name in folders}
     splits = [name for name in named if content[name].images]
     others = [name for name in folders if name not in named and content[name].images]
     if not splits:  # nothing but empty folders of these names
