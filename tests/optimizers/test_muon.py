@@ -109,6 +109,23 @@ def test_a_kernel_on_two_replicas_is_that_of_one(two_replicas):
     np.testing.assert_allclose(train(two_replicas, lambda replica: parts[replica]), alone, atol=1e-6)
 
 
+def test_xla_moves_a_kernel_alike():
+    first, gradients = made(3, 3, 2, 5)
+
+    def train(compile):
+        variable = keras.layers.Layer(name="conv").add_weight(name="kernel", shape=first.shape)
+        variable.assign(first)
+        optimizer = optimizers.Muon(0.01)
+        optimizer.build([variable])
+        update = compile(lambda gradient: optimizer.apply([gradient], [variable]))
+        for gradient in gradients:
+            update(tf.constant(gradient))
+        return np.array(variable)
+
+    compiled = train(lambda update: tf.function(update, jit_compile=True))
+    np.testing.assert_allclose(compiled, train(lambda update: update), atol=1e-5)
+
+
 def test_a_momentum_out_of_range_is_refused():
     with pytest.raises(InputError, match=r"`momentum` must be in \[0, 1\)"):
         optimizers.Muon(0.1, momentum=1.0)

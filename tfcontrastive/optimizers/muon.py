@@ -38,7 +38,7 @@ def orthogonalized(matrix: tf.Tensor, *, steps: int = 5) -> tf.Tensor:
 
     Examples:
         >>> print(tf.linalg.svd(orthogonalized(tf.constant([[3.0, 1.0], [0.0, 2.0]])), compute_uv=False).numpy().round(1))
-        [1.1 0.9]
+        [0.8 0.8]
 
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024).
     """
