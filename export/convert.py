@@ -35,8 +35,20 @@ _ADVICE = {
     "int8": " Take quantize=dynamic, whose activations stay float, or int8_mixed, which normalises and adds in float.",
     "int8_mixed": " Take quantize=dynamic, whose activations stay float, or float16.",
 }
-_IN_FLOAT = ["ADD", "SUB", "MUL", "NEG", "SQUARED_DIFFERENCE", "MEAN", "RSQRT", "SOFTMAX", "L2_NORMALIZATION"]
-"""What `int8_mixed` leaves in float32: layer normalisation, whose large terms cancel, sums of blocks, softmax."""
+_IN_FLOAT = [
+    "ADD",
+    "SUB",
+    "MUL",
+    "NEG",
+    "SQUARED_DIFFERENCE",
+    "MEAN",
+    "RSQRT",
+    "SOFTMAX",
+    "L2_NORMALIZATION",
+    "BROADCAST_TO",
+]
+"""What `int8_mixed` leaves in float32: layer normalisation, whose large terms cancel, sums of blocks, softmax, and the class
+token before its images, which TensorFlow 2.20 gives no scale."""
 
 
 @dataclasses.dataclass(frozen=True)
