@@ -46,10 +46,8 @@ CPUID, BREAKPOINT = b"\x0f\xa2", b"\xcc\x90"
 def limit(library: pathlib.Path) -> int:
     """Makes every cpuid instruction a breakpoint, in place; how many there were."""
     told = subprocess.run(["objdump", "-d", str(library)], capture_output=True, text=True, check=True).stdout
-    content, places = (
-        bytearray(library.read_bytes()),
-        re.findall(r"^ *([0-9a-f]+):\t0f a2 +\tcpuid", told, re.MULTILINE),
-    )
+    content = bytearray(library.read_bytes())
+    places = re.findall(r"^ *([0-9a-f]+):\t0f a2 +\tcpuid", told, re.MULTILINE)
     sections = subprocess.run(["objdump", "-h", str(library)], capture_output=True, text=True, check=True).stdout
     _, address, _, offset = next(line.split()[2:6] for line in sections.splitlines() if " .text " in line)
     for place in places:

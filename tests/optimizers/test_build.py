@@ -16,8 +16,8 @@ from tfcontrastive.optimizers.exclusions import TOKEN, matches
 EACH = pytest.mark.parametrize("name", optimizers.NAMES)
 
 
-def one_weight(layer, name):
-    return keras.layers.Layer(name=layer).add_weight(name=name, shape=(2,), initializer="ones")
+def one_weight(layer, name, shape=(2,)):
+    return keras.layers.Layer(name=layer).add_weight(name=name, shape=shape, initializer="ones")
 
 
 def step(optimizer, layer="conv", name="kernel", gradient=(1.0, -2.0)):
@@ -95,12 +95,15 @@ def test_steps_in_a_compiled_function(name, jit_compile):
 
 
 @EACH
-def test_two_replicas_equal_one_device(name, two_replicas):
+@pytest.mark.parametrize("shape", [(2,), (2, 3)], ids=["vector", "matrix"])
+def test_two_replicas_equal_one_device(name, shape, two_replicas):
     gradients = tf.constant([[1.0, -2.0], [0.5, 3.0]])
+    if len(shape) == 2:
+        gradients = gradients[:, :, None] * [1.0, 0.25, -2.0] + [0.5, -1.0, 0.75]
 
     def train(strategy, gradient_of):
         with strategy.scope():
-            variable = one_weight("conv", "kernel")
+            variable = one_weight("conv", "kernel", shape)
             optimizer = optimizers.build(name, 0.1, weight_decay=0.1)
             optimizer.build([variable])
 

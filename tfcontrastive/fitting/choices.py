@@ -67,7 +67,7 @@ _PER_PIXEL = {
 """Multiplications for each pixel of an image, forward, at full width, by depth and stem."""
 
 OF_RUNS = {
-    "optimizer": ("muon", f"learned more than AdamW in the same time, at its rates: {RECORD}"),
+    "optimizer": ("muon", f"learned as much as AdamW in the same time or more, at its rates: {RECORD}"),
     "learning_rate": (0.004, "as in the recipe embedded_simclr"),
     "weight_decay": (1e-4, "as there"),
 }

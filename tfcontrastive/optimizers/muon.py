@@ -65,7 +65,7 @@ class Muon(AdamW):
 
     The kernel of a convolution is the matrix `[height * width * channels in, channels out]`. An update has the root mean
     square of AdamW's, so that rates and decay carry over. Class tokens, positions, embeddings and the supervised head or
-    probe are AdamW's, as everything of one dimension is.
+    probe are AdamW's, as everything of one dimension is, and depthwise kernels, whose channels are filters of their own.
 
     Args:
         learning_rate: a float, a schedule or a callable.
@@ -121,4 +121,6 @@ def orthogonalizing_flops(variables: Iterable[Any], *, steps: int = 5) -> float:
 
 
 def _is_kernel(variable) -> bool:
-    return len(variable.shape) >= 2 and not matches((TOKEN, SUPERVISED_HEAD, "embedding"), variable)
+    """Whether it is a matrix, and neither a row nor a column, as depthwise kernels are."""
+    rows, columns = math.prod(variable.shape[:-1]), math.prod(variable.shape[-1:])
+    return min(rows, columns) > 1 and not matches((TOKEN, SUPERVISED_HEAD, "embedding"), variable)
