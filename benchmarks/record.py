@@ -5,8 +5,8 @@
     python benchmarks/record.py --minutes=8 --data=images.npz --ours=record_5min --seeds=0     # this library alone
     python benchmarks/record.py --minutes=8 --data=/usr/share/datasets/fashion-mnist --table   # train nothing
 
---data is a folder of IDX files (`train-images-idx3-ubyte.gz`, ...) or an npz file of `images` and `labels`, of which every
-fifth image is held out. Each contestant is a process of its own and runs alone: a recipe of this library, or a method of
+--data is a folder of IDX files (`train-images-idx3-ubyte.gz`, ...) or an npz file of `train_images`, `train_labels`,
+`test_images` and `test_labels`, or of `images` and `labels`, of which every fifth is held out. Each contestant is a process of its own and runs alone: a recipe of this library, or a method of
 lightly 1.6 (`record_rival.py`, with its own augmentation, head and loss). Both train by the clock, imports and compiling
 included; at four points, the clock stopped, they write the features of the images down. This program measures all of them
 by the same kNN (k=200, T=0.1), the last ones by a linear probe too. On a machine that does other things take one core,
@@ -55,6 +55,8 @@ def images_of(path: pathlib.Path) -> dict[str, np.ndarray]:
             found[f"{name}_labels"] = read_idx(path / f"{prefix}-labels-idx1-ubyte.gz").astype(np.int64)
         return found
     held = np.load(path)
+    if "train_images" in held:
+        return {key: held[key].astype(np.int64) if key.endswith("labels") else held[key] for key in held}
     images, labels = held["images"], held["labels"].astype(np.int64)
     order = np.random.default_rng(0).permutation(len(images))
     images, labels = images[order], labels[order]

@@ -193,3 +193,67 @@ def test_replicas_share_statistics(two_replicas):
 def test_bad_values_are_told(options, message):
     with pytest.raises(InputError, match=message):
         ResNet(**options)
+
+
+GRIDS = (4, 2, 0, 1)
+
+
+def test_feature_grids_are_the_normalised_means_of_the_groups():
+    encoder = ResNet(**TINY, feature_grids=GRIDS)
+    assert encoder.output_shape == (None, 16 * 8 + 4 * 16 + 64)
+    points = keras.Model(encoder.input, [encoder.get_layer(f"block_group{group}").output for group in (1, 2, 4)])
+    first, second, last = points(images())
+    means = [
+        tf.reshape(tf.nn.avg_pool2d(first, 4, 4, "VALID"), [4, -1]),
+        tf.reshape(tf.nn.avg_pool2d(second, 4, 4, "VALID"), [4, -1]),
+        tf.reduce_mean(last, axis=(1, 2)),
+    ]
+    np.testing.assert_allclose(encoder(images()), tf.concat(means, axis=1) / np.sqrt(1 + 1e-5), rtol=1e-5, atol=1e-6)
+
+    trained = encoder(images(64), training=True)  # its own batch's statistics: every feature counts alike
+    np.testing.assert_allclose(tf.math.reduce_variance(trained, axis=0), 1.0, atol=0.02)
+
+
+def test_feature_grids_change_no_layer_before_them():
+    keras.utils.set_random_seed(0)
+    plain = ResNet(**TINY)
+    keras.utils.set_random_seed(0)
+    grids = ResNet(**TINY, feature_grids=GRIDS)
+    assert grids.layer_order == (*plain.layer_order, "feature_norm")
+    of_plain = keras.Model(plain.input, plain.get_layer("block_group4").output)
+    of_grids = keras.Model(grids.input, grids.get_layer("block_group4").output)
+    np.testing.assert_array_equal(of_plain(images()), of_grids(images()))
+
+
+def test_groups_after_the_last_that_gives_features_are_left_out():
+    encoder = ResNet(**TINY, feature_grids=(4, 2, 0, 0))
+    assert encoder.output_shape == (None, 16 * 8 + 4 * 16)
+    layers = {layer.name for layer in encoder.layers}
+    assert not [name for name in layers if name.startswith(("block_group3", "block_group4"))]
+    assert set(encoder.layer_order) <= layers
+
+
+def test_feature_grids_are_saved_and_made_again(tmp_path):
+    encoder = ResNet(**TINY, feature_grids=GRIDS)
+    encoder(images(64), training=True)  # statistics of its own
+    encoder.save(tmp_path / "encoder.keras")
+    again = keras.models.load_model(tmp_path / "encoder.keras")
+    assert again.get_config()["feature_grids"] == GRIDS
+    np.testing.assert_array_equal(again(images()), encoder(images()))
+
+
+def test_feature_grids_of_images_of_any_size():
+    encoder = ResNet(18, width_multiplier=0.125, input_shape=(None, None, 3), stem="strided", feature_grids=GRIDS)
+    for size in (16, 28, 45):
+        assert encoder(images(2, size)).shape == (2, 256)
+
+
+@pytest.mark.parametrize("grids", [(4, 2, 1), (0, 0, 0, 0), (4, -2, 2, 1), (1.5, 0, 0, 0)])
+def test_bad_feature_grids_are_refused(grids):
+    with pytest.raises(InputError, match=r"`feature_grids` must be four numbers of cells"):
+        ResNet(**TINY, feature_grids=grids)
+
+
+def test_feature_grids_and_group_norm_are_refused():
+    with pytest.raises(InputError, match=r"`feature_grids` needs norm=batch"):
+        ResNet(**TINY, norm="group", feature_grids=GRIDS)

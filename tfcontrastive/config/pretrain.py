@@ -145,6 +145,11 @@ class EncoderConfig(BaseConfig):
         "Start the ResNet's residual branches shut, their last gammas at zero; default: in runs of 5,000 steps or more, as "
         "shorter ones hardly open them.",
     )
+    feature_grids: str | None = setting(
+        None,
+        "Features of a ResNet's four groups: cells along each side over which their maps are averaged, 0 for none, such as "
+        "4,2,2,1; default: the mean of the last group alone.",
+    )
     preprocessing: str = setting(
         "simclr",
         "Crop, resize and normalisation of the images, by the family that has them; part of the encoder and its exports.",
@@ -168,6 +173,16 @@ class EncoderConfig(BaseConfig):
     )
     batch_norm_decay: float = setting(0.9, "Decay of batch norm's moving statistics.", at_least=0, below=1)
     global_bn: bool = setting(True, "Batch norm over all replicas (synchronized), not over each one's own images.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.feature_grids is not None:
+            values.parse_grids(self.feature_grids)
+            if self.encoder != "resnet":
+                raise InputError(
+                    "`feature_grids` must be left out with other encoders than resnet. Received: "
+                    f"feature_grids={self.feature_grids} with encoder={self.encoder}."
+                )
 
 
 @dataclasses.dataclass(frozen=True)

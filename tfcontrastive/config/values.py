@@ -64,6 +64,25 @@ def parse_area(text: str, name: str = "small_view_area") -> tuple[float, float]:
     return low, high
 
 
+def parse_grids(text: str, name: str = "feature_grids") -> tuple[int, int, int, int]:
+    """Cells along each side of the four groups' maps, of one group or more.
+
+    Examples:
+        >>> parse_grids("4,2,2,1")
+        (4, 2, 2, 1)
+    """
+    try:
+        first, second, third, last = (int(part) for part in text.split(","))
+    except ValueError:
+        first = second = third = last = -1
+    if min(first, second, third, last) < 0 or not any((first, second, third, last)):
+        raise InputError(
+            f"`{name}` must be four numbers of cells, one for each group of blocks, 0 for none, such as 4,2,2,1. "
+            f"Received: {name}={text!r}."
+        )
+    return first, second, third, last
+
+
 def parse_share(text: str, total: int, name: str = "max_bad_files") -> float:
     """How many of `total` a share (`5%`) or a number (`20`) is.
 

@@ -6,6 +6,7 @@ from tfcontrastive.encoders.channel_towers import ChannelTowers
 from tfcontrastive.encoders.convnext import ConvNeXt
 from tfcontrastive.encoders.dino_head import DINOHead
 from tfcontrastive.encoders.efficientnet_lite import EfficientNetLite
+from tfcontrastive.encoders.grid_pool import GridPool
 from tfcontrastive.encoders.heads import ProjectionHead
 from tfcontrastive.encoders.hub_text import hub_text_encoder
 from tfcontrastive.encoders.mlp import MLP
@@ -22,6 +23,7 @@ __all__ = [
     "ConvNeXt",
     "DINOHead",
     "EfficientNetLite",
+    "GridPool",
     "ProjectionHead",
     "ResNet",
     "TextEncoder",

@@ -10,9 +10,11 @@ import keras
 from keras import layers, ops
 
 from tfcontrastive.config import InputError, unknown
+from tfcontrastive.config.values import parse_grids
 from tfcontrastive.encoders.batch_norm import BatchNorm
 from tfcontrastive.encoders.conv import FixedPaddingConv2D
 from tfcontrastive.encoders.functional import FunctionalEncoder, checked_settings, feature_dtype
+from tfcontrastive.encoders.grid_pool import GridPool
 from tfcontrastive.encoders.registry import register_encoder
 
 # depth: (blocks have a bottleneck, blocks in each group)
@@ -32,11 +34,16 @@ class ResNet(FunctionalEncoder):
     """Residual network `[B, H, W, C]` -> `[B, F]`: the encoder of SimCLR, and of most contrastive methods.
 
     Post-activation blocks with the stride in the 3x3 convolution, a projection shortcut at the head of every group.
-    F is 512 (depth 18 and 34) or 2048 times `width_multiplier`.
+    F is 512 (depth 18 and 34) or 2048 times `width_multiplier`; with `feature_grids` it is the sum over the groups g of
+    n_g * n_g * C_g, C_g the channels of group g.
 
     The layers `initial_conv`, `initial_max_pool`, `block_group1` to `block_group4` and `final_avg_pool` are the salient
     points: `keras.Model(encoder.inputs, {name: encoder.get_layer(name).output})`. `layer_order` names the layers that
     hold weights in the order in which the published networks count theirs.
+
+    The mean of the last group tells what an image shows, and hardly where. In a short run, and of things that fill their
+    small images alike, earlier groups and their places tell more: `feature_grids=(4, 2, 2, 1)` makes the features of all
+    groups' means over 4x4, 2x2, 2x2 and 1x1 cells, normalised so that each counts alike.
 
     Args:
         depth: 18, 34, 50, 101, 152 or 200.
@@ -61,7 +68,7 @@ class ResNet(FunctionalEncoder):
         name: of the model.
 
     Returns:
-        A `keras.Model` with features `[B, F]`, all >= 0.
+        A `keras.Model` with features `[B, F]`, all >= 0 without `feature_grids`.
 
     Raises:
         InputError: a value outside its range.
@@ -72,7 +79,8 @@ class ResNet(FunctionalEncoder):
         TensorShape([2, 128])
 
     Source: He et al., arXiv 1512.03385; SimCLR v1 and v2, arXiv 2002.05709 and 2006.10029; selective kernels, arXiv
-    1903.06586; ResNet-D, arXiv 1812.01187; squeeze and excitation, arXiv 1709.01507; gammas of zero, arXiv 1706.02677.
+    1903.06586; ResNet-D, arXiv 1812.01187; squeeze and excitation, arXiv 1709.01507; gammas of zero, arXiv 1706.02677;
+    features of all layers: Evci et al., "Head2Toe", arXiv 2201.03529.
     """
 
     def __init__(
@@ -89,6 +97,7 @@ class ResNet(FunctionalEncoder):
         pool_padding: str = "same",
         first_shortcut: str = "projection",
         zero_init_residual: bool = True,
+        feature_grids: tuple[int, int, int, int] | None = None,
         dtype=None,
         name: str = "resnet",
     ):
@@ -105,6 +114,7 @@ class ResNet(FunctionalEncoder):
             pool_padding=pool_padding,
             first_shortcut=first_shortcut,
             zero_init_residual=zero_init_residual,
+            feature_grids=None if feature_grids is None else tuple(feature_grids),
             dtype=dtype,
             name=name,
         )
@@ -125,16 +135,38 @@ class _Builder:
         return max(1, int(filters * self.config["width_multiplier"]))
 
     def network(self, x):
-        x = self.stem(x)
-        for group, blocks in enumerate(self.blocks):
+        x, maps = self.stem(x), []
+        grids = self.config["feature_grids"] or (0, 0, 0, 1)
+        seen = max(group for group, cells in enumerate(grids) if cells) + 1  # later groups would change nothing
+        for group, blocks in enumerate(self.blocks[:seen]):
             filters = self.width(64 * 2**group)
             for block in range(blocks):
                 stride = 2 if group > 0 and block == 0 else 1
                 name = f"block_group{group + 1}"
                 out = name if block == blocks - 1 else f"{name}_block{block + 1}_out"
                 x = self.block(x, filters, stride, block == 0 and self.projects(group), f"{name}_block{block + 1}", out)
-        x = layers.GlobalAveragePooling2D(dtype=feature_dtype(self.config), name="final_avg_pool")(x)
-        return x, self.order
+            maps.append(x)
+        return self.features(maps), self.order
+
+    def features(self, maps):
+        dtype, grids = feature_dtype(self.config), self.config["feature_grids"]
+        if grids is None:
+            return layers.GlobalAveragePooling2D(dtype=dtype, name="final_avg_pool")(maps[-1])
+        means = [
+            GridPool(cells, dtype=dtype, name=f"block_group{group + 1}_grid")(x)
+            for group, x in enumerate(maps)
+            if (cells := grids[group])
+        ]
+        x = layers.Concatenate(dtype=dtype, name="grids")(means) if len(means) > 1 else means[0]
+        norm = BatchNorm(
+            momentum=self.config["batch_norm_decay"],
+            synchronized=self.config["global_bn"],
+            center=False,
+            scale=False,
+            dtype=dtype,
+            name="feature_norm",
+        )
+        return self.weighted(norm)(x)
 
     def projects(self, group):
         fits = group == 0 and not self.bottleneck  # as many channels as the stem gives, at the same size
@@ -260,11 +292,27 @@ def _check(config):
     for key, known in choices.items():
         if config[key] not in known:
             raise InputError(f"`{key}` {unknown(config[key], known)}")
+    grids = config["feature_grids"]
+    if grids is not None:
+        _check_grids(grids, config["norm"])
     if not config["width_multiplier"] > 0:
         raise InputError(f"`width_multiplier` must be > 0. Received: width_multiplier={config['width_multiplier']}.")
     for key in ("sk_ratio", "se_ratio", "batch_norm_decay"):
         if not 0 <= config[key] <= 1:
             raise InputError(f"`{key}` must be in [0, 1]. Received: {key}={config[key]}.")
+
+
+def _check_grids(grids, norm):
+    if len(grids) != 4 or any(cells != int(cells) or cells < 0 for cells in grids) or not any(grids):
+        raise InputError(
+            "`feature_grids` must be four numbers of cells, one for each group of blocks, 0 for none, such as (4, 2, 2, 1). "
+            f"Received: feature_grids={grids}."
+        )
+    if norm != "batch":
+        raise InputError(
+            "`feature_grids` needs norm=batch: the features are normalised over the batch, where group normalisation looks "
+            f"at one image. Received: norm={norm}."
+        )
 
 
 _SETTINGS = (
@@ -275,6 +323,6 @@ for _depth in DEPTHS:
     register_encoder(f"resnet{_depth}", takes=_SETTINGS)(functools.partial(ResNet, _depth))
 
 
-@register_encoder("resnet", takes=("resnet_depth", *_SETTINGS))
-def _of_config(resnet_depth: int = 50, **options: Any) -> ResNet:
-    return ResNet(resnet_depth, **options)
+@register_encoder("resnet", takes=("resnet_depth", "feature_grids", *_SETTINGS))
+def _of_config(resnet_depth: int = 50, feature_grids: str | None = None, **options: Any) -> ResNet:
+    return ResNet(resnet_depth, feature_grids=feature_grids and parse_grids(feature_grids), **options)

@@ -28,6 +28,7 @@ _SIMCLR = {
     "norm": ("batch",),
     "pool_padding": ("same",),
     "first_shortcut": ("projection",),
+    "feature_grids": (None,),
     "preprocessing": ("simclr",),
 }
 _TORCHVISION = {
@@ -38,6 +39,7 @@ _TORCHVISION = {
     "sk_ratio": (0.0,),
     "se_ratio": (0.0,),
     "pool_padding": ("symmetric",),
+    "feature_grids": (None,),
 }
 
 
