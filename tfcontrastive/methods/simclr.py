@@ -51,6 +51,7 @@ class SimCLR(ContrastiveModel):
                 mode=config.proj_head_mode,
                 num_layers=config.num_proj_layers,
                 out_dim=config.proj_out_dim,
+                hidden_dim=config.proj_hidden_dim,
                 **self.head_options,
                 name="projection_head",
             )

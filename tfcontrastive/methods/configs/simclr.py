@@ -21,6 +21,9 @@ class SimCLRConfig(BaseConfig):
         "nonlinear", "The projection head: none, linear, or a multi-layer one.", choices=("none", "linear", "nonlinear")
     )
     num_proj_layers: int = setting(3, "Layers of the nonlinear projection head (v1: 2, v2: 3).", at_least=1)
+    proj_hidden_dim: int | None = setting(
+        None, "Width of the projection head's hidden layers; default: that of the features.", at_least=1
+    )
     proj_out_dim: int = setting(128, "Size of the projection.", at_least=1)
     ft_proj_selector: int = setting(
         0, "Layer of the projection head that fine-tuning starts from; 0: before the head, -1: its end.", at_least=-1
