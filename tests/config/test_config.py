@@ -184,3 +184,14 @@ def test_the_size_of_tiles_is_refused_without_tiles():
     with pytest.raises(InputError, match=r"`tile_size` must be left out without `jigsaw_weight`.*tile_size=64"):
         METHODS["moco"].Config(tile_size=64)
     assert METHODS["moco"].Config(tile_size=64, jigsaw_weight=0.5).tile_size == 64
+
+
+@pytest.mark.parametrize("grids", ["4,2,1", "4,2,2,1,1", "0,0,0,0", "4,-2,2,1", "a,b,c,d", "4;2;2;1", "1.5,0,0,0"])
+def test_grids_are_four_numbers_of_cells(grids):
+    with pytest.raises(InputError, match=r"`feature_grids` must be four numbers of cells.* Received: feature_grids="):
+        EncoderConfig(feature_grids=grids)
+
+
+def test_grids_are_of_a_resnet():
+    with pytest.raises(InputError, match=r"`feature_grids` must be left out with other encoders than resnet"):
+        EncoderConfig(encoder="vit_small", feature_grids="4,2,2,1")

@@ -119,3 +119,9 @@ def test_memories_start_as_directions(case, memory):
     for name in memory.split("."):
         rows = getattr(rows, name)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("settings", "widths"), [({}, [16, 16, 128]), ({"proj_hidden_dim": 6}, [6, 6, 128])])
+def test_simclrs_head_is_as_wide_as_the_features_or_as_told(settings, widths):
+    model = build("simclr", tiny_encoder(), **settings, num_classes=3)
+    assert [dense.units for dense in model.projection_head.denses] == widths

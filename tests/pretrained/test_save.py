@@ -57,6 +57,15 @@ def test_simclr_round_trip(name, tmp_path):
         save(tmp_path, "simclr_tf2", encoder=encoder, config=config)
 
 
+def test_a_simclr_head_of_its_own_width_is_left_out(tmp_path):
+    config = EncoderConfig(resnet_depth=18, width_multiplier=0.0625)
+    encoder = build_encoder(config, image_size=None, channels=3)
+    head = ProjectionHead(num_layers=2, out_dim=8, hidden_dim=16)  # the encoder has 32 features
+    head.build((None, 32))
+    _, left_out = save(tmp_path, "simclr_tf2", encoder=encoder, config=config, projection_head=head)
+    assert left_out == ["the projection head, which is of another kind than simclr's"]
+
+
 def test_torchvision_round_trip(tmp_path):
     config = EncoderConfig(
         resnet_depth=18, stem="large", pool_padding="symmetric", first_shortcut="identity", preprocessing="imagenet"
@@ -73,7 +82,12 @@ def test_torchvision_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("format", "setting"), [("torchvision", "pool_padding=same"), ("simclr_tf2", "first_shortcut=identity")]
+    ("format", "setting"),
+    [
+        ("torchvision", "pool_padding=same"),
+        ("simclr_tf2", "first_shortcut=identity"),
+        ("simclr_tf2", "feature_grids=4,2,2,1"),
+    ],
 )
 def test_networks_that_the_other_project_does_not_have_are_refused(format, setting, tmp_path):
     name, _, value = setting.partition("=")

@@ -119,7 +119,11 @@ def _write_simclr(
     base: str, network: ResNet, projection_head: keras.layers.Layer | None, supervised_head: keras.layers.Layer | None
 ) -> tuple[list[str], list[str]]:
     layers, left_out = encoder_names(network), []
-    if isinstance(projection_head, ProjectionHead) and projection_head.mode == "nonlinear":
+    if (
+        isinstance(projection_head, ProjectionHead)
+        and projection_head.mode == "nonlinear"
+        and projection_head.hidden_dim in (None, network.output_shape[-1])  # theirs are as wide as the features
+    ):
         layers += projection_names(projection_head)
     elif projection_head is not None:
         left_out.append("the projection head, which is of another kind than simclr's")
