@@ -11,6 +11,7 @@ from tfcontrastive.fitting.appearance import asymmetry, ink
 from tfcontrastive.fitting.looking import of_array
 from tfcontrastive.fitting.survey import Part, Survey
 from tfcontrastive.methods import SimCLRConfig
+from tfcontrastive.runs.builders import build_network
 from tfcontrastive.system.precision import Precision
 
 
@@ -62,6 +63,15 @@ def test_too_few_views_of_small_images_take_a_stem_of_stride_two():
     assert (
         "stem" not in decided(images, num_images=50_000, minutes=3.0, width_multiplier=1.0)[1]
     )  # the network is asked for
+
+
+def test_a_stem_of_stride_two_comes_with_features_of_places():
+    images = drawn(20, 32)[0]
+    made = decided(images, num_images=50_000, minutes=3.0)[0]
+    assert (made.encoder.feature_grids, made.method_config.proj_hidden_dim) == ("4,4,0,0", 256)
+    for settings in ({"norm": "group"}, {"stem": "small"}, {"feature_grids": "0,0,2,1"}):
+        assert "feature_grids" not in decided(images, num_images=50_000, minutes=3.0, **settings)[1]
+    build_network(made.encoder, image_size=32, channels=3)
 
 
 @pytest.mark.parametrize(("num_images", "batch"), [(2, 2), (40, 16), (200, 16), (800, 64), (10_000, 128)])
