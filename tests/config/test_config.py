@@ -190,8 +190,3 @@ def test_the_size_of_tiles_is_refused_without_tiles():
 def test_grids_are_four_numbers_of_cells(grids):
     with pytest.raises(InputError, match=r"`feature_grids` must be four numbers of cells.* Received: feature_grids="):
         EncoderConfig(feature_grids=grids)
-
-
-def test_grids_are_of_a_resnet():
-    with pytest.raises(InputError, match=r"`feature_grids` must be left out with other encoders than resnet"):
-        EncoderConfig(encoder="vit_small", feature_grids="4,2,2,1")

@@ -178,11 +178,6 @@ class EncoderConfig(BaseConfig):
         super().__post_init__()
         if self.feature_grids is not None:
             values.parse_grids(self.feature_grids)
-            if self.encoder != "resnet":
-                raise InputError(
-                    "`feature_grids` must be left out with other encoders than resnet. Received: "
-                    f"feature_grids={self.feature_grids} with encoder={self.encoder}."
-                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,7 +73,10 @@ OF_RUNS = {
 }
 OF_STARTED = {"optimizer": ("adamw", "muon was not tried on weights that have learned already")}
 OF_STRIDED = {
-    "feature_grids": ("4,4,0,0", f"two groups of blocks and where they see what: learned far more in minutes: {RECORD}"),
+    "feature_grids": (
+        "4,4,0,0",
+        f"two groups of blocks and where they see what: learned far more in minutes: {RECORD}",
+    ),
     "learning_rate": (0.008, "as in the recipe record_5min"),
 }
 OF_SIMCLR = {"temperature": (0.2, "as there"), "num_proj_layers": (2, "as there")}
