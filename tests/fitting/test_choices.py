@@ -65,13 +65,19 @@ def test_too_few_views_of_small_images_take_a_stem_of_stride_two():
     )  # the network is asked for
 
 
-def test_a_stem_of_stride_two_comes_with_features_of_places():
+@pytest.mark.parametrize(("minutes", "grids"), [(3.0, "4,4,0,0"), (60_000.0, "4,4,2,1")])
+def test_small_images_have_features_of_places(minutes, grids):
     images = drawn(20, 32)[0]
-    made = decided(images, num_images=50_000, minutes=3.0)[0]
-    assert (made.encoder.feature_grids, made.method_config.proj_hidden_dim) == ("4,4,0,0", 256)
-    for settings in ({"norm": "group"}, {"stem": "small"}, {"feature_grids": "0,0,2,1"}):
-        assert "feature_grids" not in decided(images, num_images=50_000, minutes=3.0, **settings)[1]
+    made = decided(images, num_images=50_000, minutes=minutes)[0]
+    assert (made.encoder.feature_grids, made.method_config.proj_hidden_dim) == (grids, 256)
     build_network(made.encoder, image_size=32, channels=3)
+    for settings in ({"norm": "group"}, {"stem": "small"}, {"width_multiplier": 0.5}, {"feature_grids": "0,0,2,1"}):
+        found = decided(images, num_images=50_000, minutes=minutes, **settings)[1]
+        assert not {"feature_grids", "proj_hidden_dim"} & found.keys()
+
+
+def test_larger_images_have_the_mean_of_the_last_map():
+    assert not {"feature_grids", "proj_hidden_dim"} & decided(drawn(20, 80)[0])[1].keys()
 
 
 @pytest.mark.parametrize(("num_images", "batch"), [(2, 2), (40, 16), (200, 16), (800, 64), (10_000, 128)])

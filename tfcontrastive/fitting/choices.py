@@ -72,15 +72,12 @@ OF_RUNS = {
     "weight_decay": (1e-4, "as there"),
 }
 OF_STARTED = {"optimizer": ("adamw", "muon was not tried on weights that have learned already")}
-OF_STRIDED = {
-    "feature_grids": (
-        "4,4,0,0",
-        f"two groups of blocks and where they see what: learned far more in minutes: {RECORD}",
-    ),
-    "learning_rate": (0.008, "as in the recipe record_5min"),
-}
+OF_STRIDED = {"learning_rate": (0.008, "as in the recipe record_5min")}
 OF_SIMCLR = {"temperature": (0.2, "as there"), "num_proj_layers": (2, "as there")}
-OF_GRIDS = {"proj_hidden_dim": (256, "as there, for the many features of the grids")}
+GRIDS = {"small": "4,4,2,1", "strided": "4,4,0,0"}
+"""Of small images, by stem: features of the places of all groups of blocks, or of the first two alone."""
+
+OF_GRIDS = {"proj_hidden_dim": (256, "as in the recipe record_5min, for the many features of the grids")}
 
 
 def decide(
@@ -124,14 +121,20 @@ def decide(
         choose("width_multiplier", width, "as the depth")
         if stem == "strided" and not asked & {"resnet_depth", "width_multiplier"}:
             choose("stem", stem, f"a quarter of the operations, so many more views in the time: {RECORD}")
+        if (
+            stem in GRIDS
+            and not asked & {"resnet_depth", "width_multiplier", "stem"}
+            and config.encoder.norm == "batch"
+        ):
+            choose("feature_grids", GRIDS[stem], f"groups of blocks, and where they see what: learned more: {RECORD}")
     batch, reason = batch_of(num_images)
     choose("train_batch_size", batch, reason)
     own = OF_SIMCLR if config.method == "simclr" else {}
-    strided = OF_STRIDED if any(one.name == "stem" for one in choices) else {}
-    grids = OF_GRIDS if strided and own else {}
-    for name, (value, reason) in {**OF_RUNS, **(OF_STARTED if started else {}), **strided, **own, **grids}.items():
-        if name != "feature_grids" or config.encoder.norm == "batch":
-            choose(name, value, reason)
+    made = {one.name for one in choices}
+    strided = OF_STRIDED if "stem" in made else {}
+    grids = OF_GRIDS if own and "feature_grids" in made else {}
+    for name, (value, reason) in {**OF_RUNS, **(OF_STARTED if started else {}), **own, **strided, **grids}.items():
+        choose(name, value, reason)
     choices += [one for one in augmentation(survey, size) if one.name not in asked]
     return replace_flat(config, {one.name: one.value for one in choices}), choices
 
