@@ -64,6 +64,9 @@ class ResNet(FunctionalEncoder):
         zero_init_residual: start gamma of each block's last normalisation at zero, so that every block begins as its
             shortcut (SimCLR, BYOL, MoCo v3, Barlow Twins), or at one (MoCo v1 and v2, SupCon). A gamma moves by about the
             learning rate a step: where there are few, or small, start at one, or the branches stay almost shut.
+        feature_grids: cells along each side over which the maps of the four groups are averaged, see `GridPool`, 0 for a
+            group that gives none; their means, one after the other, are the features, batch-normalised without scale and
+            offset. Groups after the last that gives some are left out. None: the global mean of the last, as published.
         dtype: a Keras dtype policy, the global one if None. Features are at least float32 under each.
         name: of the model.
 
