@@ -15,7 +15,7 @@ from tfcontrastive.fitting import leaving, page
 
 
 def argv(path):
-    return ["demo", f"--output_dir={path}", "--train_epochs=2", "--train_split=train[:10%]"]
+    return ["demo", f"--output_dir={path}", "--train_epochs=12", "--train_split=train[:10%]"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,7 +76,7 @@ def test_the_saved_model_gives_the_features_that_were_measured(demo, metrics):
     features = serve(images=tf.cast(images[:200], tf.float32) / 255)["embedding_l2"].numpy()
     nearest = np.argsort(-features @ features.T, axis=1)[:, 1]
     assert np.mean(labels[:200][nearest] == labels[:200]) > 0.4
-    assert features.shape == (200, 64)
+    assert features.shape == (200, 16 * 8 + 16 * 16)
 
 
 def test_started_again_it_only_measures(demo, metrics, monkeypatch):
