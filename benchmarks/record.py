@@ -180,20 +180,22 @@ def time_ratio(records: list[dict]) -> str:
     mine, theirs = best("ours"), best("lightly")
     if mine is None or theirs is None:
         return ""
-    wanted, before = theirs["points"][-1]["knn"], (0.0, 0.0)
+    wanted, whole, before = theirs["points"][-1]["knn"], theirs["points"][-1]["seconds"], None
+    names = mine["contestant"], theirs["contestant"]
     for point in mine["points"]:
         now = (point["seconds"], point["knn"])
+        if now[1] >= wanted and before is None:
+            return (
+                f"{names[0]} has passed {names[1]}'s {wanted:.1%} at its first point, {now[0] / whole:.2f} of its time."
+            )
         if now[1] >= wanted:
-            share = (wanted - before[1]) / max(now[1] - before[1], 1e-9)
-            seconds = before[0] + max(share, 0) * (now[0] - before[0])
-            ratio = seconds / theirs["points"][-1]["seconds"]
-            names = mine["contestant"], theirs["contestant"]
-            return f"{names[0]} reaches {names[1]}'s {wanted:.1%} in {ratio:.2f} of its time (interpolated)."
+            seconds = before[0] + (wanted - before[1]) / (now[1] - before[1]) * (now[0] - before[0])
+            return f"{names[0]} reaches {names[1]}'s {wanted:.1%} in {seconds / whole:.2f} of its time (interpolated)."
         before = now
     return f"{mine['contestant']} does not reach {theirs['contestant']}'s {wanted:.1%}."
 
 
-def picture(records: list[dict], path: pathlib.Path) -> None:
+def picture(records: list[dict], path: pathlib.Path, title: str | None) -> None:
     """Curves of kNN accuracy against minutes, by matplotlib."""
     import matplotlib
 
@@ -211,9 +213,10 @@ def picture(records: list[dict], path: pathlib.Path) -> None:
         axes.plot(
             minutes, [100 * point["knn"] for point in one["points"]], "-o" if mine else "--s", markersize=4, label=label
         )
-    axes.set(
-        xlabel="minutes of training", ylabel="kNN top-1, %", title=f"{records[0]['data']}: {records[0]['machine']}"
-    )
+    first = records[0]
+    minutes = "minutes of training" if first["clock"] == "wall" else "minutes of the processor"
+    title = title or f"{first['data']}: {first['threads']} of {first['machine']}"
+    axes.set(xlabel=minutes, ylabel="kNN top-1, %", title=title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.savefig(path)
@@ -233,6 +236,7 @@ def main():
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("record.jsonl"))
     parser.add_argument("--picture", type=pathlib.Path, help="a .svg or .png of the curves")
+    parser.add_argument("--title", help="of the picture; default: the set and the machine")
     parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args()
     contestants = [f"ours/{name}" for name in options.ours.split(",") if name]
@@ -257,7 +261,7 @@ def main():
     print(table(records))
     print(time_ratio(records))
     if options.picture and records:
-        picture(records, options.picture)
+        picture(records, options.picture, options.title)
 
 
 if __name__ == "__main__":
