@@ -328,4 +328,5 @@ for _depth in DEPTHS:
 
 @register_encoder("resnet", takes=("resnet_depth", "feature_grids", *_SETTINGS))
 def _of_config(resnet_depth: int = 50, feature_grids: str | None = None, **options: Any) -> ResNet:
-    return ResNet(resnet_depth, feature_grids=feature_grids and parse_grids(feature_grids), **options)
+    grids = None if feature_grids is None else parse_grids(feature_grids)
+    return ResNet(resnet_depth, feature_grids=grids, **options)
