@@ -70,6 +70,15 @@ def test_a_slow_machine_has_more_time_for_the_rest_and_few_images_need_little_of
     assert rest(3, 200, "fine_tuned") - rest(3, 200) == pytest.approx(3 + 60 * 200 / 256 * 0.6 * 0.2, abs=0.5)
 
 
+def test_probes_of_wide_features_have_their_time():
+    def seconds(features, comparison="supervised"):
+        return Budget(360, 12_000, comparison).other_seconds(Pace(4.0, 0.1, features), 0.1 / 256)
+
+    assert seconds(64) == seconds(0)  # what a machine that compiles so fast does in the time of five first steps
+    assert seconds(1_536) - seconds(0) == pytest.approx(3 * 12_000 * 1_536 * 2.1e-6 - 5 * 4.0)
+    assert seconds(1_536, None) == seconds(0, None)  # nothing is probed without labels
+
+
 def test_too_few_minutes_are_refused():
     with pytest.raises(InputError, match="`minutes` must leave time"):
         Budget(60, 1_000, None).steps(Pace(10.0, 0.2), 128)

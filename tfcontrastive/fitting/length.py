@@ -25,6 +25,9 @@ _NETWORKS, _PROBES, _MEASURED = 8.0, 5.0, 12_000
 """Time of everything else, as a multiple of what a first step takes to compile, so that a slow machine has more of it: to
 measure and export networks and write pages; and for the probes of each `_MEASURED` images."""
 
+_PROBE_SECONDS = 2.1e-6
+"""Of a linear probe, for each image and feature: wide features take longer than the multiple above has time for."""
+
 _MEASURED_VIEWS = 2.0
 """Views of training whose time an image takes in all measurements."""
 
@@ -68,8 +71,11 @@ class Budget:
 
     def other_seconds(self, pace: Pace, view_seconds: float) -> float:
         """Of all that does not grow with the steps."""
-        networks = _NETWORKS + _PROBES * min(self.num_images / _MEASURED, 2.0)
-        return networks * pace.compile_seconds + _MEASURED_VIEWS * self.num_images * view_seconds
+        images = min(self.num_images / _MEASURED, 2.0)
+        probes = _PROBES * images * pace.compile_seconds
+        if self.comparison is not None:  # untrained, trained and compared
+            probes = max(probes, 3 * _PROBE_SECONDS * images * _MEASURED * pace.num_features)
+        return _NETWORKS * pace.compile_seconds + probes + _MEASURED_VIEWS * self.num_images * view_seconds
 
 
 def with_length(config: TrainConfig, steps: int, pace: Pace, num_images: int, *, asked: frozenset[str]) -> TrainConfig:

@@ -23,10 +23,11 @@ _FEWEST_STEPS = 50  # below that nothing is learned that could be shown
 
 @dataclasses.dataclass(frozen=True)
 class Pace:
-    """Seconds that the first step takes, which compiles, and those of each step after it."""
+    """Seconds that the first step takes, which compiles, and those of each step after it; and the encoder's features."""
 
     compile_seconds: float
     step_seconds: float
+    num_features: int = 0
 
     def steps_in(self, seconds: float, *, step_cost: float = 1.0, argument: str = "minutes") -> int:
         """Steps that fit into a time, compiling included.
@@ -83,7 +84,8 @@ def pace_of(
     """
     clock = _Clock(at_most_seconds)
     model.fit(batches, epochs=1, steps_per_epoch=1 + at_most_steps, shuffle=False, verbose=0, callbacks=[clock])
-    return Pace(clock.compiled - clock.begun, (clock.now - clock.compiled) / max(step_of(model) - 1, 1))
+    step_seconds = (clock.now - clock.compiled) / max(step_of(model) - 1, 1)
+    return Pace(clock.compiled - clock.begun, step_seconds, getattr(model, "num_features", 0))
 
 
 class _Clock(keras.callbacks.Callback):
