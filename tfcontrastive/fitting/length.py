@@ -25,7 +25,7 @@ _NETWORKS, _PROBES, _MEASURED = 8.0, 5.0, 12_000
 """Time of everything else, as a multiple of what a first step takes to compile, so that a slow machine has more of it: to
 measure and export networks and write pages; and for the probes of each `_MEASURED` images."""
 
-_PROBE_SECONDS = 2.1e-6
+_PROBE_SECONDS = 2.6e-6
 """Of a linear probe, for each image and feature: wide features take longer than the multiple above has time for."""
 
 _MEASURED_VIEWS = 2.0
