@@ -71,7 +71,13 @@ def test_small_images_have_features_of_places(minutes, grids):
     made = decided(images, num_images=50_000, minutes=minutes)[0]
     assert (made.encoder.feature_grids, made.method_config.proj_hidden_dim) == (grids, 256)
     build_network(made.encoder, image_size=32, channels=3)
-    for settings in ({"norm": "group"}, {"stem": "small"}, {"width_multiplier": 0.5}, {"feature_grids": "0,0,2,1"}):
+    for settings in (
+        {"norm": "group"},
+        {"stem": "small"},
+        {"width_multiplier": 0.5},
+        {"feature_grids": "0,0,2,1"},
+        {"method": "dcl"},
+    ):
         found = decided(images, num_images=50_000, minutes=minutes, **settings)[1]
         assert not {"feature_grids", "proj_hidden_dim"} & found.keys()
 

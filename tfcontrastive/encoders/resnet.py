@@ -306,11 +306,7 @@ def _check(config):
 
 
 def _check_grids(grids, norm):
-    if len(grids) != 4 or any(cells != int(cells) or cells < 0 for cells in grids) or not any(grids):
-        raise InputError(
-            "`feature_grids` must be four numbers of cells, one for each group of blocks, 0 for none, such as (4, 2, 2, 1). "
-            f"Received: feature_grids={grids}."
-        )
+    parse_grids(",".join(map(str, grids)))
     if norm != "batch":
         raise InputError(
             "`feature_grids` needs norm=batch: the features are normalised over the batch, where group normalisation looks "

@@ -123,6 +123,7 @@ def decide(
             choose("stem", stem, f"a quarter of the operations, so many more views in the time: {RECORD}")
         if (
             stem in GRIDS
+            and config.method == "simclr"  # other heads are as wide as the features, which Muon's products make dear
             and not asked & {"resnet_depth", "width_multiplier", "stem"}
             and config.encoder.norm == "batch"
         ):
@@ -132,7 +133,7 @@ def decide(
     own = OF_SIMCLR if config.method == "simclr" else {}
     made = {one.name for one in choices}
     strided = OF_STRIDED if "stem" in made else {}
-    grids = OF_GRIDS if own and "feature_grids" in made else {}
+    grids = OF_GRIDS if "feature_grids" in made else {}
     for name, (value, reason) in {**OF_RUNS, **(OF_STARTED if started else {}), **own, **strided, **grids}.items():
         choose(name, value, reason)
     choices += [one for one in augmentation(survey, size) if one.name not in asked]
