@@ -26,8 +26,8 @@ _NETWORKS, _PROBES, _MEASURED = 8.0, 5.0, 12_000
 measure and export networks and write pages; and for the probes of each `_MEASURED` images."""
 
 _PROBE_SECONDS = 2.6e-6
-"""Of a linear probe, for each image and feature, on two cores with AVX-512: wide features take longer than the multiple above
-has time for."""
+"""Of a linear probe, for each image and feature, on two cores with AVX-512: wide features take longer than what the multiple
+above leaves."""
 
 _MEASURED_VIEWS = 2.0
 """Views of training whose time an image takes in all measurements."""
