@@ -89,13 +89,17 @@ def main():
                 config = json.loads(pathlib.Path(options.folder, "run", "config.json").read_text())
                 self.steps = [max(1, round(share * config["loop"]["train_steps"])) for share in POINTS]
             if self.step in self.steps:
-                now = now_of()
-                points.append({"seconds": now - begun - self.stopped, "steps": self.step})
-                extract = evaluate.FeatureExtractor(self.model.encoder)
-                rows = {
-                    name: extract(data.eval_batches(measured, name, batch_size=256, image_size=size))[0]
+                images = {
+                    name: data.eval_batches(measured, name, batch_size=256, image_size=size, limit=MEASURED)
                     for name in splits
                 }
+                before = now_of()
+                evaluate.settle_whitening(self.model.encoder, images["train"])  # as if the run ended here
+                now = now_of()
+                points.append({"seconds": now - begun - self.stopped, "steps": self.step})
+                self.stopped += now - before if self.step < self.steps[-1] else 0.0
+                extract = evaluate.FeatureExtractor(self.model.encoder)
+                rows = {name: extract(images[name])[0] for name in splits}
                 np.savez(f"{options.folder}/{len(points) - 1}.npz", **rows)
                 self.stopped += now_of() - now
 

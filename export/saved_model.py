@@ -16,6 +16,7 @@ from absl import logging
 from tfcontrastive import storage
 from tfcontrastive.config import InputError
 from tfcontrastive.data import Preprocessing
+from tfcontrastive.encoders.whitening import heads_of
 from tfcontrastive.export.checks import checked_images
 from tfcontrastive.export.digest import digest_of_files
 from tfcontrastive.export.embedding_files import EmbeddingFiles
@@ -86,7 +87,8 @@ def save_model(
         image_size: height and width in pixels that `image_bytes` resizes to. None takes the encoder's own size; if it
             takes any, 32 for a ResNet with the stem for small images, else 224.
         probe: a layer `[B, F]` -> `[B, classes]` for `logits_sup`. None takes `model.probe` if there is one.
-        head: the projection head, `[B, F]` -> `[B, D]`. None takes `model.projection_head` if there is one.
+        head: the projection head, `[B, F]` -> `[B, D]`. None takes `model.projection_head` if there is one. Neither is taken
+            of a model whose features are whitened, which its heads were not trained on.
         optimize: `serving_default` and `image_bytes` run the encoder with batch normalisation folded into the
             convolutions (see `fold_batch_norm`), and its weights as constants. They then keep the weights of the export
             even where a loaded copy is fine-tuned through `__call__`, which runs the encoder itself, as `features` and
@@ -114,8 +116,9 @@ def save_model(
     height, width, channels = _image_shape(encoder)
     small = _settings(encoder).get("stem") == "small"
     size = _image_size(image_size, height, width, default=SMALL_IMAGE_SIZE if small else DEFAULT_IMAGE_SIZE)
-    probe = probe if probe is not None else getattr(model_or_encoder, "probe", None)
-    head = head if head is not None else getattr(model_or_encoder, "projection_head", None)
+    own_head, own_probe = heads_of(model_or_encoder)
+    probe = probe if probe is not None else own_probe
+    head = head if head is not None else own_head
     rule = preprocessing or Preprocessing()
     images = tf.TensorSpec([None, height, width, channels], tf.float32, name="images")
     searched = None if index is None else SavedIndex(index)

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive import data, distribute
+from tfcontrastive.encoders.whitening import heads_of
 from tfcontrastive.evaluate import Evaluator
 
 
@@ -48,7 +49,7 @@ class Evaluate(keras.callbacks.Callback):
         if (epoch + 1) % self.every_epochs or not distribute.is_chief():
             return
         if self._live is None:
-            head = getattr(self.model, "projection_head", None)  # of any Keras model that trains an encoder
+            head, _ = heads_of(self.model)  # of any Keras model that trains an encoder
             self._live = _Live(self.encoder or self.model.encoder, head)
         self.latest = self.evaluator.run(self._live, self.source)
         if logs is not None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfcontrastive import distribute, evaluate, losses
+from tfcontrastive.encoders.whitening import Whitening, before_whitening, whitening_of
 
 
 class Monitor(keras.callbacks.Callback):
@@ -18,6 +19,9 @@ class Monitor(keras.callbacks.Callback):
 
     The memory holds features of training images that are not augmented. Without labels only the geometry is measured.
     A collapsing run (all images map to nearly one point or line) is warned of by name and number.
+
+    An encoder that ends in a `Whitening` is given that of the memory, which the kNN then sees; geometry and probe see what
+    enters it. It stays until the next epoch begins, and so for good after the last step.
 
     Args:
         memory, queries: functions that give a finite dataset of `{"image": [b, H, W, C], "label": [b]}`; queries may be
@@ -49,16 +53,26 @@ class Monitor(keras.callbacks.Callback):
         self.smallest_rank = smallest_rank
         self.latest: dict[str, float] = {}
         self._extract: evaluate.FeatureExtractor | None = None
+        self._whitening: Whitening | None = None
         self._fair_k: int | None = None  # the memory is always the same
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         if self._extract is None:
-            self._extract = evaluate.FeatureExtractor(model.encoder)
+            self._extract = evaluate.FeatureExtractor(before_whitening(model.encoder))
+            self._whitening = whitening_of(model.encoder)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._whitening is not None:  # it was of other weights than will be saved next
+            self._whitening.reset()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         due = self.every_epochs and (epoch + 1) % self.every_epochs == 0
-        if distribute.is_chief() and (due or distribute.step_of(self.model) >= self.last_step):
+        last = distribute.step_of(self.model) >= self.last_step
+        if not distribute.is_chief():
+            if last and self._whitening is not None:  # every worker's encoder ends alike
+                self._whitening.fit(self._extract(self.memory())[0])
+        elif due or last:
             self.latest = self.measure()
             if logs is not None:
                 logs.update(self.latest)
@@ -81,6 +95,8 @@ class Monitor(keras.callbacks.Callback):
                 held_out.shape[1],
             )
         known, asked = memory_labels >= 0, labels >= 0  # labels of -1 are none
+        if self._whitening is not None:
+            self._whitening.fit(memory)
         if self.num_classes is not None and self.queries is not None and known.any() and asked.any():
             memory, memory_labels, held_out, labels = (
                 memory[known],
@@ -91,9 +107,9 @@ class Monitor(keras.callbacks.Callback):
             if self._fair_k is None:
                 self._fair_k = evaluate.fair_k(self.k, memory_labels)
             scores = evaluate.knn_scores(
-                memory,
+                self._whitened(memory),
                 memory_labels,
-                held_out,
+                self._whitened(held_out),
                 num_classes=self.num_classes,
                 k=self._fair_k,
                 temperature=self.temperature,
@@ -104,3 +120,6 @@ class Monitor(keras.callbacks.Callback):
                 guesses = np.argmax(self.model.probe(held_out), axis=1)
                 values["probe_eval_accuracy"] = float(np.mean(guesses == labels))
         return {name: float(value) for name, value in values.items()}
+
+    def _whitened(self, features: np.ndarray) -> np.ndarray:
+        return features if self._whitening is None else keras.ops.convert_to_numpy(self._whitening(features))

@@ -150,6 +150,11 @@ class EncoderConfig(BaseConfig):
         "Features of a ResNet's four groups: cells along each side over which their maps are averaged, 0 for none, such as "
         "4,2,2,1; default: the mean of the last group alone.",
     )
+    whiten_features: bool = setting(
+        False,
+        "At the end of a run the ResNet's last layer whitens its features by the mean and covariance of training images: "
+        "then no direction counts more than another in kNN and search.",
+    )
     preprocessing: str = setting(
         "simclr",
         "Crop, resize and normalisation of the images, by the family that has them; part of the encoder and its exports.",

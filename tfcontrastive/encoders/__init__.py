@@ -14,6 +14,7 @@ from tfcontrastive.encoders.resnet import SMALL_IMAGE, ResNet
 from tfcontrastive.encoders.text import TextEncoder
 from tfcontrastive.encoders.vit import ViT
 from tfcontrastive.encoders.weight_norm import WeightNormDense
+from tfcontrastive.encoders.whitening import Whitening
 
 __all__ = [
     "MLP",
@@ -29,6 +30,7 @@ __all__ = [
     "TextEncoder",
     "ViT",
     "WeightNormDense",
+    "Whitening",
     "encoder_from_name",
     "hub_text_encoder",
 ]

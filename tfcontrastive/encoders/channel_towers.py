@@ -12,6 +12,7 @@ from keras import layers
 from tfcontrastive.augment.lab import rgb_to_lab
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders.checks import encoder_shape
+from tfcontrastive.encoders.whitening import whitening_of
 
 LAB = ((0,), (1, 2))
 """L, and a with b."""
@@ -83,6 +84,10 @@ class ChannelTowers(keras.Model):
         self, first: keras.Model, second: keras.Model, groups: Groups | None = None, name: str = "channel_towers"
     ):
         shape = encoder_shape(first)
+        if whitening_of(first) is not None:
+            raise InputError(
+                f"`whiten_features` must be false of towers, which are two networks. Received: {first.name}."
+            )
         check_groups(groups, shape.image[-1])
         if second.name == first.name:  # a graph of layers has one of each name
             second.name = f"{second.name}_second"

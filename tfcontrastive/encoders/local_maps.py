@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfcontrastive.config import InputError
 from tfcontrastive.encoders.checks import encoder_shape
 from tfcontrastive.encoders.same_layers import is_graph, run_layers
+from tfcontrastive.encoders.whitening import before_whitening
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,7 @@ def with_local_maps(encoder: keras.Model, names: Sequence[str], count: int, why:
             f"Received: {type(encoder).__name__}."
         )
     images = keras.Input(shape.image, dtype=encoder.inputs[0].dtype)
-    features = run_layers(encoder, images, see)
+    features = run_layers(before_whitening(encoder), images, see)
     by_size = {tuple(one.shape[1:3]): name for name, one in maps.items() if len(one.shape) == 4}
     last = [by_size[size] for size in sorted(by_size, key=math.prod, reverse=True) if math.prod(size) > 1]
     chosen = tuple(names) or tuple(last[-count:])

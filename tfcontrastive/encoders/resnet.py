@@ -16,6 +16,7 @@ from tfcontrastive.encoders.conv import FixedPaddingConv2D
 from tfcontrastive.encoders.functional import FunctionalEncoder, checked_settings, feature_dtype
 from tfcontrastive.encoders.grid_pool import GridPool
 from tfcontrastive.encoders.registry import register_encoder
+from tfcontrastive.encoders.whitening import Whitening
 
 # depth: (blocks have a bottleneck, blocks in each group)
 DEPTHS = {
@@ -67,11 +68,13 @@ class ResNet(FunctionalEncoder):
         feature_grids: cells along each side over which the maps of the four groups are averaged, see `GridPool`, 0 for a
             group that gives none; their means, one after the other, are the features, batch-normalised without scale and
             offset. Groups after the last that gives some are left out. None: the global mean of the last, as published.
+        whiten_features: end in a `Whitening`, which gives the features as they are until it is fitted, as a run does at its
+            end. What is trained on top while the encoder learns, as the methods' heads are, sees what enters it.
         dtype: a Keras dtype policy, the global one if None. Features are at least float32 under each.
         name: of the model.
 
     Returns:
-        A `keras.Model` with features `[B, F]`, all >= 0 without `feature_grids`.
+        A `keras.Model` with features `[B, F]`, all >= 0 without `feature_grids` and `whiten_features`.
 
     Raises:
         InputError: a value outside its range.
@@ -101,6 +104,7 @@ class ResNet(FunctionalEncoder):
         first_shortcut: str = "projection",
         zero_init_residual: bool = True,
         feature_grids: tuple[int, int, int, int] | None = None,
+        whiten_features: bool = False,
         dtype=None,
         name: str = "resnet",
     ):
@@ -118,6 +122,7 @@ class ResNet(FunctionalEncoder):
             first_shortcut=first_shortcut,
             zero_init_residual=zero_init_residual,
             feature_grids=None if feature_grids is None else tuple(feature_grids),
+            whiten_features=whiten_features,
             dtype=dtype,
             name=name,
         )
@@ -149,7 +154,11 @@ class _Builder:
                 out = name if block == blocks - 1 else f"{name}_block{block + 1}_out"
                 x = self.block(x, filters, stride, block == 0 and self.projects(group), f"{name}_block{block + 1}", out)
             maps.append(x)
-        return self.features(maps), self.order
+        features = self.features(maps)
+        if self.config["whiten_features"]:
+            whitening = Whitening(dtype=feature_dtype(self.config), name="feature_whitening")
+            features = self.weighted(whitening)(features)
+        return features, self.order
 
     def features(self, maps):
         dtype, grids = feature_dtype(self.config), self.config["feature_grids"]
@@ -291,6 +300,7 @@ def _check(config):
         "pool_padding": ("same", "symmetric"),
         "first_shortcut": ("projection", "identity"),
         "zero_init_residual": (True, False),
+        "whiten_features": (True, False),
     }
     for key, known in choices.items():
         if config[key] not in known:
@@ -322,7 +332,7 @@ for _depth in DEPTHS:
     register_encoder(f"resnet{_depth}", takes=_SETTINGS)(functools.partial(ResNet, _depth))
 
 
-@register_encoder("resnet", takes=("resnet_depth", "feature_grids", *_SETTINGS))
+@register_encoder("resnet", takes=("resnet_depth", "feature_grids", "whiten_features", *_SETTINGS))
 def _of_config(resnet_depth: int = 50, feature_grids: str | None = None, **options: Any) -> ResNet:
     grids = None if feature_grids is None else parse_grids(feature_grids)
     return ResNet(resnet_depth, feature_grids=grids, **options)

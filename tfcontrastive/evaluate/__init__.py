@@ -1,6 +1,6 @@
 """What an encoder is worth: probes on its frozen features, and the shape of its embedding."""
 
-from tfcontrastive.evaluate.baselines import RawPixels, settle_statistics
+from tfcontrastive.evaluate.baselines import RawPixels, settle_statistics, settle_whitening
 from tfcontrastive.evaluate.class_map import mapped_classes, read_class_map
 from tfcontrastive.evaluate.content_style import ContentStyle
 from tfcontrastive.evaluate.corruptions import CORRUPTIONS, corrupt
@@ -78,6 +78,7 @@ __all__ = [
     "nearest_neighbours",
     "retrieval",
     "settle_statistics",
+    "settle_whitening",
     "share_interval",
     "spearman",
     "sprite_sheet",

@@ -8,6 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfcontrastive.data import Preprocessing
+from tfcontrastive.encoders.whitening import before_whitening, whitening_of
+from tfcontrastive.evaluate.features import extract_features
 
 _SIDE = 32
 
@@ -47,3 +49,15 @@ def settle_statistics(encoder: Callable[..., Any], batches: Iterable[tf.Tensor])
     """
     for images in batches:
         encoder(images, training=True)
+
+
+def settle_whitening(encoder: Any, dataset: tf.data.Dataset | Iterable[dict[str, Any]]) -> None:
+    """Whitens the features of a network that was never trained, or with labels, by images, as those of a run are in the end.
+
+    Args:
+        encoder: nothing is done to one that does not end in a `Whitening`.
+        dataset: batches as `extract_features` takes them.
+    """
+    whitening = whitening_of(encoder)
+    if whitening is not None:
+        whitening.fit(extract_features(before_whitening(encoder), dataset)[0])

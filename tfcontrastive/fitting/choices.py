@@ -128,6 +128,7 @@ def decide(
             and config.encoder.norm == "batch"
         ):
             choose("feature_grids", GRIDS[stem], f"groups of blocks, and where they see what: learned more: {RECORD}")
+            choose("whiten_features", True, "the few directions in which they vary most would rule kNN and search")
     batch, reason = batch_of(num_images)
     choose("train_batch_size", batch, reason)
     own = OF_SIMCLR if config.method == "simclr" else {}

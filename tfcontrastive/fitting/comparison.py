@@ -13,6 +13,7 @@ from tfcontrastive import data, storage
 from tfcontrastive.config import AugmentConfig, OptimizerConfig, RunConfig
 from tfcontrastive.config.finetune import FinetuneConfig
 from tfcontrastive.downstream.finetune import Finetuned, finetune
+from tfcontrastive.encoders.whitening import heads_of
 from tfcontrastive.pretrained.trained import Trained
 from tfcontrastive.runs.model_dir import ModelDir
 from tfcontrastive.runs.pretrain import TrainResult
@@ -88,10 +89,11 @@ def as_trained(result: TrainResult, kept: keras.Model | None = None) -> Trained:
         rule, size = data.Preprocessing.of_run(config.encoder, config.data), config.data.image_size
         name = f"what {config.loop.model_dir} started from"
         return Trained(kept, None, None, size, encoder.input_shape[-1], name, preprocessing=rule, config=config.encoder)
+    projection_head, probe = heads_of(result.model)
     return Trained(
         encoder,
-        result.model.projection_head,
-        result.model.probe,
+        projection_head,
+        probe,
         config.data.image_size,
         encoder.input_shape[-1],
         f"{config.method}, step {result.plan.steps} of {config.loop.model_dir}",

@@ -14,6 +14,7 @@ from tfcontrastive.callbacks.loggers import attach_page
 from tfcontrastive.config import TrainConfig
 from tfcontrastive.downstream.finetune import encoder_of
 from tfcontrastive.encoders.rebuild import rebuild
+from tfcontrastive.encoders.whitening import whitening_of
 from tfcontrastive.fitting import comparison, guarding, leaving, page, unlabelled
 from tfcontrastive.fitting.choices import Choice, decide
 from tfcontrastive.fitting.choosing import FILE as CHOOSING
@@ -221,6 +222,7 @@ class Fitting(StagedCommand):
         if random.non_trainable_weights:  # without batch norm there is nothing to settle
             some = batches(result.config, result.model, result.source, 0).take(20)
             evaluate.settle_statistics(random, (batch["views"][0] for batch in some))
+        evaluate.settle_whitening(random, measure.batches(measure.train_split))
         measured = [measure.raw_pixels(), measure("random", random)]
         encoders: list[Any] = [bare_pixels, random]
         if given is not None:
@@ -261,7 +263,7 @@ class Fitting(StagedCommand):
             left = self.clock.left() - _LEAVING_SECONDS
             most = 0.4 * result.seconds if np.isfinite(left) else result.seconds
             tuned = comparison.fine_tuned(result, min(left, most) if np.isfinite(left) else most, kept=kept, **how)
-        own = measure(name, encoder_of(tuned.model.trunk), tuned.seconds)
+        own = measure(name, _whitened(encoder_of(tuned.model.trunk), result, measure), tuned.seconds)
         more = {key.replace("eval_", "classifier_"): value for key, value in tuned.metrics.items()}
         measured.append(dataclasses.replace(own, metrics={**own.metrics, **more}))
 
@@ -337,6 +339,17 @@ class Fitting(StagedCommand):
             class_names=result.source.class_names,
             images=held[0][:count],
         )
+
+
+def _whitened(encoder: keras.Model, result: TrainResult, measure: Measure) -> keras.Model:
+    """A copy whose features are whitened as those of the trained encoder are, where its own are not yet."""
+    whitening = whitening_of(encoder)
+    if whitening is None or whitening.fitted:
+        return encoder
+    with precision(result.config.loop.mixed_precision):
+        copy = rebuild(encoder, image_size=result.config.data.image_size)
+    evaluate.settle_whitening(copy, measure.batches(measure.train_split))
+    return copy
 
 
 def why_no_accuracy(result: TrainResult, measure: Measure) -> str:

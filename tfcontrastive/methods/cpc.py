@@ -13,6 +13,7 @@ from tfcontrastive.config import InputError
 from tfcontrastive.encoders import MLP, BatchNorm
 from tfcontrastive.encoders.context import Context
 from tfcontrastive.encoders.same_layers import of_another_size
+from tfcontrastive.encoders.whitening import before_whitening
 from tfcontrastive.methods.base import ContrastiveModel
 from tfcontrastive.methods.configs.cpc import CPCConfig
 from tfcontrastive.methods.step_output import StepOutput
@@ -52,7 +53,7 @@ class CPC(ContrastiveModel):
         self.offsets = range(config.first_offset, config.last_offset + 1)
         if any(isinstance(layer, (BatchNorm, keras.layers.BatchNormalization)) for layer in _layers(self.encoder)):
             logging.warning("CPC: the encoder's batch norm tells a patch of its neighbours; --norm=group does not.")
-        network, height = self.encoder, self.encoder_shape.image[0]
+        network, height = before_whitening(self.encoder), self.encoder_shape.image[0]
         if height is not None:
             count, side, _ = self.grid(height)
             network = of_another_size(network, side, "CPC")

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfcontrastive import augment, distribute
 from tfcontrastive.config import AugmentConfig, InputError
 from tfcontrastive.data import checks
+from tfcontrastive.encoders.whitening import before_whitening
 from tfcontrastive.methods.checked_model import CheckedModel
 from tfcontrastive.methods.micro_batch import encode_in_micro_batches
 from tfcontrastive.methods.view_pairs import large_views
@@ -138,8 +139,9 @@ class ViewModel(CheckedModel):
     def encode(self, network: keras.Model, images: tf.Tensor, training: bool) -> tf.Tensor:
         """Features `[B, F]` of images by the encoder or a copy of it: how `views_loss` calls them.
 
-        With `micro_batch_size`, only so many images are in the network at a time.
+        With `micro_batch_size`, only so many images are in the network at a time. A whitening at its end is left out.
         """
+        network = before_whitening(network)
         if not self.micro_batch_size or images.shape[0] == self.micro_batch_size:
             return network(images, training=training)
         return encode_in_micro_batches(network, images, self.micro_batch_size, training)

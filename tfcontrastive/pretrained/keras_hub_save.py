@@ -141,7 +141,8 @@ def _needs(settings: dict[str, Any], what: str, **wanted: Any) -> None:
 def _resnet(network: ResNet) -> dict[str, Any]:
     told = network.get_config()
     bottleneck, blocks = DEPTHS[told["depth"]]
-    _needs(told, "a ResNet", sk_ratio=0.0, se_ratio=0.0, norm="batch", pool_padding="symmetric", feature_grids=None)
+    _needs(told, "a ResNet", sk_ratio=0.0, se_ratio=0.0, norm="batch", pool_padding="symmetric")
+    _needs(told, "a ResNet", feature_grids=None, whiten_features=False)
     if not bottleneck:
         _needs(told, f"a ResNet-{told['depth']}", first_shortcut="identity")
     if network.get_layer("initial_conv").kernel_size != (7, 7):

@@ -29,6 +29,7 @@ _SIMCLR = {
     "pool_padding": ("same",),
     "first_shortcut": ("projection",),
     "feature_grids": (None,),
+    "whiten_features": (False,),
     "preprocessing": ("simclr",),
 }
 _TORCHVISION = {
@@ -40,6 +41,7 @@ _TORCHVISION = {
     "se_ratio": (0.0,),
     "pool_padding": ("symmetric",),
     "feature_grids": (None,),
+    "whiten_features": (False,),
 }
 
 

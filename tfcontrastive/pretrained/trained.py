@@ -18,6 +18,7 @@ from tfcontrastive.config import EncoderConfig, InputError, from_nested
 from tfcontrastive.data import Preprocessing
 from tfcontrastive.encoders import encoder_from_name
 from tfcontrastive.encoders.rebuild import rebuild
+from tfcontrastive.encoders.whitening import heads_of
 from tfcontrastive.models import checkpoint_files
 from tfcontrastive.models.checkpoint import restore_weights
 from tfcontrastive.models.classifier import Classifier
@@ -239,13 +240,14 @@ def _of_run(model_dir: str, image_size: int | None) -> Trained:
         return dataclasses.replace(found, config=from_nested(EncoderConfig(), stored["encoder"]))
     run = load_run(model_dir, image_size=image_size)
     encoder, size = run.model.encoder, run.config.data.image_size
+    projection_head, probe = heads_of(run.model)
     selector = getattr(run.config.method_config, "ft_proj_selector", 0)
     name = f"{run.config.method}, step {run.step} of {model_dir}"
     channels, config = encoder.input_shape[-1], run.config.encoder
     return Trained(
         encoder,
-        run.model.projection_head,
-        run.model.probe,
+        projection_head,
+        probe,
         size,
         channels,
         name,

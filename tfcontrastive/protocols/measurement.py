@@ -23,6 +23,7 @@ from tfcontrastive.evaluate import (
     images_of,
     mean_and_deviation,
     settle_statistics,
+    settle_whitening,
 )
 from tfcontrastive.evaluate.evaluator import default_image_size, held_out_split
 from tfcontrastive.evaluate.seeds import by_class, with_seeds
@@ -163,4 +164,5 @@ def _untrained(trained: Trained, source: data.Source, evaluator: FeatureEvaluato
         limit=_BATCHES_SEEN * evaluator.eval_batch_size,
     )
     settle_statistics(encoder, (batch["image"] for batch in batches))
+    settle_whitening(encoder, batches)
     return dataclasses.replace(trained, encoder=encoder, name="untrained network")

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfcontrastive import data
 from tfcontrastive.config import InputError, TrainConfig
 from tfcontrastive.distribute import step_of
+from tfcontrastive.encoders.whitening import whitening_of
 from tfcontrastive.runs.inputs import load_source, make_plan, make_strategy
 from tfcontrastive.runs.pretrain import batches, first_model
 from tfcontrastive.runs.schedule import Plan
@@ -23,11 +24,17 @@ _FEWEST_STEPS = 50  # below that nothing is learned that could be shown
 
 @dataclasses.dataclass(frozen=True)
 class Pace:
-    """Seconds that the first step takes, which compiles, and those of each step after it; and the encoder's features."""
+    """Seconds that the first step takes, which compiles, and those of each step after it; and of what features they are.
+
+    Attributes:
+        num_features: of the encoder.
+        whitened: whether they will be.
+    """
 
     compile_seconds: float
     step_seconds: float
     num_features: int = 0
+    whitened: bool = False
 
     def steps_in(self, seconds: float, *, step_cost: float = 1.0, argument: str = "minutes") -> int:
         """Steps that fit into a time, compiling included.
@@ -85,7 +92,8 @@ def pace_of(
     clock = _Clock(at_most_seconds)
     model.fit(batches, epochs=1, steps_per_epoch=1 + at_most_steps, shuffle=False, verbose=0, callbacks=[clock])
     step_seconds = (clock.now - clock.compiled) / max(step_of(model) - 1, 1)
-    return Pace(clock.compiled - clock.begun, step_seconds, getattr(model, "num_features", 0))
+    whitened = whitening_of(getattr(model, "encoder", None)) is not None
+    return Pace(clock.compiled - clock.begun, step_seconds, getattr(model, "num_features", 0), whitened)
 
 
 class _Clock(keras.callbacks.Callback):
