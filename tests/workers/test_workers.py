@@ -27,7 +27,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 CASES = {
     "simclr": {},
     "moco": {"queue_size": 48, "global_bn": True, "train_steps": 8},
-    "relic": {"critic_hidden_dim": 256, "train_steps": 8, "learning_rate": 0.0001, **RESNET},
+    "relic": {"critic_hidden_dim": 256, "train_steps": 8, "learning_rate": 0.0001, **RESNET, "whiten_features": True},
 }
 FLAGS = {"train_steps": 20, "checkpoint_steps": 4, "knn_epochs": 0, "learning_rate": 0.001, "seed": 3}
 MEASURED = ("loss", "alignment", "probe_loss")
