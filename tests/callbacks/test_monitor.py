@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfcontrastive import losses
 from tfcontrastive.callbacks import Monitor
+from tfcontrastive.encoders import Whitening
 from tfcontrastive.evaluate import effective_rank, knn_scores, top_k_accuracy
 
 RNG = np.random.default_rng(0)
@@ -76,3 +77,26 @@ def test_a_collapse_is_warned_of_and_nothing_else(caplog):
     assert not caplog.records
     monitored(scale=1e-4)[0].measure()
     assert "their effective rank is 1." in caplog.text
+
+
+def test_the_knn_sees_features_whitened_by_the_memory_and_all_else_those_before():
+    plain, model = monitored()
+    features = model.encoder.output
+    whitening = Whitening()
+    model.encoder = keras.Model(model.encoder.inputs[0], whitening(features))
+    monitor = Monitor(plain.memory, plain.queries, num_classes=7, every_epochs=1, last_step=10, k=5, temperature=0.5)
+    monitor.set_model(model)
+    found, before = monitor.measure(), plain.measure()
+    assert whitening.fitted
+    expected = Whitening()
+    expected.build((None, 4))
+    memory, held_out = (rows.reshape(-1, 4) + 0.3 for rows in (MEMORY, QUERIES))
+    expected.fit(memory)
+    scores = knn_scores(
+        expected(memory).numpy(), MEMORY_LABELS, expected(held_out).numpy(), num_classes=7, k=5, temperature=0.5
+    )
+    assert found["knn_top1"] == pytest.approx(top_k_accuracy(scores, LABELS, 1))
+    for name in ("effective_rank", "feature_std", "probe_eval_accuracy"):
+        assert found[name] == pytest.approx(before[name], rel=1e-6)
+    monitor.on_epoch_begin(0)
+    assert not whitening.fitted

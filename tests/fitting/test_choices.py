@@ -70,6 +70,7 @@ def test_small_images_have_features_of_places(minutes, grids):
     images = drawn(20, 32)[0]
     made = decided(images, num_images=50_000, minutes=minutes)[0]
     assert (made.encoder.feature_grids, made.method_config.proj_hidden_dim) == (grids, 256)
+    assert made.encoder.whiten_features
     build_network(made.encoder, image_size=32, channels=3)
     for settings in (
         {"norm": "group"},
@@ -79,11 +80,11 @@ def test_small_images_have_features_of_places(minutes, grids):
         {"method": "dcl"},
     ):
         found = decided(images, num_images=50_000, minutes=minutes, **settings)[1]
-        assert not {"feature_grids", "proj_hidden_dim"} & found.keys()
+        assert not {"feature_grids", "whiten_features", "proj_hidden_dim"} & found.keys()
 
 
 def test_larger_images_have_the_mean_of_the_last_map():
-    assert not {"feature_grids", "proj_hidden_dim"} & decided(drawn(20, 80)[0])[1].keys()
+    assert not {"feature_grids", "whiten_features", "proj_hidden_dim"} & decided(drawn(20, 80)[0])[1].keys()
 
 
 @pytest.mark.parametrize(("num_images", "batch"), [(2, 2), (40, 16), (200, 16), (800, 64), (10_000, 128)])

@@ -79,6 +79,14 @@ def test_probes_of_wide_features_have_their_time():
     assert seconds(1_536, None) == seconds(0, None)  # nothing is probed without labels
 
 
+def test_whitened_features_have_time_for_their_roots_and_none_for_long_probes():
+    def seconds(features, whitened):
+        return Budget(360, 12_000, "supervised").other_seconds(Pace(4.0, 0.1, features, whitened), 0.1 / 256)
+
+    assert seconds(0, True) < seconds(1_536, True) < seconds(1_536, False)
+    assert seconds(3_072, True) - seconds(0, True) == pytest.approx(8 * (seconds(1_536, True) - seconds(0, True)))
+
+
 def test_too_few_minutes_are_refused():
     with pytest.raises(InputError, match="`minutes` must leave time"):
         Budget(60, 1_000, None).steps(Pace(10.0, 0.2), 128)

@@ -82,18 +82,20 @@ def test_torchvision_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("format", "setting"),
+    ("format", "name", "value"),
     [
-        ("torchvision", "pool_padding=same"),
-        ("simclr_tf2", "first_shortcut=identity"),
-        ("simclr_tf2", "feature_grids=4,2,2,1"),
+        ("torchvision", "pool_padding", "same"),
+        ("simclr_tf2", "first_shortcut", "identity"),
+        ("simclr_tf2", "feature_grids", "4,2,2,1"),
+        ("simclr_tf2", "whiten_features", True),
+        ("torchvision", "whiten_features", True),
     ],
 )
-def test_networks_that_the_other_project_does_not_have_are_refused(format, setting, tmp_path):
-    name, _, value = setting.partition("=")
-    config = EncoderConfig(resnet_depth=18, stem="large", **{name: value})
+def test_networks_that_the_other_project_does_not_have_are_refused(format, name, value, tmp_path):
+    settings = {"pool_padding": "symmetric", **{name: value}} if format == "torchvision" else {name: value}
+    config = EncoderConfig(resnet_depth=18, stem="large", **settings)
     encoder = build_encoder(config, image_size=32, channels=3)
-    with pytest.raises(InputError, match=rf"needs an encoder with .* Received: {setting}"):
+    with pytest.raises(InputError, match=rf"needs an encoder with .* Received: {name}={value}"):
         save(tmp_path, format, encoder=encoder, config=config)
 
 

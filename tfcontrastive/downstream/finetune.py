@@ -18,6 +18,7 @@ from tfcontrastive.callbacks import Accuracy
 from tfcontrastive.config import DataConfig, InputError
 from tfcontrastive.config.finetune import FinetuneConfig
 from tfcontrastive.encoders.rebuild import copy_weights, head_start, rebuild
+from tfcontrastive.encoders.whitening import whitening_of
 from tfcontrastive.evaluate.checks import check_classes, checked_labels
 from tfcontrastive.models.classifier import Classifier, Objective
 from tfcontrastive.models.objectives import CrossEntropy
@@ -378,6 +379,12 @@ class Tuning:
         selector = start.ft_proj_selector if config.ft_proj_selector is None else config.ft_proj_selector
         if not selector or not self.weights:
             return encoder
+        if start.projection_head is None:
+            why = ": they are whitened" if whitening_of(encoder) is not None else ""
+            raise InputError(
+                "`ft_proj_selector` must be 0 for an encoder without a projection head that reads its features. Received: "
+                f"ft_proj_selector={selector} with {start.name}{why}."
+            )
         images = encoder.inputs[0]
         features = encoder(images)
         for layer in head_start(start.projection_head, selector, encoder.output_shape[-1]):

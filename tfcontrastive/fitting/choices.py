@@ -77,7 +77,10 @@ OF_SIMCLR = {"temperature": (0.2, "as there"), "num_proj_layers": (2, "as there"
 GRIDS = {"small": "4,4,2,1", "strided": "4,4,0,0"}
 """Of small images, by stem: features of the places of all groups of blocks, or of the first two alone."""
 
-OF_GRIDS = {"proj_hidden_dim": (256, "as in the recipe record_5min, for the many features of the grids")}
+OF_GRIDS = {
+    "whiten_features": (True, f"the few directions in which these vary most would rule kNN and search: {RECORD}"),
+    "proj_hidden_dim": (256, "as in the recipe record_5min, for the many features of the grids"),
+}
 
 
 def decide(
@@ -128,7 +131,6 @@ def decide(
             and config.encoder.norm == "batch"
         ):
             choose("feature_grids", GRIDS[stem], f"groups of blocks, and where they see what: learned more: {RECORD}")
-            choose("whiten_features", True, "the few directions in which they vary most would rule kNN and search")
     batch, reason = batch_of(num_images)
     choose("train_batch_size", batch, reason)
     own = OF_SIMCLR if config.method == "simclr" else {}
