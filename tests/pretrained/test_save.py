@@ -92,7 +92,7 @@ def test_torchvision_round_trip(tmp_path):
     ],
 )
 def test_networks_that_the_other_project_does_not_have_are_refused(format, name, value, tmp_path):
-    settings = {"pool_padding": "symmetric", **{name: value}} if format == "torchvision" else {name: value}
+    settings = {"pool_padding": "symmetric", name: value} if format == "torchvision" else {name: value}
     config = EncoderConfig(resnet_depth=18, stem="large", **settings)
     encoder = build_encoder(config, image_size=32, channels=3)
     with pytest.raises(InputError, match=rf"needs an encoder with .* Received: {name}={value}"):
