@@ -8,7 +8,7 @@
 
 Trains the recipe `embedded_NAME` of each method for four epochs and measures the encoder of the final one on the
 2,000 test images (settings are chosen with --flags="--train_split=train[:80%] --eval_split=train[80%:]"), beside the
-same network untrained (with the data's batch-norm statistics). A line of JSON is appended to --output after each run,
+same network untrained (with the data's batch-norm statistics, and whitened where it is). A line of JSON is appended to --output after each run,
 and what stands there is not run again; a recipe that has changed since is.
 
 With --cpu_seconds=N the number of steps is what fits into N seconds of the processor, at the rate of some steps of a
@@ -130,7 +130,7 @@ def run(name: str, seed: int, more: tuple[str, ...], cpu_seconds: float | None, 
     """
     import keras
 
-    from tfcontrastive.evaluate import settle_statistics
+    from tfcontrastive.evaluate import settle_statistics, settle_whitening
     from tfcontrastive.fitting.measure import Measure
     from tfcontrastive.fitting.stages import fresh_encoder
     from tfcontrastive.runs.inputs import eval_split
@@ -153,6 +153,7 @@ def run(name: str, seed: int, more: tuple[str, ...], cpu_seconds: float | None, 
             random = fresh_encoder(result.config, result.source)
             some = batches(result.config, result.model, result.source, 0).take(20)
             settle_statistics(random, (batch["views"][0] for batch in some))
+            settle_whitening(random, measure.batches(measure.train_split))
             _untrained[same] = measure("random", random).metrics["knn_top1"]
     return {
         "method": name,
