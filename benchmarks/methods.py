@@ -8,8 +8,8 @@
 
 Trains the recipe `embedded_NAME` of each method for four epochs and measures the encoder of the final one on the
 2,000 test images (settings are chosen with --flags="--train_split=train[:80%] --eval_split=train[80%:]"), beside the
-same network untrained (with the data's batch-norm statistics, and whitened where it is). A line of JSON is appended to --output after each run,
-and what stands there is not run again; a recipe that has changed since is.
+same network untrained (with the data's batch-norm statistics, and whitened where that is). A line of JSON is appended
+to --output after each run, and what stands there is not run again; a recipe that has changed since is.
 
 With --cpu_seconds=N the number of steps is what fits into N seconds of the processor, at the rate of some steps of a
 throwaway model; tracing and compiling are not counted, and all seeds of a method take the steps of its first one. All that
