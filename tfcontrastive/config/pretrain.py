@@ -152,7 +152,7 @@ class EncoderConfig(BaseConfig):
     )
     whiten_features: bool = setting(
         False,
-        "At the end of a run the ResNet's last layer whitens its features by the mean and covariance of training images: "
+        "At the end of pre-training a ResNet's last layer whitens its features by mean and covariance of the images: "
         "then no direction counts more than another in kNN and search.",
     )
     preprocessing: str = setting(
@@ -183,6 +183,11 @@ class EncoderConfig(BaseConfig):
         super().__post_init__()
         if self.feature_grids is not None:
             values.parse_grids(self.feature_grids)
+        if self.whiten_features and self.encoder != "resnet":
+            raise InputError(
+                "`whiten_features` must be false of other encoders than resnet, which have no such layer. "
+                f"Received: encoder={self.encoder}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
