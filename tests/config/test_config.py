@@ -188,7 +188,7 @@ def test_the_size_of_tiles_is_refused_without_tiles():
 
 def test_a_resnet_alone_whitens_its_features():
     with pytest.raises(
-        InputError, match="`whiten_features` must be false of other encoders .* Received: encoder=vit_small"
+        InputError, match=r"`whiten_features` must be false of other encoders .* Received: encoder=vit_small"
     ):
         EncoderConfig(encoder="vit_small", whiten_features=True)
 
