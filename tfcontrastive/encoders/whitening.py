@@ -144,9 +144,9 @@ def heads_of(model: Any) -> tuple[keras.layers.Layer | None, keras.layers.Layer 
     return getattr(model, "projection_head", None), getattr(model, "probe", None)
 
 
-def _end(encoder):
+def _end(encoder: Any) -> tuple[Whitening | None, Any]:
     """The whitening that an encoder ends with, and what enters it."""
-    outputs = getattr(encoder, "outputs", None) or ()
+    outputs = list(getattr(encoder, "outputs", None) or [])
     history = getattr(outputs[0], "_keras_history", None) if len(outputs) == 1 else None
     if history is None or not isinstance(history.operation, Whitening):
         return None, None
