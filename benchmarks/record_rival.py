@@ -70,8 +70,7 @@ class Method(nn.Module):
             self.slow = copy.deepcopy(nn.Sequential(self.backbone, self.head))
             deactivate_requires_grad(self.slow)
         if name == "swav":
-            self.prototypes = modules.SwaVPrototypes(128, n_prototypes=128, n_steps_frozen_prototypes=100)
-            self.steps = 0
+            self.prototypes = modules.SwaVPrototypes(128, n_prototypes=128)
         if name == "fastsiam":
             self.predictor = modules.SimSiamPredictionHead(512, 128, 512)
 
@@ -85,8 +84,7 @@ class Method(nn.Module):
         if self.name == "swav":
             self.prototypes.normalize()
             z = [nn.functional.normalize(one, dim=1) for one in parts]
-            self.steps += 1
-            logits = [self.prototypes(one, self.steps).float() for one in z]
+            logits = [self.prototypes(one).float() for one in z]
             return self.criterion(logits[:2], logits[2:])
         if self.name == "fastsiam":
             guesses = self.predictor(z).float().chunk(len(views))
