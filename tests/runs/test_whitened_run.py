@@ -10,8 +10,18 @@ import tensorflow as tf
 
 from tests.commands.runs import RESNET, write_images
 from tfcontrastive import evaluate
-from tfcontrastive.config import DataConfig, EncoderConfig, InputError, LoopConfig, OptimizerConfig, TrainConfig
+from tfcontrastive.config import (
+    DataConfig,
+    EncoderConfig,
+    InputError,
+    LoopConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainConfig,
+)
+from tfcontrastive.config.finetune import FinetuneConfig
 from tfcontrastive.data import eval_batches
+from tfcontrastive.downstream.finetune import finetune
 from tfcontrastive.encoders import Whitening
 from tfcontrastive.encoders.whitening import before_whitening, whitening_of
 from tfcontrastive.export import save_model
@@ -136,6 +146,25 @@ def test_replicas_end_with_one_whitening(dataset, tmp_path):
     expected.build((None, before.shape[1]))
     expected.fit(before)
     np.testing.assert_allclose(first, expected.kernel, rtol=1e-4, atol=1e-4)
+
+
+def test_fine_tuning_starts_from_the_whitened_features_and_not_from_a_head(result, dataset, tmp_path):
+    tuning = FinetuneConfig(
+        checkpoint=result.config.loop.model_dir,
+        data=result.config.data,
+        encoder=None,
+        optimizer=OptimizerConfig(optimizer="momentum", learning_rate=0.1, warmup_epochs=0.0),
+        loop=RunConfig(
+            model_dir=str(tmp_path / "tuned"), train_batch_size=16, train_steps=1, mixed_precision="float32"
+        ),
+    )
+    trunk = finetune(tuning).model.trunk
+    np.testing.assert_array_equal(whitening_of(trunk).kernel, whitening_of(result.model.encoder).kernel)
+    again = dataclasses.replace(
+        tuning, ft_proj_selector=1, loop=dataclasses.replace(tuning.loop, model_dir=str(tmp_path / "again"))
+    )
+    with pytest.raises(InputError, match=r"`ft_proj_selector` must be 0 .* they are whitened"):
+        finetune(again)
 
 
 def test_whitened_towers_are_refused(dataset, tmp_path):

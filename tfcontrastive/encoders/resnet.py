@@ -68,8 +68,8 @@ class ResNet(FunctionalEncoder):
         feature_grids: cells along each side over which the maps of the four groups are averaged, see `GridPool`, 0 for a
             group that gives none; their means, one after the other, are the features, batch-normalised without scale and
             offset. Groups after the last that gives some are left out. None: the global mean of the last, as published.
-        whiten_features: end in a `Whitening`, which gives the features as they are until it is fitted, as a run does at its
-            end. What is trained on top while the encoder learns, as the methods' heads are, sees what enters it.
+        whiten_features: end in a `Whitening`, which gives the features as they are until it is fitted: by a run at its end,
+            or by `evaluate.settle_whitening`. What a method trains on top, its heads and its probe, sees what enters it.
         dtype: a Keras dtype policy, the global one if None. Features are at least float32 under each.
         name: of the model.
 
