@@ -202,7 +202,7 @@ def picture(records: list[dict], path: pathlib.Path, title: str | None) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(8.4, 4.2), layout="constrained")
     for one in records:
         mine = one["contestant"].startswith("ours")
         if one["contestant"] == "pixels":
@@ -218,7 +218,7 @@ def picture(records: list[dict], path: pathlib.Path, title: str | None) -> None:
     title = title or f"{first['data']}: {first['threads']} of {first['machine']}"
     axes.set(xlabel=minutes, ylabel="kNN top-1, %", title=title)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path)
 
 
