@@ -186,13 +186,6 @@ def test_the_size_of_tiles_is_refused_without_tiles():
     assert METHODS["moco"].Config(tile_size=64, jigsaw_weight=0.5).tile_size == 64
 
 
-def test_a_resnet_alone_whitens_its_features():
-    with pytest.raises(
-        InputError, match=r"`whiten_features` must be false of other encoders .* Received: encoder=vit_small"
-    ):
-        EncoderConfig(encoder="vit_small", whiten_features=True)
-
-
 @pytest.mark.parametrize("grids", ["4,2,1", "4,2,2,1,1", "0,0,0,0", "4,-2,2,1", "a,b,c,d", "4;2;2;1", "1.5,0,0,0"])
 def test_grids_are_four_numbers_of_cells(grids):
     with pytest.raises(InputError, match=r"`feature_grids` must be four numbers of cells.* Received: feature_grids="):

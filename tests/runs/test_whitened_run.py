@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands.runs import RESNET, write_images
+from tests.commands.runs import ONE_BLOCK, RESNET, write_images
 from tfcontrastive import evaluate
 from tfcontrastive.config import (
     DataConfig,
@@ -28,7 +28,7 @@ from tfcontrastive.export import save_model
 from tfcontrastive.methods import SimCLRConfig
 from tfcontrastive.pretrained.trained import load_trained
 from tfcontrastive.runs.load_run import load_run
-from tfcontrastive.runs.pretrain import train
+from tfcontrastive.runs.pretrain import pretraining, train
 
 KERNEL = "model/encoder/feature_whitening/kernel"
 
@@ -165,6 +165,14 @@ def test_fine_tuning_starts_from_the_whitened_features_and_not_from_a_head(resul
     )
     with pytest.raises(InputError, match=r"`ft_proj_selector` must be 0 .* they are whitened"):
         finetune(again)
+
+
+def test_an_encoder_without_such_a_layer_says_so(dataset, tmp_path, caplog):
+    other = config(dataset, tmp_path / "other")
+    other = dataclasses.replace(other, encoder=EncoderConfig(**ONE_BLOCK, whiten_features=True))
+    with caplog.at_level("INFO"):
+        pretraining(other).prepare()
+    assert "`whiten_features` has no effect: vit_small does not end in such a layer." in caplog.text
 
 
 def test_whitened_towers_are_refused(dataset, tmp_path):

@@ -183,11 +183,6 @@ class EncoderConfig(BaseConfig):
         super().__post_init__()
         if self.feature_grids is not None:
             values.parse_grids(self.feature_grids)
-        if self.whiten_features and self.encoder != "resnet":
-            raise InputError(
-                "`whiten_features` must be false of other encoders than resnet, which have no such layer. "
-                f"Received: encoder={self.encoder}."
-            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from tfcontrastive import data, evaluate, methods
 from tfcontrastive.callbacks import Monitor
 from tfcontrastive.config import EncoderConfig, InputError, TrainConfig
 from tfcontrastive.encoders.rebuild import copy_weights, differing
+from tfcontrastive.encoders.whitening import whitening_of
 from tfcontrastive.planning.cost import estimate
 from tfcontrastive.runs.agreement import check_same_data
 from tfcontrastive.runs.builders import build_model, check_network
@@ -119,6 +120,8 @@ def pretraining(config: TrainConfig, *, start: Start | None = None, source: data
         if source.num_classes is None and settings.loop.lineareval_while_pretraining:
             logging.info("The data has no labels: training without the online probe and without kNN.")
         model = first_model(settings, source, plan, site.strategy, start)
+        if settings.encoder.whiten_features and whitening_of(model.encoder) is None:
+            logging.info("`whiten_features` has no effect: %s does not end in such a layer.", settings.encoder.encoder)
         cost = estimate(model, settings, site.replicas)
         origin = getattr(start, "facts", {})
         return Pretraining(config=settings, source=source, plan=plan, model=model, cost=cost, origin=origin)
