@@ -152,7 +152,7 @@ def results(story: Story) -> report.Table:
         knn = f"kNN: k={own['knn_k']:.0f}, T={loop.knn_temperature:g}"
         caption = f"{knn}. Linear: logistic regression on frozen features. {caption}"
     if story.found.trained.config.encoder.whiten_features:
-        caption += "Features are whitened by the training images, those of the untrained network too. "
+        caption += "Features are whitened by the training images, the untrained network's too. "
     caption += {
         "supervised": "Supervised: the same network trained with all labels on half as many views.",
         "fine_tuned": "Fine-tuned: the trained encoder after it went on with the labels.",
