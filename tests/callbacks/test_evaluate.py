@@ -1,10 +1,13 @@
 """Any evaluator, as a Keras callback."""
 
+import types
+
 import keras
 import numpy as np
 
 from tfcontrastive import data
 from tfcontrastive.callbacks import Evaluate
+from tfcontrastive.encoders import Whitening
 from tfcontrastive.evaluate import KNN, FeatureGeometry
 
 LABELS = np.arange(16) % 2
@@ -48,3 +51,18 @@ def test_the_models_own_encoder_and_head_are_the_default():
     callback.set_model(Model())
     callback.on_epoch_end(0, logs)
     assert logs["geometry_effective_rank"] > logs["geometry_projection_effective_rank"]
+
+
+def test_of_an_encoder_that_whitens_it_sees_what_enters_the_whitening_and_the_head_reads():
+    inputs = keras.Input((4, 4, 1))
+    whitening = Whitening()
+    encoder = keras.Model(inputs, whitening(keras.layers.Flatten()(inputs)))
+    model = types.SimpleNamespace(encoder=encoder, projection_head=keras.layers.Dense(2))
+    whitening.fit(np.random.default_rng(0).normal(size=(99, 16)))
+    seen = []
+    callback = Evaluate(types.SimpleNamespace(run=lambda live, source: seen.append(live) or {}), None)
+    callback.set_model(model)
+    callback.on_epoch_end(0)
+    images = np.random.default_rng(0).random((3, 4, 4, 1), np.float32)
+    np.testing.assert_array_equal(seen[0](images), images.reshape(3, 16))
+    assert seen[0].projection_head is model.projection_head

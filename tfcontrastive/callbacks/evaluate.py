@@ -9,15 +9,16 @@ import keras
 import tensorflow as tf
 
 from tfcontrastive import data, distribute
-from tfcontrastive.encoders.whitening import heads_of
+from tfcontrastive.encoders.whitening import before_whitening
 from tfcontrastive.evaluate import Evaluator
 
 
 class Evaluate(keras.callbacks.Callback):
     """Adds what an evaluator measures to an epoch's logs, and so to the run's summaries.
 
-    The evaluator sees the encoder as it is then, and the model's projection head. Choose an `eval_split` that is not
-    the one you report on: what is looked at during training is no test.
+    The evaluator sees the encoder as it is then, and the model's projection head; of one that whitens its features in the
+    end, what enters the whitening. Choose an `eval_split` that is not the one you report on: what is looked at during
+    training is no test.
 
     Args:
         evaluator: such as `evaluate.Linear()`.
@@ -49,8 +50,8 @@ class Evaluate(keras.callbacks.Callback):
         if (epoch + 1) % self.every_epochs or not distribute.is_chief():
             return
         if self._live is None:
-            head, _ = heads_of(self.model)  # of any Keras model that trains an encoder
-            self._live = _Live(self.encoder or self.model.encoder, head)
+            head = getattr(self.model, "projection_head", None)  # of any Keras model that trains an encoder
+            self._live = _Live(self.encoder or before_whitening(self.model.encoder), head)
         self.latest = self.evaluator.run(self._live, self.source)
         if logs is not None:
             logs.update(self.latest)

@@ -72,7 +72,7 @@ class Whitening(keras.layers.Layer):
         Raises:
             InputError: others.
         """
-        features = np.asarray(features)
+        features = np.asarray(features, np.result_type(features, np.float32))
         if features.ndim != 2 or features.shape[1] != self.kernel.shape[0] or len(features) < 2:
             raise InputError(
                 f"`features` must be [N, {self.kernel.shape[0]}], of two images or more. Received: {features.shape}."
