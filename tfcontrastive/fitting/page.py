@@ -151,7 +151,8 @@ def results(story: Story) -> report.Table:
     if "knn_k" in own:
         knn = f"kNN: k={own['knn_k']:.0f}, T={loop.knn_temperature:g}"
         caption = f"{knn}. Linear: logistic regression on frozen features. {caption}"
-    if story.found.trained.config.encoder.whiten_features:
+    network = story.found.trained.config.encoder  # None where one goes on that was trained before
+    if network is not None and network.whiten_features:
         caption += "Features are whitened by the training images, the untrained network's too. "
     caption += {
         "supervised": "Supervised: the same network trained with all labels on half as many views.",
