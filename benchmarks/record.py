@@ -8,7 +8,7 @@
 --data is a folder of IDX files (`train-images-idx3-ubyte.gz`, ...) or an npz file of `x_train`, `y_train`, `x_test` and
 `y_test`, or of `images` and `labels`, of which every fifth is held out; see `record_sets.py`. Each contestant is a process
 of its own and runs alone: a recipe of this library, or a method of lightly 1.6 (`record_rival.py`, with its own
-augmentation, head and loss). Both train by the clock, imports and compiling included; at four points, the clock stopped,
+augmentation, head and loss). Both train by the clock, imports and compiling included; at five points, the clock stopped,
 they write the features of the images down. This program measures all of them by the same kNN (k=200, T=0.1), the last ones
 by a linear probe too, and by kNN of the whitened features, and the bare pixels beside them. On a machine that does other
 things take one core, `taskset -c 1`, --threads=1 and --clock=processor: minutes are then the processor's time. A line of
@@ -32,7 +32,7 @@ from machine import machine
 HERE = pathlib.Path(__file__).parent
 RIVALS = ("simclr", "dcl", "moco", "swav", "fastsiam", "vicreg", "barlow_twins")
 JEMALLOC = ("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", "/usr/lib/aarch64-linux-gnu/libjemalloc.so.2")
-POINTS = (0.25, 0.5, 0.75, 1.0)
+POINTS = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Of the training, at which features are written."""
 
 MEASURED = 10_000
@@ -239,6 +239,7 @@ def main():
     parser.add_argument("--title", help="of the picture; default: the set and the machine")
     parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args()
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # before a run is named by it, as importing the package sets it
     contestants = [f"ours/{name}" for name in options.ours.split(",") if name]
     if options.rival_python:
         contestants += [f"lightly/{name}" for name in options.rivals.split(",") if name]

@@ -22,7 +22,7 @@ from lightly.models.utils import deactivate_requires_grad, update_momentum  # no
 from PIL import Image  # noqa: E402
 from torch import nn  # noqa: E402
 
-POINTS, MEASURED, BATCH = (0.25, 0.5, 0.75, 1.0), 10_000, 128
+POINTS, MEASURED, BATCH = (0.125, 0.25, 0.5, 0.75, 1.0), 10_000, 128
 
 
 class Views(torch.utils.data.Dataset):

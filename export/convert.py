@@ -18,6 +18,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tfcontrastive import storage
 from tfcontrastive.config import InputError, unknown
 from tfcontrastive.encoders.rebuild import rebuild
+from tfcontrastive.encoders.whitening import Whitening, before_whitening, whitening_of
 from tfcontrastive.export.extras import from_extra
 from tfcontrastive.export.graph import precision
 from tfcontrastive.export.model_card import meta_graph
@@ -99,7 +100,7 @@ def to_tflite(
     in_int8 = quantize.startswith("int8")
     if in_int8 and images is None:
         raise InputError(f"`images` must be given with quantize={quantize!r}: they set the ranges. Received: None.")
-    model = _Model(saved_model, image_size, path, in_int8=in_int8)
+    model = _Model(saved_model, image_size, path, in_int8=in_int8, int8_kernels=in_int8 or quantize == "dynamic")
     samples = model.samples(images)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([model.function.get_concrete_function()], model.owner)
     if quantize != "none":
@@ -155,10 +156,17 @@ class _Model:
     Args:
         in_int8: it is for eight bits, in which LiteRT divides by no zero: rows are brought to unit length by its own
             operation, which leaves a row of zeros as it is.
+        int8_kernels: kernels are rounded to eight bits, of which a whitening takes two.
     """
 
     def __init__(
-        self, saved_model: str | os.PathLike, image_size: int, target: str | os.PathLike, *, in_int8: bool = False
+        self,
+        saved_model: str | os.PathLike,
+        image_size: int,
+        target: str | os.PathLike,
+        *,
+        in_int8: bool = False,
+        int8_kernels: bool = False,
     ):
         path = latest_version(saved_model)
         self.target = os.fspath(target)
@@ -169,14 +177,20 @@ class _Model:
         if not declared.shape.is_compatible_with(shape):
             raise InputError(f"`image_size` must fit the model's images {declared.shape}. Received: {image_size}.")
         self.spec = tf.TensorSpec(shape, tf.float32, name="images")
-        self.encoder = self.owner = self.loaded
-        if precision(meta_graph(path)) != "float32":
-            self.encoder, self.owner = _in_float32(path, image_size), tf.Module()
-            self.owner.weights = [variable.value for variable in self.encoder.variables]
+        self.owner = tf.Module()
+        self.owner.loaded = self.loaded
+        encoder, finish = self.loaded, lambda features: features
+        whitening = whitening_of(rebuilt_encoder(path)) if int8_kernels else None
+        is_whitened = whitening is not None and whitening.fitted
+        if is_whitened or precision(meta_graph(path)) != "float32":
+            encoder = _in_float32(path, image_size)
+            self.owner.weights = [variable.value for variable in encoder.variables]
+        if is_whitened:
+            finish, encoder = _in_two_bytes(whitening_of(encoder)), before_whitening(encoder)
 
         @tf.function(input_signature=[self.spec])
         def embed(images):
-            features = self.encoder(images, training=False)
+            features = finish(encoder(images, training=False))
             if in_int8:
                 return {"embedding": features, "embedding_l2": tf.math.l2_normalize(features, axis=-1)}
             length = tf.sqrt(tf.reduce_sum(features * features, axis=-1, keepdims=True))
@@ -230,6 +244,19 @@ def _in_float32(path: str, image_size: int) -> keras.Model:
         return rebuild(encoder, image_size=image_size)
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def _in_two_bytes(whitening: Whitening) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The layer's function with its kernel as the sum of two: 16 bits of it are kept where each is rounded to 8.
+
+    The second is what rounding takes from the first. Of 8 bits alone the error drowns directions of little variance, which a
+    whitening makes as large as any: vectors had a mean cosine similarity of 0.95 to what they should be.
+    """
+    mean, kernel = whitening.mean.numpy(), whitening.kernel.numpy()
+    step = np.abs(kernel).max(axis=0) / 127
+    coarse = np.round(kernel / step) * step
+    fine = kernel - coarse
+    return lambda features: tf.matmul(features - mean, coarse) + tf.matmul(features - mean, fine)
 
 
 def _partly_in_float(converter: Any) -> bytes:

@@ -86,7 +86,7 @@ def test_no_class_is_outvoted_by_number_alone(caplog):
     train = np.concatenate([np.tile([[1.0, 0.1]], [40, 1]), np.tile([[1.0, 0.0]], [5, 1])])
     labels = np.repeat([0, 1], [40, 5])
     features = LabelledFeatures(train, labels, np.array([[1.0, 0.0]]), np.array([1]), num_classes=2)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         values = KNN(k=200).measure(features)
     assert (values["knn_top1"], values["knn_k"]) == (1.0, 5)
     assert "k=5 in place of 200, as the smallest class has no more training images" in caplog.text

@@ -11,7 +11,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from tfcontrastive.config import InputError
-from tfcontrastive.encoders import ViT
+from tfcontrastive.encoders import ViT, Whitening
 from tfcontrastive.export import save_model, to_onnx, to_tflite
 
 
@@ -174,6 +174,20 @@ def test_a_transformer_with_an_outlier_needs_its_norms_in_float(tmp_path):
     details = Interpreter(str(tmp_path / "mixed.tflite")).get_tensor_details()
     kernels = [one for one in details if one["dtype"] == np.int8 and len(one["shape"]) == 2 and 32 in one["shape"]]
     assert len(kernels) >= 2 * 4  # the dense layers of each block
+
+
+def test_a_whitening_keeps_the_directions_of_little_variance_in_eight_bits(tmp_path):
+    random = np.random.RandomState(0)
+    inputs = keras.Input((16, 16, 3))
+    whitening = Whitening()
+    encoder = keras.Model(inputs, whitening(keras.layers.Flatten()(inputs)))
+    blocks = random.rand(1000, 4, 4, 3).repeat(4, axis=1).repeat(4, axis=2)  # what pixels have in common
+    images = (0.9 * blocks + 0.1 * random.rand(1000, 16, 16, 3)).astype("float32")
+    whitening.fit(images.reshape(1000, -1))
+    path = save_model(encoder, tmp_path / "exported")
+    for quantize in ("dynamic", "int8", "int8_mixed"):  # 0.99 where its kernel is rounded once
+        done = to_tflite(path, tmp_path / "file.tflite", image_size=16, quantize=quantize, images=images[:64])
+        assert done.cosine_similarity > 0.997, quantize
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int8_mixed"])

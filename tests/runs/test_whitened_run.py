@@ -113,6 +113,23 @@ def test_a_run_that_stopped_after_a_measurement_ends_as_one_that_did_not(result,
             np.testing.assert_array_equal(value, found[name], err_msg=name)
 
 
+def test_a_run_that_has_not_ended_is_said_to_be_not_whitened(result, dataset, tmp_path, caplog):
+    class Stop(keras.callbacks.Callback):
+        steps = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.steps += 1
+            if self.steps == 5:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config(dataset, tmp_path / "stopped"), callbacks=[Stop()])
+    load_run(result.config.loop.model_dir)
+    assert "not whitened" not in caplog.text
+    assert load_run(tmp_path / "stopped").step == 4
+    assert "step-4 has not ended: its features are as they are until then, not whitened" in caplog.text
+
+
 def test_what_is_loaded_has_the_whitened_features_and_no_heads(result):
     images = next(iter(images_of(result, "train")))["image"]
     expected = result.model.encoder(images, training=False)
@@ -170,7 +187,7 @@ def test_fine_tuning_starts_from_the_whitened_features_and_not_from_a_head(resul
 def test_an_encoder_without_such_a_layer_says_so(dataset, tmp_path, caplog):
     other = config(dataset, tmp_path / "other")
     other = dataclasses.replace(other, encoder=EncoderConfig(**ONE_BLOCK, whiten_features=True))
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         pretraining(other).prepare()
     assert "`whiten_features` has no effect: vit_small does not end in such a layer." in caplog.text
 

@@ -7,9 +7,12 @@ import json
 import os
 from typing import Any
 
+from absl import logging
+
 from tfcontrastive import storage
 from tfcontrastive.config import InputError, TrainConfig, from_nested, nested
 from tfcontrastive.data import ImageSpec, Preprocessing
+from tfcontrastive.encoders.whitening import whitening_of
 from tfcontrastive.methods import ContrastiveModel, method_class
 from tfcontrastive.models.checkpoint import restore
 from tfcontrastive.models.checkpoint_files import newest, newest_step
@@ -71,6 +74,11 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
     # A plan needs a number of images, on which no weight depends.
     model = build_model(config, images, Plan.make(config, num_examples=config.loop.train_batch_size))
     restore(path, model)
+    whitening = whitening_of(getattr(model, "encoder", None))
+    if whitening is not None and not whitening.fitted:
+        logging.warning(
+            "%s has not ended: its features are as they are until then, not whitened (`--whiten_features`).", path
+        )
     return Run(config, model, step, card_of(config, directory, step))
 
 
