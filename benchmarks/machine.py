@@ -11,6 +11,17 @@ _CLASSES = (
     ("avx2", "AVX2"),
 )
 
+KEEPS_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+    "MALLOC_TOP_PAD_": str(2**29),
+}
+"""The environment that PyTorch is measured in: glibc's malloc keeps its memory.
+
+As it is, it gives the maps of a step back after the step and takes them again page by page, and jemalloc, which does so
+with all that is larger than 8 MiB unless `oversize_threshold` is 0, costs PyTorch a third of its steps and more.
+"""
+
 
 def gpus(driver: pathlib.Path = pathlib.Path("/proc/driver/nvidia/gpus")) -> list[str]:
     """The names of this machine's NVIDIA GPUs, as their driver tells them."""

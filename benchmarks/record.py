@@ -12,8 +12,8 @@ augmentation, head and loss). Both train by the clock, imports and compiling inc
 they write the features of the images down. This program measures all of them by the same kNN (k=200, T=0.1), the last ones
 by a linear probe too, and by kNN of the whitened features, and the bare pixels beside them. On a machine that does other
 things take one core, `taskset -c 1`, --threads=1 and --clock=processor: minutes are then the processor's time. A line of
-JSON is appended to --output for each run; what stands there is not run again. PyTorch's memory is jemalloc's where Debian's
-libjemalloc2 is installed. The picture needs matplotlib.
+JSON is appended to --output for each run; what stands there is not run again. PyTorch runs with a malloc that keeps its
+memory. The picture needs matplotlib.
 """
 
 import argparse
@@ -27,11 +27,10 @@ import sys
 import tempfile
 
 import numpy as np
-from machine import machine
+from machine import KEEPS_MEMORY, machine
 
 HERE = pathlib.Path(__file__).parent
 RIVALS = ("simclr", "dcl", "moco", "swav", "fastsiam", "vicreg", "barlow_twins")
-JEMALLOC = ("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", "/usr/lib/aarch64-linux-gnu/libjemalloc.so.2")
 POINTS = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Of the training, at which features are written."""
 
@@ -78,7 +77,7 @@ def run(contestant: str, options: argparse.Namespace, data: str, seed: int) -> d
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     if kind == "lightly":
         command = [options.rival_python, str(HERE / "record_rival.py")]
-        environment |= {"LD_PRELOAD": next((path for path in JEMALLOC if os.path.exists(path)), "")}
+        environment |= KEEPS_MEMORY
     else:
         command = [sys.executable, str(HERE / "record_ours.py"), f"--flags={options.flags}"]
     with tempfile.TemporaryDirectory() as folder:

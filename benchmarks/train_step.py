@@ -7,10 +7,10 @@ Rows: `bare` is forward, NT-Xent, backward and update on fixed tensors, `bare-xl
 training as `tfcontrastive train` does it, data, augmentation, probe and metrics included, `xla` that loop with
 `--jit_compile=on`, `xla-fed` the latter without the input pipeline, and `per-image` the loop with views made image by
 image; `torch` is the same network, batch, precision and optimizer in PyTorch (on the GPU where there is one,
-channels_last, autocast), run by the Python given, which needs only torch, and `torch-compiled` its network through
-`torch.compile`. Each row has a process of its own, and rounds go from row to row, so that whatever else the machine
-does falls on all of them. Printed are the medians of the rounds, the median over rounds of each row's ratio to the
-first, and the extremes.
+channels_last, autocast, a malloc that keeps its memory), run by the Python given, which needs
+only torch, and `torch-compiled` its network through `torch.compile`. Each row has a process of its own, and rounds go
+from row to row, so that whatever else the machine does falls on all of them. Printed are the medians of the rounds, the
+median over rounds of each row's ratio to the first, and the extremes.
 
 Run it on an idle machine: a PyTorch step suffers more than ours from threads that others keep busy. On a GPU all rows
 share its memory.
@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 
-from machine import machine
+from machine import KEEPS_MEMORY, machine
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -164,6 +164,7 @@ class Row:
         self.views = 2 * args.batch
         self.rates = []
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+        environment |= KEEPS_MEMORY if name in TORCH_ROWS else {}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
