@@ -1,11 +1,12 @@
-"""What a training step on a CPU is made of: time by operation, beside what the core's products of matrices take.
+"""What a training step on a CPU is made of: time by operation, beside what products of matrices take.
 
     taskset -c 0 python benchmarks/step_ops.py [--row bare] [--width 0.25] [--precision bfloat16] [--image_size 32]
+    python benchmarks/step_ops.py --threads 2
 
-One thread, the steps of `train_step.py`; TensorFlow's profiler tells when each operation began and ended, and what is
-inside of another is counted once. Arithmetic is that of the network alone, three times its forward pass; the peak is that
-of products of 1,024 x 1,024 matrices in the same precision, by the same thread. On a busy core the times are longer, as
-they are by the clock.
+The steps of `train_step.py`, one operation after the other, each on so many threads; TensorFlow's profiler tells when each
+began and ended, and what is inside of another is counted once. Arithmetic is that of the network alone, three times its
+forward pass; the peak is that of products of 1,024 x 1,024 matrices in the same precision, by the same threads. On a busy
+core the times are longer, as they are by the clock.
 """
 
 import argparse
@@ -97,6 +98,7 @@ def main():
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--image_size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=128, help="images per step; each gives two views")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=8)
     options = parser.parse_args()
 
@@ -104,7 +106,7 @@ def main():
 
     import tensorflow as tf  # isort: skip
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     print(machine())
     seconds, operations = profile(train_step.ROWS[options.row](options), options.steps)
