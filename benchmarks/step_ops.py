@@ -59,21 +59,19 @@ def profile(step, steps: int) -> tuple[float, collections.Counter]:
 
     for _ in range(4):
         step()
-    began = time.perf_counter()
-    for _ in range(steps):
-        step()
-    seconds = (time.perf_counter() - began) / steps
     with tempfile.TemporaryDirectory() as folder:
         options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=2, python_tracer_level=0)
         tf.profiler.experimental.start(folder, options=options)
+        began = time.perf_counter()
         for _ in range(steps):
             step()
+        seconds = (time.perf_counter() - began) / steps
         tf.profiler.experimental.stop()
         space = xplane_pb2.XSpace()
         (path,) = glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)
         with open(path, "rb") as file:
             space.ParseFromString(file.read())
-    return seconds, collections.Counter({kind: time / 1e12 / steps for kind, time in self_times(space).items()})
+    return seconds, collections.Counter({kind: spent / 1e12 / steps for kind, spent in self_times(space).items()})
 
 
 def peak(precision: str, size: int = 1024) -> float:

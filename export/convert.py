@@ -83,7 +83,8 @@ def to_tflite(
         image_size: S, in pixels.
         quantize: none; float16 weights; dynamic (int8 weights, float activations); int8 (both, needs `images`; inputs
             and outputs stay float32); int8_mixed (convolutions and matrix products as in int8, but normalisation, softmax
-            and the sums of blocks in float32, as transformers need it).
+            and the sums of blocks in float32, as transformers need it). In the last three the matrix of a
+            whitening (`Whitening`) is the sum of two of eight bits.
         images: float32 `[N, S, S, C]` in [0, 1] to calibrate int8 and int8_mixed with and to compare on. None compares on
             noise.
 
@@ -180,10 +181,12 @@ class _Model:
         self.owner = tf.Module()
         self.owner.loaded = self.loaded
         encoder, finish = self.loaded, lambda features: features
-        whitening = whitening_of(rebuilt_encoder(path)) if int8_kernels else None
+        in_half = precision(meta_graph(path)) != "float32"
+        rebuilt = rebuilt_encoder(path) if in_half or int8_kernels else None
+        whitening = whitening_of(rebuilt) if int8_kernels else None
         is_whitened = whitening is not None and whitening.fitted
-        if is_whitened or precision(meta_graph(path)) != "float32":
-            encoder = _in_float32(path, image_size)
+        if is_whitened or in_half:
+            encoder = _in_float32(rebuilt, path, image_size)
             self.owner.weights = [variable.value for variable in encoder.variables]
         if is_whitened:
             finish, encoder = _in_two_bytes(whitening_of(encoder)), before_whitening(encoder)
@@ -233,9 +236,8 @@ class _Model:
         return Converted(self.target, len(content), float(difference), cosine)
 
 
-def _in_float32(path: str, image_size: int) -> keras.Model:
-    """The encoder of an export of half precision, built again: no other runtime has its operations."""
-    encoder = rebuilt_encoder(path)
+def _in_float32(encoder: keras.Model | None, path: str, image_size: int) -> keras.Model:
+    """An export's encoder, built again in float32: no other runtime has operations of half precision."""
     if encoder is None:
         raise InputError(f"`saved_model` must be float32, or tell its architecture, to be converted. Received: {path}.")
     policy = keras.config.dtype_policy()

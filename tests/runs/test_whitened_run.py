@@ -127,7 +127,7 @@ def test_a_run_that_has_not_ended_is_said_to_be_not_whitened(result, dataset, tm
     load_run(result.config.loop.model_dir)
     assert "not whitened" not in caplog.text
     assert load_run(tmp_path / "stopped").step == 4
-    assert "step-4 has not ended: its features are as they are until then, not whitened" in caplog.text
+    assert f"{tmp_path / 'stopped'} has not ended: its features are as they are until then, not whitened" in caplog.text
 
 
 def test_what_is_loaded_has_the_whitened_features_and_no_heads(result):

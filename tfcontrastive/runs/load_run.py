@@ -77,7 +77,8 @@ def load_run(model_dir: str | os.PathLike, *, image_size: int | None = None, cha
     whitening = whitening_of(getattr(model, "encoder", None))
     if whitening is not None and not whitening.fitted:
         logging.warning(
-            "%s has not ended: its features are as they are until then, not whitened (`--whiten_features`).", path
+            "%s has not ended: its features are as they are until then, not whitened (`--whiten_features`).",
+            directory.path,
         )
     return Run(config, model, step, card_of(config, directory, step))
 
