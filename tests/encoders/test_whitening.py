@@ -37,7 +37,7 @@ def test_is_the_inverse_root_of_the_shrunk_covariance(count):
     features = FEATURES[:count].astype(np.float64)
     centred = features - features.mean(axis=0)
     covariance = centred.T @ centred / count
-    shrunk = covariance + 0.1 * (1 + 6 / count) ** 2 * np.trace(covariance) / 6 * np.eye(6)
+    shrunk = covariance + 0.3 * (1 + 6 / count) ** 2 * np.trace(covariance) / 6 * np.eye(6)
     expected = centred @ np.linalg.inv(scipy.linalg.sqrtm(shrunk))
     np.testing.assert_allclose(fitted(FEATURES[:count])(FEATURES[:count]), expected, rtol=1e-3, atol=1e-4)
 

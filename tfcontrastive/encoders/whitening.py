@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfcontrastive.config import InputError
 
-SHRINKAGE = 0.1
+SHRINKAGE = 0.3
 """Of the covariance: what is added to every direction's variance, of their mean, where images are many."""
 
 _ROWS = 4096  # multiplied at a time
@@ -22,7 +22,7 @@ class Whitening(keras.layers.Layer):
     r"""Whitens features `[B, F]` by the mean and covariance of others: afterwards no direction counts more than another.
 
     $$ y = (x - \mu) \left( \Sigma + \epsilon \frac{\mathrm{tr}\, \Sigma}{F} I \right)^{-1/2}, \quad
-       \epsilon = 0.1 \left( 1 + \frac{F}{N} \right)^2 $$
+       \epsilon = 0.3 \left( 1 + \frac{F}{N} \right)^2 $$
 
     The few directions in which features vary most rule the cosine and the distance of two of them, however little they tell.
     The root is the symmetric one, so that each feature stays as near to itself as it can. $\epsilon$ keeps directions of
@@ -42,7 +42,7 @@ class Whitening(keras.layers.Layer):
         >>> whitening.build((None, 2))
         >>> whitening.fit(x)
         >>> np.cov(whitening(x), rowvar=False).round(1).tolist()
-        [[0.2, -0.0], [-0.0, 1.0]]
+        [[0.1, -0.0], [-0.0, 0.9]]
 
     Source: Kessy, Lewin and Strimmer, "Optimal whitening and decorrelation", arXiv 1512.00809 (ZCA).
     """
