@@ -20,9 +20,10 @@ from lightly import transforms  # noqa: E402
 from lightly.models import ResNetGenerator, modules  # noqa: E402
 from lightly.models.utils import deactivate_requires_grad, update_momentum  # noqa: E402
 from PIL import Image  # noqa: E402
+from record import MEASURED, POINTS  # noqa: E402
 from torch import nn  # noqa: E402
 
-POINTS, MEASURED, BATCH = (0.125, 0.25, 0.5, 0.75, 1.0), 10_000, 128
+BATCH = 128
 
 
 class Views(torch.utils.data.Dataset):

@@ -83,8 +83,15 @@ def test_small_images_have_features_of_places(minutes, grids):
         assert not {"feature_grids", "whiten_features", "proj_hidden_dim"} & found.keys()
 
 
-def test_larger_images_have_the_mean_of_the_last_map():
-    assert not {"feature_grids", "whiten_features", "proj_hidden_dim"} & decided(drawn(20, 80)[0])[1].keys()
+@pytest.mark.parametrize(
+    ("side", "minutes", "grids", "features"),
+    [(80, 20.0, "4,4,2,1", 2304), (160, 60_000.0, "2,2,2,1", 2304), (300, 60_000.0, None, 2048)],
+)
+def test_larger_images_have_features_of_places_too_but_in_a_resnet_50(side, minutes, grids, features):
+    made = decided(drawn(20, side)[0], minutes=minutes)[0]
+    assert (made.encoder.feature_grids, made.encoder.whiten_features) == (grids, True)
+    network = build_network(made.encoder, image_size=made.data.image_size, channels=3)
+    assert network.output_shape == (None, features)
 
 
 @pytest.mark.parametrize(("num_images", "batch"), [(2, 2), (40, 16), (200, 16), (800, 64), (10_000, 128)])

@@ -74,13 +74,7 @@ OF_RUNS = {
 OF_STARTED = {"optimizer": ("adamw", "muon was not tried on weights that have learned already")}
 OF_STRIDED = {"learning_rate": (0.008, "as in the recipe record_5min")}
 OF_SIMCLR = {"temperature": (0.2, "as there"), "num_proj_layers": (2, "as there")}
-GRIDS = {"small": "4,4,2,1", "strided": "4,4,0,0"}
-"""Of small images, by stem: features of the places of all groups of blocks, or of the first two alone."""
-
-OF_GRIDS = {
-    "whiten_features": (True, f"the few directions in which these vary most would rule kNN and search: {RECORD}"),
-    "proj_hidden_dim": (256, "as in the recipe record_5min, for the many features of the grids"),
-}
+OF_GRIDS = {"proj_hidden_dim": (256, "as in the recipe record_5min, for the many features of the grids")}
 
 
 def decide(
@@ -125,12 +119,16 @@ def decide(
         if stem == "strided" and not asked & {"resnet_depth", "width_multiplier"}:
             choose("stem", stem, f"a quarter of the operations, so many more views in the time: {RECORD}")
         if (
-            stem in GRIDS
-            and config.method == "simclr"  # other heads are as wide as the features, which Muon's products make dear
-            and not asked & {"resnet_depth", "width_multiplier", "stem"}
+            config.method == "simclr"  # other heads are as wide as the features, which Muon's products make dear
+            and not asked & {"resnet_depth", "width_multiplier", "stem", "feature_grids"}
             and config.encoder.norm == "batch"
         ):
-            choose("feature_grids", GRIDS[stem], f"groups of blocks, and where they see what: learned more: {RECORD}")
+            grids = grids_of(depth, width, stem)
+            if grids is not None:
+                choose("feature_grids", grids, f"groups of blocks, and where they see what: learned more: {RECORD}")
+            choose(
+                "whiten_features", True, f"the few directions of most variance would rule kNN and search: {RECORD}"
+            )
     batch, reason = batch_of(num_images)
     choose("train_batch_size", batch, reason)
     own = OF_SIMCLR if config.method == "simclr" else {}
@@ -186,6 +184,18 @@ def _about(number: float) -> int:
     """A number with two digits that count."""
     digits = max(0, len(str(int(number))) - 2)
     return round(int(number), -digits)
+
+
+def grids_of(depth: int, width: float, stem: str) -> str | None:
+    """Cells of the places of each group of blocks that become features; None: the mean of the last map, as it is.
+
+    Some 2,000 features: a whitening takes the cube of their number, so a ResNet-50's four groups would be too many.
+    """
+    if stem == "strided":
+        return "4,4,0,0"
+    if depth == 50:
+        return None
+    return "2,2,2,1" if stem == "large" and width == 1.0 else "4,4,2,1"
 
 
 def flops_of_view(rung: Rung) -> float:
