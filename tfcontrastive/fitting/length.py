@@ -29,8 +29,8 @@ _PROBE_SECONDS = 2.6e-6
 """Of a linear probe, for each image and feature, on two cores with AVX-512: wide features take longer than what the multiple
 above leaves, but for whitened ones, of which it converges soon."""
 
-_WHITENING_SECONDS, _WHITENINGS = 0.7e-9, 8
-"""Of a covariance's root, for the cube of the features; and how often it is taken, in training and of two other networks."""
+_WHITENING_SECONDS, _WHITENINGS = 0.3e-9, 8
+"""Of a covariance's root on one slow core, for the cube of the features; and how often it is taken, in training and of two others."""
 
 _MEASURED_VIEWS = 2.0
 """Views of training whose time an image takes in all measurements."""
