@@ -30,7 +30,8 @@ _PROBE_SECONDS = 2.6e-6
 above leaves, but for whitened ones, of which it converges soon."""
 
 _WHITENING_SECONDS, _WHITENINGS = 0.3e-9, 8
-"""Of a covariance's root on one slow core, for the cube of the features; and how often it is taken, in training and of two others."""
+"""Of a covariance's root on one slow core, for the cube of the features; and how often it is taken, in training and for
+two other networks."""
 
 _MEASURED_VIEWS = 2.0
 """Views of training whose time an image takes in all measurements."""
