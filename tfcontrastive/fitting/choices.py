@@ -126,9 +126,7 @@ def decide(
             grids = grids_of(depth, width, stem)
             if grids is not None:
                 choose("feature_grids", grids, f"groups of blocks, and where they see what: learned more: {RECORD}")
-            choose(
-                "whiten_features", True, f"the few directions of most variance would rule kNN and search: {RECORD}"
-            )
+            choose("whiten_features", True, f"the few directions of most variance would rule kNN and search: {RECORD}")
     batch, reason = batch_of(num_images)
     choose("train_batch_size", batch, reason)
     own = OF_SIMCLR if config.method == "simclr" else {}
