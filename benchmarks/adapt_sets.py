@@ -21,11 +21,11 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return np.stack(large)[..., None], found.target.astype(np.int32)
 
 
-def surfaces(count: int = 2_400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Rolled metal with a flaw of one of six kinds: uint8 `[N, 32, 32, 1]` and labels."""
+def surfaces(count: int = 2_400, seed: int = 0, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """Rolled metal with a flaw of one of six kinds: uint8 `[N, S, S, 1]` and labels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % len(FLAWS)
-    return np.stack([_surface(FLAWS[label], rng) for label in labels])[..., None], labels.astype(np.int32)
+    return np.stack([_surface(FLAWS[label], rng, size) for label in labels])[..., None], labels.astype(np.int32)
 
 
 def shapes(count: int = 2_400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -39,8 +39,8 @@ def shapes(count: int = 2_400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return (255 * gray).round().astype(np.uint8), factors["shape"].astype(np.int32)
 
 
-def _surface(kind: str, rng: np.random.Generator) -> np.ndarray:
-    side = 2 * SIZE
+def _surface(kind: str, rng: np.random.Generator, size: int) -> np.ndarray:
+    side = 2 * size
     noise = Image.fromarray(rng.integers(0, 256, (side, side)).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.2))
     ground = np.asarray(noise, float)
     ground = 14 * (ground - ground.mean()) / ground.std() + 120 + rng.uniform(-30, 30)
@@ -73,5 +73,5 @@ def _surface(kind: str, rng: np.random.Generator) -> np.ndarray:
         draw.ellipse((x - rng.uniform(8, 18), y - 6, x + rng.uniform(8, 18), y + 6), fill=200)
         layer = layer.filter(ImageFilter.GaussianBlur(4))
     image = ground + strength * np.asarray(layer, float) / 255
-    small = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).resize((SIZE, SIZE), Image.Resampling.BOX)
+    small = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).resize((size, size), Image.Resampling.BOX)
     return np.asarray(small)

