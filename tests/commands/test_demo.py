@@ -19,7 +19,7 @@ from tfcontrastive.runs.pretrain import batches
 
 
 def argv(path):
-    return ["demo", f"--output_dir={path}", "--train_epochs=12", "--train_split=train[:10%]"]
+    return ["demo", f"--output_dir={path}", "--train_epochs=16", "--train_split=train[:10%]"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -123,9 +123,9 @@ def decide(
             and not asked & {"resnet_depth", "width_multiplier", "stem", "feature_grids"}
             and config.encoder.norm == "batch"
         ):
-            grids = grids_of(depth, width, stem)
-            if grids is not None:
-                choose("feature_grids", grids, f"groups of blocks, and where they see what: learned more: {RECORD}")
+            cells = grids_of(depth, width, stem)
+            if cells is not None:
+                choose("feature_grids", cells, f"groups of blocks, and where they see what: learned more: {RECORD}")
             choose("whiten_features", True, f"the few directions of most variance would rule kNN and search: {RECORD}")
     batch, reason = batch_of(num_images)
     choose("train_batch_size", batch, reason)
