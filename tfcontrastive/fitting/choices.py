@@ -187,7 +187,7 @@ def _about(number: float) -> int:
 def grids_of(depth: int, width: float, stem: str) -> str | None:
     """Cells of the places of each group of blocks that become features; None: the mean of the last map, as it is.
 
-    Some 2,000 features of large images: a whitening takes the cube of their number, so a ResNet-50's four groups would
+    At most 2,304 features of large images: a whitening takes the cube of their number, so a ResNet-50's four groups would
     be too many.
     """
     if stem == "strided":
