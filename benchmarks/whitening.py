@@ -5,8 +5,8 @@
     python benchmarks/whitening.py --run=runs/photos --dataset=npz:photos.npz
 
 The encoder's whitening is fitted again, on --images images of train[:80%] and with each epsilon, and the images of
-train[80%:] are measured: nothing is trained, and no test image seen. See `record_sets.py` for the sets. A row: kNN (k=200, or
-as many as the smallest class has; T=0.1), kNN with k=20, a linear probe; then the mean cosine of LiteRT's vectors to the
+train[80%:] are measured: nothing is trained, and no test image seen. See `record_sets.py` for the sets. A row: kNN (k=200,
+or as many as the smallest class has; T=0.1), kNN with k=20, a linear probe; then the mean cosine of LiteRT's vectors to the
 SavedModel's, of 256 known images. The second table: kNN (k=20) where so many images are all that is known.
 """
 
